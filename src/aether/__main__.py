@@ -1,0 +1,5 @@
+"""`python -m aether` is `aether`."""
+
+from aether.surfaces.cli.main import main
+
+main(prog_name="aether")

@@ -1,0 +1,63 @@
+"""Reading what runs left: lists, one run, two runs compared, a report written again."""
+
+from pathlib import Path
+
+from aether.counsel.keeping import run_facts
+from aether.report.compare import Compared
+from aether.report.compare import compare_runs as compare_facts
+from aether.report.sources import RunFacts
+from aether.report.write import write_report
+from aether.running.folder import RunFolder, find_runs
+from aether.spec.base import Noun
+from aether.spec.errors import InputError
+
+
+class Summary(Noun):
+    """A run in one line."""
+
+    path: str
+    status: str
+    created_at: str
+    verdicts: dict[str, int]
+
+
+def summaries(root: Path) -> tuple[Summary, ...]:
+    """Every run directly below `root`, oldest first."""
+    found = []
+    for folder in find_runs(root):
+        facts = run_facts(folder)
+        statuses = [verdict.status for verdict in facts.verdicts]
+        counts = {status: statuses.count(status) for status in ("met", "missed", "unproven")}
+        manifest = facts.manifest
+        found.append(
+            Summary(path=str(folder.path), status=manifest.status, created_at=manifest.created_at, verdicts=counts)
+        )
+    return tuple(found)
+
+
+def read_run(folder: RunFolder) -> RunFacts:
+    """Everything on disk about one run."""
+    return run_facts(folder)
+
+
+def compare_runs(a: RunFolder, b: RunFolder) -> Compared:
+    """Two runs side by side, paired where both kept per-item records."""
+    return compare_facts(run_facts(a), run_facts(b))
+
+
+def rewrite_report(folder: RunFolder) -> Path:
+    """Write a finished run's report again from its records, and return the page."""
+    facts = run_facts(folder)
+    if not facts.verdicts:
+        raise InputError.of("run", str(folder.path), "it is not judged yet; run `aether resume` first")
+    written = write_report(folder.path, facts.manifest, facts.plan, facts.records, facts.verdicts)
+    return written["html"]
+
+
+def model_folder(path: Path) -> Path:
+    """The Hugging Face folder that `path` means: itself, or the model of the run that it is."""
+    if (path / "config.json").exists():
+        return path
+    if (path / "model" / "config.json").exists():
+        return path / "model"
+    raise InputError.of("model", str(path), "neither a model folder (config.json) nor a finished run")

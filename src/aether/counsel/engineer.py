@@ -1,0 +1,237 @@
+"""From a brief to a judged model: probe, refuse, curate, pilot, plan, carry out, judge, report.
+
+The whole path is `Build.carry_out`. Every arrow is a step with a record, or a file written atomically, so a run that
+was cut at any moment goes on from what is there. Nothing here computes: each line asks a part that does.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from aether.counsel.keeping import VERDICTS_NAME, KeptPlan, export_model
+from aether.evidence.files import read_json, write_json
+from aether.evidence.hashing import hash_value
+from aether.evidence.ledger import LEDGER_NAME, Ledger
+from aether.evidence.verdicts import judge, predicted_ids, predictions
+from aether.hardware.machine import Machine
+from aether.hardware.probe import ProbeRecipe
+from aether.planning.decide import make_plan
+from aether.planning.facts import DataFacts, PilotResult
+from aether.planning.feasibility import refuse_impossible
+from aether.planning.pilots import pilot_steps
+from aether.policy.declined import decline
+from aether.policy.questions import questions
+from aether.report.write import write_report
+from aether.running.folder import Clock, RunFolder
+from aether.running.lock import exclusive
+from aether.running.runner import Finished, Runner
+from aether.running.tracking import Tracker
+from aether.spec.brief import Brief
+from aether.spec.errors import TARGET_MISSED_EXIT_CODE, AetherError, Infeasible, NeedsInput
+from aether.spec.evidence import Evidence
+from aether.spec.plan import Plan, Refusal
+from aether.spec.recipe import Step
+from aether.spec.run import Listener, Progress, Verdict
+from aether.stages.data.estimate import pin
+from aether.stages.data.recipe import DataRecipe
+from aether.stages.train.recipe import TrainRecipe
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished build says: the verdicts and the numbers they rest on."""
+
+    folder: Path
+    verdicts: tuple[Verdict, ...]
+    ledger: Ledger
+
+    @property
+    def model(self) -> Path:
+        """The Hugging Face folder that was built."""
+        return self.folder / "model"
+
+    @property
+    def exit_code(self) -> int:
+        """0 when no target was missed, else 5."""
+        return TARGET_MISSED_EXIT_CODE if any(v.status == "missed" for v in self.verdicts) else 0
+
+
+def check(brief: Brief) -> None:
+    """Raise Declined for what Aether does not help with, and NeedsInput with the questions for a partial brief."""
+    decline(brief)
+    asked = questions(brief)
+    if asked:
+        fields = ", ".join(question.field for question in asked)
+        raise NeedsInput(
+            f"the brief leaves open: {fields}; answer in the file or with --set FIELD=VALUE",
+            questions=[question.model_dump(mode="json") for question in asked],
+        )
+
+
+def build(brief: Brief, folder: RunFolder, command: tuple[str, ...], listener: Listener) -> Outcome:
+    """Carry a brief out in `folder`, or go on with it. Raises what `check` raises, Infeasible and RunBusy."""
+    check(brief)
+    with exclusive(folder.lock, folder.path):
+        folder.start(brief, command)
+        return Build(brief, folder, listener).carry_out()
+
+
+def plan(brief: Brief, folder: RunFolder, command: tuple[str, ...], listener: Listener) -> Plan:
+    """Everything up to the decision; `build` on the same folder goes on from there."""
+    check(brief)
+    with exclusive(folder.lock, folder.path):
+        folder.start(brief, command)
+        return Build(brief, folder, listener).decide()
+
+
+def data_step(brief: Brief) -> Step:
+    """The curation that the brief asks for, with its input pinned by content."""
+    data = brief.data
+    recipe = DataRecipe(
+        sources=data.sources,
+        out_of_distribution=data.out_of_distribution,
+        text_field=data.text_field,
+        include=data.include,
+        modality=brief.modality or "text",
+    )
+    return Step(name="data", stage="data", config=pin(recipe).model_dump(mode="json"), seed=brief.seed)
+
+
+def pilot_result(done: Finished) -> PilotResult:
+    """What the planner takes from a finished pilot."""
+    summary, record = read_json(done.folder / "train.json"), done.record
+    return PilotResult(
+        name=record.step,
+        recipe=TrainRecipe.model_validate(record.config),
+        loss=summary["validation"]["loss"],
+        seconds_per_step=summary["step_s_median"],
+        fixed_s=max(0.0, record.wall_s - summary["updates_s"]),
+        memory_bytes=summary["peak_memory_bytes"],
+    )
+
+
+def run_evidence(brief: Brief, elapsed_s: float, reused_s: float) -> tuple[Evidence, ...]:
+    """The build's own numbers: its wall time, and what that costs at the brief's price (left out when it has none)."""
+    source = "wall clock of every process that worked on the run, plus the recorded time of steps found already made"
+    time = Evidence(
+        id="run.build_time",
+        metric="build_time",
+        value=elapsed_s,
+        unit="s",
+        kind="measured",
+        source=source,
+        repeats="machine",
+        conditions={"reused_s": reused_s},
+    )
+    price = brief.hardware.price_usd_per_hour if brief.hardware else None
+    if price is None:
+        return (time,)
+    cost = time.model_copy(
+        update={
+            "id": "run.build_cost",
+            "metric": "build_cost",
+            "value": elapsed_s / 3600 * price,
+            "unit": "USD",
+            "kind": "computed",
+            "source": "build_time times hardware.price_usd_per_hour of the brief",
+        }
+    )
+    return time, cost
+
+
+class Build:
+    """One process's work on one run."""
+
+    def __init__(self, brief: Brief, folder: RunFolder, listener: Listener) -> None:
+        self.brief = brief
+        self.folder = folder
+        self.listener = listener
+        self.clock = Clock(folder)
+        self.tracker = Tracker.of(folder.path, listener)
+        self.runner = Runner(folder.store, self._hear)
+        self.steps: list[Step] = []
+        self.predicted: dict[str, float] = {}
+        self.reused_s = 0.0
+
+    def carry_out(self) -> Outcome:
+        """Plan, then every step of the decided recipe, then verdicts and report."""
+        try:
+            plan = self.decide()
+            self._status("running")
+            for step in plan.decision.recipe.steps:
+                if step.name not in self.runner.finished:
+                    self._step(step)
+            return self._judge(plan)
+        except AetherError as error:
+            self._status("infeasible" if isinstance(error, Infeasible) else "failed")
+            self.tracker.finish(failed=True)
+            raise
+
+    def decide(self) -> Plan:
+        """Probe, refuse the impossible, curate, pilot and decide. Raises Infeasible before any training that cannot pay."""
+        machine = self._probe()
+        self._refuse(refuse_impossible(self.brief, machine))
+        data = self._step(data_step(self.brief))
+        facts = DataFacts.read(data.folder)
+        pilots = pilot_steps(self.brief, machine, facts)
+        results = tuple(pilot_result(self._step(step)) for step in pilots)
+        outputs = [done.record.output_sha256 for done in self.runner.finished.values()]
+        made_from = hash_value([self.brief.model_dump(mode="json"), *outputs])
+        kept = KeptPlan.read(self.folder.path)
+        if kept is None or kept.made_from != made_from:
+            plan = make_plan(self.brief, machine, facts, results, self.elapsed_s(), before=tuple(self.steps))
+            kept = KeptPlan(made_from=made_from, plan=plan)
+            kept.write(self.folder.path)
+        write_json(self.folder.path / "recipe.json", kept.plan.decision.recipe.model_dump(mode="json"))
+        self.predicted = {f"predicted_{e.metric}": e.value for e in predictions(kept.plan)}
+        return kept.plan
+
+    def elapsed_s(self) -> float:
+        """What this build has taken: work on it, plus the recorded time of what it found already made."""
+        return self.clock.elapsed_s() + self.reused_s
+
+    def _probe(self) -> Machine:
+        config = ProbeRecipe.of_this_machine().model_dump(mode="json")
+        machine = Machine.read(self._step(Step(name="probe", stage="probe", config=config)).folder)
+        price = self.brief.hardware.price_usd_per_hour if self.brief.hardware else None
+        return machine.model_copy(update={"price_usd_per_hour": price})
+
+    def _step(self, step: Step) -> Finished:
+        already = step.name in self.folder.manifest().steps
+        done = self.runner.run_step(step)
+        self.steps.append(step)
+        if done.reused and not already:
+            self.reused_s += done.record.wall_s
+        self.folder.note_step(step.name, done)
+        self.tracker.note(done.folder, done.record)
+        return done
+
+    def _hear(self, progress: Progress) -> None:
+        self.clock.beat()
+        if progress.step == "train" and progress.numbers:
+            progress = replace(progress, numbers={**progress.numbers, **self.predicted})
+        self.listener(progress)
+
+    def _refuse(self, refusals: tuple[Refusal, ...]) -> None:
+        if not refusals:
+            return
+        as_data = [refusal.model_dump(mode="json") for refusal in refusals]
+        write_json(self.folder.path / "refusals.json", as_data)
+        told = "; ".join(f"{r.target} cannot be met: {r.arithmetic}. {r.nearest}" for r in refusals)
+        raise Infeasible(told, refusals=as_data)
+
+    def _judge(self, plan: Plan) -> Outcome:
+        self.listener(Progress("report", message="started"))
+        records = self.folder.records()
+        found = (*predictions(plan), *run_evidence(self.brief, self.elapsed_s(), self.reused_s))
+        ledger = Ledger.of(records, found).dump(self.folder.path / LEDGER_NAME)
+        verdicts = judge(self.brief, ledger, predicted_ids(ledger))
+        write_json(self.folder.path / VERDICTS_NAME, [v.model_dump(mode="json") for v in verdicts])
+        self._status("done")
+        written = write_report(self.folder.path, self.folder.manifest(), plan, records, verdicts)
+        export_model(self.folder.path, self.folder.output("compress") / "model", written["card"])
+        self.tracker.finish(verdicts)
+        self.listener(Progress("report", 1, 1, message="done"))
+        return Outcome(self.folder.path, verdicts, ledger)
+
+    def _status(self, status: str) -> None:
+        self.folder.save(self.folder.manifest().model_copy(update={"status": status}))

@@ -1,0 +1,1 @@
+"""Records, fingerprints, provenance, the ledger, and the statistics that say how strong evidence is."""

@@ -1,0 +1,57 @@
+"""The shape of a decoder and its exact arithmetic: parameters, FLOPs, cache bytes. No torch.
+
+Follows the Qwen3 dense architecture (Qwen3 technical report, arXiv 2505.09388, section 2): RMSNorm before each block,
+rotary positions, grouped-query attention with an RMSNorm on each head's query and key, SwiGLU, no biases.
+Does not cover experts, sliding windows or untied heads.
+"""
+
+from pydantic import Field, model_validator
+
+from aether.spec.base import Noun
+from aether.spec.errors import InputError
+
+
+class DecoderConfig(Noun):
+    """Every number that defines the decoder. Tied input and output embeddings."""
+
+    vocab_size: int = Field(gt=1)
+    hidden_size: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    kv_heads: int = Field(gt=0)
+    head_size: int = Field(gt=0)
+    mlp_size: int = Field(gt=0)
+    context_tokens: int = Field(gt=0)
+    rope_theta: float = Field(default=10000.0, gt=0)
+    norm_eps: float = Field(default=1e-6, gt=0)
+
+    @model_validator(mode="after")
+    def _divides(self) -> "DecoderConfig":
+        if self.heads % self.kv_heads:
+            raise InputError.of("kv_heads", self.kv_heads, f"it must divide heads = {self.heads}")
+        if self.head_size % 2:
+            raise InputError.of("head_size", self.head_size, "rotary positions need an even number")
+        return self
+
+    def matrix_parameters(self) -> int:
+        """Parameters in the blocks' matrices (no embedding, no norm): those that Muon updates."""
+        attention = self.hidden_size * self.head_size * (2 * self.heads + 2 * self.kv_heads)
+        return self.layers * (attention + 3 * self.hidden_size * self.mlp_size)
+
+    def parameters(self) -> int:
+        """All parameters; the tied embedding counts once."""
+        norms = self.layers * (2 * self.hidden_size + 2 * self.head_size) + self.hidden_size
+        return self.vocab_size * self.hidden_size + self.matrix_parameters() + norms
+
+    def flops_per_token(self, context_tokens: float) -> float:
+        """FLOPs of one forward pass per token, matrix products only, at a mean of `context_tokens` attended positions.
+
+        Two FLOPs per multiply-add; a training step costs three times as much (forward, and backward to inputs and weights).
+        """
+        products = self.matrix_parameters() + self.vocab_size * self.hidden_size
+        attention = 2 * self.layers * self.heads * self.head_size * context_tokens
+        return 2.0 * (products + attention)
+
+    def kv_bytes_per_token(self, value_bytes: int) -> int:
+        """Bytes of key and value cache that one token holds."""
+        return 2 * self.layers * self.kv_heads * self.head_size * value_bytes

@@ -1,0 +1,97 @@
+"""Every shape with the tokens that the time left allows it, and the loss that the pilots say it reaches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aether.models.config import DecoderConfig
+from aether.planning.batch import LEAST_STEPS, coarse, settle
+from aether.planning.facts import DataFacts, PilotResult
+from aether.planning.forecast import Forecast, Prediction
+from aether.planning.laws import effective_tokens
+from aether.planning.recipes import Precision, train_recipe
+from aether.planning.timing import StepTime
+from aether.stages.train.recipe import TrainRecipe
+
+MOST_EPOCHS = 8.0
+"""Beyond about this many passes, repeated data add little: half the value of fresh tokens is gone at R* ln 2 = 10.7
+(published: arXiv 2305.16264); chosen below that."""
+
+_SAFE = 1.2816
+"""One-sided 90 %: the chance that training takes longer than its share is one in ten."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A shape, how long it is trained, and what is predicted of it."""
+
+    recipe: TrainRecipe
+    training_s: float
+    loss: Prediction | None
+
+    @property
+    def decoder(self) -> DecoderConfig:
+        """The shape."""
+        return self.recipe.model
+
+    @property
+    def tokens(self) -> int:
+        """Tokens trained on."""
+        return self.recipe.tokens()
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What predictions rest on: the data, the step times, and the curve (None before any pilot)."""
+
+    facts: DataFacts
+    step_time: StepTime
+    curve: Forecast | None
+    precision: Precision
+
+    def loss(self, decoder: DecoderConfig, tokens: float) -> Prediction | None:
+        """Predicted validation loss after `tokens`, repeats counted at what they are worth."""
+        if self.curve is None:
+            return None
+        return self.curve.loss(decoder.parameters(), effective_tokens(tokens, self.facts.train_tokens))
+
+
+def candidate(decoder: DecoderConfig, training_s: float, known: Knowledge) -> Candidate | None:
+    """`decoder` trained for at most `training_s` with nine chances in ten; None when that is no training at all."""
+    time = known.step_time
+    usable_s = (training_s - time.fixed_s) / (1.0 + _SAFE * time.relative_spread)
+    if usable_s <= 0:
+        return None
+
+    def steps_for(sequences: int) -> int:
+        trial = train_recipe(decoder, 1, sequences, known.precision)
+        most = MOST_EPOCHS * known.facts.train_tokens / trial.batch_tokens()
+        return coarse(min(usable_s / time.seconds(trial), most))
+
+    context = decoder.context_tokens
+    sequences = settle(lambda n: steps_for(n) * n * context, context)
+    steps = steps_for(sequences)
+    if steps < LEAST_STEPS:
+        return None
+    recipe = train_recipe(decoder, steps, sequences, known.precision)
+    return Candidate(recipe, steps * time.seconds(recipe) + time.fixed_s, known.loss(decoder, recipe.tokens()))
+
+
+def candidates(found: Sequence[Candidate]) -> list[Candidate]:
+    """Best predicted loss first; without pilots, nearest 20 tokens per parameter first."""
+    return sorted(found, key=_order)
+
+
+def _order(one: Candidate) -> tuple[float, int]:
+    if one.loss is not None:
+        return one.loss.value, one.decoder.parameters()
+    ratio = one.tokens / one.decoder.parameters()
+    return abs(ratio - 20.0) if ratio >= 20.0 else 20.0 * (20.0 / ratio), one.decoder.parameters()
+
+
+def within_reach(shapes: Sequence[DecoderConfig], pilots: Sequence[PilotResult]) -> tuple[DecoderConfig, ...]:
+    """The shapes that the pilots' sizes speak for: up to 2.5 times the largest and down to half the smallest (chosen)."""
+    if not pilots:
+        return tuple(shapes)
+    sizes = [p.decoder.parameters() for p in pilots]
+    kept = tuple(s for s in shapes if 0.5 * min(sizes) <= s.parameters() <= 2.5 * max(sizes))
+    return kept or tuple(p.decoder for p in pilots)

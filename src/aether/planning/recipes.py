@@ -1,0 +1,99 @@
+"""From a decision to the exact steps that carry it out: train, compress, evaluate, serve, each with its whole config."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from aether.hardware.machine import Machine
+from aether.models.config import DecoderConfig
+from aether.spec.brief import Brief
+from aether.spec.recipe import Recipe, Step
+from aether.stages.compress.recipe import CompressRecipe
+from aether.stages.data.recipe import DataRecipe
+from aether.stages.evaluate.recipe import EvaluateRecipe
+from aether.stages.serve.recipe import ServeRecipe
+from aether.stages.train.recipe import TrainRecipe
+
+Precision = Literal["bfloat16", "float32"]
+
+
+def precision_for(machine: Machine) -> Precision:
+    """bfloat16 where the probe found it faster than float32, else float32."""
+    rates = machine.matmul_flops_per_s
+    return "bfloat16" if rates.get("bfloat16", 0.0) > rates.get("float32", 0.0) else "float32"
+
+
+def serving_threads(machine: Machine) -> int:
+    """Threads of the served model: all cores but one, which the web server and the load's clients share."""
+    return max(1, machine.cores - 1)
+
+
+def train_recipe(decoder: DecoderConfig, steps: int, sequences: int, precision: Precision) -> TrainRecipe:
+    """The train stage's defaults with the planner's four choices: shape, steps, batch and precision."""
+    return TrainRecipe(model=decoder, steps=steps, batch_sequences=sequences, precision=precision)
+
+
+def train_step(name: str, recipe: TrainRecipe, brief: Brief, machine: Machine) -> Step:
+    """A step of the train stage on the data step's output."""
+    device = "cuda" if machine.accelerator else "cpu"
+    recipe = recipe.model_copy(update={"device": device})
+    return Step(
+        name=name,
+        stage="train",
+        config=recipe.model_dump(mode="json"),
+        inputs={"data": "data"},
+        seed=brief.seed,
+        threads=machine.cores,
+    )
+
+
+def whole_recipe(brief: Brief, machine: Machine, training: TrainRecipe, before: Sequence[Step]) -> Recipe:
+    """`before` (what is done already, the data step among it), then train, compress, evaluate and serve."""
+    seed, threads = brief.seed, machine.cores
+    done = list(before)
+    if all(step.name != "data" for step in done):
+        done.append(_data_step(brief))
+    modality = brief.modality or "code"
+    compress = CompressRecipe(quality_loss_bound=brief.quality_loss_bound)
+    evaluate = EvaluateRecipe(modality=modality, device="cuda" if machine.accelerator else "cpu")
+    serve = ServeRecipe(load=brief.load)
+    return Recipe(
+        name=brief.name,
+        steps=(
+            *done,
+            train_step("train", training, brief, machine),
+            Step(
+                name="compress",
+                stage="compress",
+                config=compress.model_dump(mode="json"),
+                inputs={"data": "data", "model": "train"},
+                seed=seed,
+                threads=threads,
+            ),
+            *(
+                Step(
+                    name=name,
+                    stage=name,
+                    config=config,
+                    inputs={"data": "data", "model": "compress"},
+                    seed=seed,
+                    threads=count,
+                )
+                for name, config, count in (
+                    ("evaluate", evaluate.model_dump(mode="json"), threads),
+                    ("serve", serve.model_dump(mode="json"), serving_threads(machine)),
+                )
+            ),
+        ),
+    )
+
+
+def _data_step(brief: Brief) -> Step:
+    data = brief.data
+    recipe = DataRecipe(
+        sources=data.sources or ("python:stdlib",),
+        out_of_distribution=data.out_of_distribution,
+        text_field=data.text_field,
+        include=data.include,
+        modality=brief.modality or "code",
+    )
+    return Step(name="data", stage="data", config=recipe.model_dump(mode="json"), seed=brief.seed)

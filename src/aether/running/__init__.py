@@ -1,0 +1,1 @@
+"""Recipe to run: order, reuse, resume, locking, tracking."""

@@ -1,0 +1,37 @@
+"""The metrics that a target may name: unit, better direction, and the stage that measures each. One term, one meaning."""
+
+from typing import Literal, NamedTuple
+
+Direction = Literal["lower", "higher"]
+
+
+class Metric(NamedTuple):
+    """What a metric is. `unit` is canonical (see `units`); `stage` is the step whose evidence judges it."""
+
+    unit: str
+    better: Direction
+    stage: Literal["plan", "data", "train", "compress", "evaluate", "serve", "run"]
+    meaning: str
+
+
+METRICS: dict[str, Metric] = {
+    "bits_per_byte": Metric("bit/byte", "lower", "evaluate", "cross-entropy of held-out files per UTF-8 byte"),
+    "next_token_accuracy": Metric("fraction", "higher", "evaluate", "share of held-out tokens that are the top guess"),
+    "line_accuracy": Metric(
+        "fraction", "higher", "evaluate", "share of held-out lines whose rest is completed exactly"
+    ),
+    "parse_rate": Metric("fraction", "higher", "evaluate", "share of completed prefixes that parse with `ast`"),
+    "ttft_p50": Metric("s", "lower", "serve", "median time to first token at the brief's load"),
+    "ttft_p99": Metric("s", "lower", "serve", "99th percentile of time to first token at the brief's load"),
+    "itl_p50": Metric("s", "lower", "serve", "median time between tokens at the brief's load"),
+    "itl_p99": Metric("s", "lower", "serve", "99th percentile of time between tokens at the brief's load"),
+    "e2e_p50": Metric("s", "lower", "serve", "median time of a whole request at the brief's load"),
+    "e2e_p99": Metric("s", "lower", "serve", "99th percentile of a whole request at the brief's load"),
+    "throughput": Metric("token/s", "higher", "serve", "output tokens per second with the server kept busy"),
+    "serving_memory": Metric("byte", "lower", "serve", "peak resident memory of the server process"),
+    "training_memory": Metric("byte", "lower", "train", "peak resident memory of training"),
+    "size_on_disk": Metric("byte", "lower", "compress", "bytes of the exported model folder"),
+    "parameters": Metric("count", "higher", "train", "parameters of the model, embeddings included"),
+    "build_time": Metric("s", "lower", "run", "wall time of the whole build"),
+    "build_cost": Metric("USD", "lower", "run", "wall time of the build times the machine's price"),
+}

@@ -1,0 +1,61 @@
+"""Every choice of an evaluation, with its default and why. No torch.
+
+Does not choose the model or the data: those are the step's inputs.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from aether.spec.base import Noun
+
+
+class EvaluateRecipe(Noun):
+    """What is measured, on how much, and against which baselines. Caps are part of the result and are reported."""
+
+    modality: Literal["code", "text"] = Field(
+        default="code", description="code: Python, so that lines and parsing mean something; text: those are left out"
+    )
+    test_bytes: int = Field(
+        default=300_000, ge=1, description="about so many bytes of whole test documents, drawn at random (seeded)"
+    )
+    ood_bytes: int = Field(default=100_000, ge=1, description="the same for the out-of-distribution split")
+    stride_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="window step as a share of the context: at 0.5 a scored token has at least half a context before it "
+        "(past a document's start) at twice the work; Press et al., arXiv 2012.15832, section 3",
+    )
+    batch_tokens: int = Field(
+        default=4096, ge=1, description="tokens in one forward pass; measured flat on CPU above 4k"
+    )
+    cluster: Literal["file", "folder"] = Field(
+        default="folder", description="what is drawn independently: files of one folder are alike, so folders"
+    )
+    level: float = Field(default=0.95, gt=0, lt=1, description="confidence level of every interval")
+    lines: int = Field(
+        default=300, ge=0, description="lines to complete; 300 independent ones give +-5.7 points at most"
+    )
+    lines_per_document: int = Field(default=12, ge=1, description="so that one large file does not fill the sample")
+    line_min_bytes: int = Field(default=12, ge=2, description="a shorter line (`else:`, `)`) is trivial; assumed")
+    line_rest_min_bytes: int = Field(default=4, ge=1, description="least that is left to complete; assumed")
+    line_max_tokens: int = Field(default=48, ge=1, description="a rest that is longer is not sampled")
+    programs: int = Field(default=150, ge=0, description="prefixes to complete for the parse rate")
+    program_max_tokens: int = Field(
+        default=64, ge=8, description="tokens generated for each; the true text is cut alike"
+    )
+    generation_batch: int = Field(default=64, ge=1, description="sequences that are decoded together")
+    baselines: tuple[Literal["xz", "zstd", "zstd_train", "5gram"], ...] = Field(
+        default=("xz", "zstd", "zstd_train", "5gram"), description="what the model is held against, on the same bytes"
+    )
+    ngram_cap_tokens: int = Field(
+        default=12_000_000, ge=1, description="training tokens of the 5-gram model; about 1 s and 100 MB per million"
+    )
+    zstd_prior_cap_bytes: int = Field(
+        default=8_000_000, ge=1, description="last training bytes that zstd may refer to; the level-19 index is slow"
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of the forward passes; bfloat16 moves bits per byte in the third digit"
+    )
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="where the forward passes run")

@@ -1,0 +1,106 @@
+"""From a model folder to what the server needs: packed weights, the token table, prompts as tokens, chats as prompts.
+
+Reads a Hugging Face folder through `aether.models`. A chat template, where the tokenizer has one, is rendered in jinja2's
+immutable sandbox, because it comes with the model and is not ours; messages are data to it, never code.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import torch
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+from aether.evidence.files import read_json
+from aether.models import quantized, weights
+from aether.spec.errors import InputError
+from aether.stages.serve.detokenize import token_bytes
+from aether.stages.serve.packed import PackedDecoder
+from aether.stages.serve.recipe import EngineRecipe, Precision
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that is ready to be served. `bos_token` begins a prompt that is given as text; None when it has none."""
+
+    name: str
+    model: PackedDecoder
+    table: list[bytes]
+    tokenizer: Tokenizer
+    bos_token: int | None
+    eos_tokens: frozenset[int]
+    template: jinja2.Template | None
+    context_tokens: int
+    dtype: str
+
+    def encode(self, text: str) -> list[int]:
+        """A text prompt as tokens: the beginning of a document, so the begin token comes first where there is one."""
+        tokens = self.tokenizer.encode(text).ids
+        if self.bos_token is not None and tokens[:1] != [self.bos_token]:
+            return [self.bos_token, *tokens]
+        return tokens
+
+    def chat_prompt(self, messages: list[dict[str, str]]) -> str:
+        """Messages as one prompt. Without a template the model is a base model: it continues their texts, in order."""
+        if self.template is None:
+            return "\n\n".join(message["content"] for message in messages)
+        return self.template.render(messages=messages, add_generation_prompt=True)
+
+
+def resolve_dtype(wanted: Precision) -> torch.dtype:
+    """`auto` is bfloat16 only where the processor has instructions for it; emulated bfloat16 is slower than float32."""
+    if wanted == "auto":
+        information = Path("/proc/cpuinfo")
+        flags = information.read_text(encoding="utf-8") if information.is_file() else ""
+        return torch.bfloat16 if "avx512_bf16" in flags or "amx_bf16" in flags else torch.float32
+    return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+
+
+def load_served(folder: Path, engine: EngineRecipe, name: str | None = None) -> Served:
+    """Everything from a model folder. Raises InputError or DamagedRecord when something in it cannot be served."""
+    if not folder.is_dir():
+        raise InputError.of("model", str(folder), "give a Hugging Face model folder that exists")
+    for needed in ("config.json", "tokenizer.json"):
+        if not (folder / needed).is_file():
+            raise InputError.of("model", str(folder), f"it has no {needed}; give a whole Hugging Face model folder")
+    dtype = resolve_dtype(engine.dtype)
+    decoder = quantized.load(folder)
+    packed = PackedDecoder(decoder.config, weights.to_qwen3(decoder), engine.slots, dtype)
+    raw = read_json(folder / "config.json")
+    begin, end = raw.get("bos_token_id"), raw.get("eos_token_id")
+    return Served(
+        name=name or _folder_name(folder),
+        model=packed,
+        table=token_bytes(folder / "tokenizer.json"),
+        tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
+        bos_token=begin,
+        eos_tokens=frozenset([end] if isinstance(end, int) else end or []),
+        template=_template(folder),
+        context_tokens=decoder.config.context_tokens,
+        dtype=str(dtype).removeprefix("torch."),
+    )
+
+
+def _folder_name(folder: Path) -> str:
+    """The folder's own name; a step's `model` folder says nothing, so its parent's is used."""
+    path = folder.resolve()
+    return path.parent.name if path.name == "model" and path.parent.name else path.name
+
+
+def _template(folder: Path) -> jinja2.Template | None:
+    path = folder / "tokenizer_config.json"
+    text: Any = None
+    if (folder / "chat_template.jinja").is_file():
+        text = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    elif path.is_file():
+        text = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+    if not isinstance(text, str):
+        return None
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    try:
+        return environment.from_string(text)
+    except jinja2.TemplateError as error:
+        raise InputError.of("chat_template", text[:60], f"it is not a jinja2 template ({error})") from error

@@ -1,0 +1,68 @@
+"""What a training run costs, from its recipe: FLOPs, seconds, bytes. Pure arithmetic, no torch.
+
+FLOPs count matrix products only, as DecoderConfig does; the achieved rate that turns them into seconds therefore has
+everything else in it and must come from a measurement (a pilot). Memory is a sum of parts, each named.
+"""
+
+from aether.stages.train.recipe import TrainRecipe
+
+RUNTIME_BYTES = 450_000_000
+"""Resident memory of Python with torch loaded, before any model. Measured: torch 2.13 CPU wheel, 430 to 470 MB."""
+_STREAM_COPIES = 16
+"""Values that a layer keeps per token and hidden unit for its backward pass. Counted from `kernels` and `decoder`."""
+
+
+def attended_tokens(recipe: TrainRecipe) -> float:
+    """Mean positions that a token attends to in a window of one document."""
+    return (recipe.model.context_tokens + 1) / 2
+
+
+def flops_per_token(recipe: TrainRecipe) -> float:
+    """Training FLOPs per token: forward, and twice that backward."""
+    return 3.0 * recipe.model.flops_per_token(attended_tokens(recipe))
+
+
+def optimiser_flops_per_step(recipe: TrainRecipe) -> float:
+    """FLOPs of Muon's Newton-Schulz products for one update: (4 m^2 n + 2 m^3) for an m x n matrix, m <= n, per step."""
+    model, total = recipe.model, 0.0
+    queries, keys = model.head_size * model.heads, model.head_size * model.kv_heads
+    shapes = (
+        [(queries, model.hidden_size)] * 2 + [(keys, model.hidden_size)] * 2 + [(model.mlp_size, model.hidden_size)] * 3
+    )
+    for rows, columns in shapes:
+        small, large = min(rows, columns), max(rows, columns)
+        total += 4.0 * small**2 * large + 2.0 * small**3
+    return total * model.layers * recipe.optimiser.newton_schulz_steps
+
+
+def flops(recipe: TrainRecipe) -> float:
+    """Model FLOPs of the run (the optimiser's apart)."""
+    return flops_per_token(recipe) * recipe.tokens()
+
+
+def seconds(recipe: TrainRecipe, flops_per_s: float) -> float:
+    """Wall time of the updates at an achieved rate of model FLOPs."""
+    assert flops_per_s > 0
+    return flops(recipe) / flops_per_s
+
+
+def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
+    """Peak resident bytes by part; their sum is the prediction."""
+    model = recipe.model
+    width = 2 if recipe.precision == "bfloat16" else 4
+    tokens = (recipe.micro_batch_sequences or recipe.batch_sequences) * model.context_tokens
+    fused = model.head_size * (model.heads + 2 * model.kv_heads)
+    per_layer = _STREAM_COPIES * model.hidden_size + 4 * fused + 4 * model.mlp_size + model.heads * model.context_tokens
+    parameters = model.parameters()
+    adam = parameters - model.matrix_parameters()
+    return {
+        "runtime": RUNTIME_BYTES,
+        "weights": 4.0 * parameters,
+        "gradients": 4.0 * parameters,
+        "optimiser": 4.0 * model.matrix_parameters() + 8.0 * adam,
+        "working_weights": float(width) * parameters,
+        "snapshot": 4.0 * (parameters + model.matrix_parameters() + 2 * adam),
+        "checkpoint": 8.0 * (parameters + model.matrix_parameters() + 2 * adam),
+        "activations": float(width) * tokens * model.layers * per_layer,
+        "logits": 3.0 * width * min(tokens, 1024) * model.vocab_size + 8.0 * model.vocab_size * model.hidden_size,
+    }

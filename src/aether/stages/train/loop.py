@@ -1,0 +1,218 @@
+"""The training loop: one update after another, judged, logged, checkpointed by the clock, never twice the same.
+
+One process, one device. Bit-equal for the same recipe, data, seed and threads, wherever it was killed and resumed:
+the clock decides when a checkpoint is written and when progress is told, never what is computed.
+
+Shapes: B windows, T tokens.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from aether.models.decoder import Decoder
+from aether.spec.errors import InputError
+from aether.spec.run import StepContext
+from aether.stages.train import checkpoint
+from aether.stages.train.estimate import flops_per_token
+from aether.stages.train.metrics import MetricsLog
+from aether.stages.train.muon import Optimisers, Rates
+from aether.stages.train.recipe import TrainRecipe
+from aether.stages.train.schedule import learning_rate_factor, muon_momentum
+from aether.stages.train.spikes import Judgement, SpikeGuard
+from aether.stages.train.state import TrainState
+
+_TELL_EVERY_S = 1.0
+_RECENT_STEPS = 20
+"""Updates whose wall time gives the speed and the time left that are told."""
+
+
+class Batches(Protocol):
+    """Where windows come from: `models.packing.PackedTokens`, or a shipped fake."""
+
+    def batch(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Samples first .. first + count - 1 of an endless stream: (tokens [B, T + 1], document ids [B, T + 1])."""
+        ...
+
+
+@dataclass
+class Outcome:
+    """One update: its loss in nats per token, its gradient norm, and what became of it."""
+
+    loss: float
+    grad_norm: float
+    judgement: Judgement
+    tokens: int
+    wall_s: float
+
+
+def new_state(recipe: TrainRecipe, seed: int) -> TrainState:
+    """A run before its first update."""
+    model = Decoder(recipe.model, torch.bfloat16 if recipe.precision == "bfloat16" else None)
+    initial = recipe.initial
+    model.initialise(seed, initial.embedding_std, initial.matrix_scale, initial.zero_out, initial.final_gain)
+    model.to(recipe.device)
+    return TrainState(model, Optimisers(model, recipe.optimiser), SpikeGuard(recipe.spikes))
+
+
+def rate_factor(recipe: TrainRecipe, step: int) -> float:
+    """The share of every peak rate at update `step`: the schedule's, and the square root of the batch's in a ramp."""
+    share = recipe.sequences_at(step) / recipe.batch_sequences
+    return learning_rate_factor(recipe.schedule, step, recipe.steps) * math.sqrt(share)
+
+
+class Loop:
+    """Carries a TrainState to the last step of its recipe."""
+
+    def __init__(self, recipe: TrainRecipe, state: TrainState, data: Batches, context: StepContext) -> None:
+        self.recipe, self.state, self.data, self.context = recipe, state, data, context
+        self._process = psutil.Process()
+        self._told_s = self._saved_s = time.monotonic()
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoints are."""
+        return self.context.out / "checkpoint"
+
+    def run(self, identity: str) -> None:
+        """Update until the last step. `identity` names recipe, data and seed: only its own checkpoints are gone on from.
+
+        Raises InputError when the run diverges for good, EnvironmentFault when the disk is full.
+        """
+        self._resume(identity)
+        state, recipe = self.state, self.recipe
+        with MetricsLog(self.context.out / "metrics.jsonl", state.metrics_bytes) as log:
+            while state.step < recipe.steps:
+                if state.step % recipe.spikes.snapshot_every_steps == 0:
+                    state.take_snapshot()
+                outcome = self._update()
+                self._log(log, outcome)
+                self._tell(outcome)
+                if outcome.judgement == "rewind":
+                    self._rewind(outcome)
+                elif time.monotonic() - self._saved_s >= recipe.checkpoint_every_s:
+                    self._save(log, identity)
+            log.flush(to_disk=True)
+            self._save(log, identity)
+
+    def _resume(self, identity: str) -> None:
+        found = checkpoint.load(self.folder, damaged=lambda sentence: self.context.tell(message=sentence))
+        if found is None:
+            return
+        tensors, plain = found
+        if plain["identity"] != identity:
+            self.context.tell(
+                message="the checkpoint in this folder belongs to another run; starting from the beginning"
+            )
+            return
+        self.state.from_checkpoint(tensors, plain)
+        self.context.tell(self.state.step, self.recipe.steps, "steps", f"going on from step {self.state.step}")
+
+    def _save(self, log: MetricsLog, identity: str) -> None:
+        self.state.metrics_bytes = log.flush(to_disk=True)
+        tensors, plain = self.state.as_checkpoint()
+        checkpoint.save(self.folder, self.state.step, tensors, plain | {"identity": identity})
+        self._saved_s = time.monotonic()
+
+    def _update(self) -> Outcome:
+        """One update, or none when it is not believed. Either way its data is behind the cursor."""
+        began_s = time.perf_counter()
+        state, recipe = self.state, self.recipe
+        loss, grad_norm = self._gradients()
+        judgement = state.guard.judge(loss, grad_norm)
+        if judgement == "apply":
+            momentum = muon_momentum(recipe.optimiser, state.step, recipe.steps)
+            state.optimisers.step(Rates(rate_factor(recipe, state.step), momentum))
+        for parameter in state.model.parameters():
+            parameter.grad = None
+        sequences = recipe.sequences_at(state.step)
+        state.cursor += sequences
+        state.step += 1
+        state.peak_memory_bytes = max(state.peak_memory_bytes, self._memory_bytes())
+        tokens = sequences * recipe.model.context_tokens
+        outcome = Outcome(loss, grad_norm, judgement, tokens, time.perf_counter() - began_s)
+        state.step_s.append(outcome.wall_s)
+        return outcome
+
+    def _gradients(self) -> tuple[float, float]:
+        """Mean loss of the batch, and the global gradient norm before clipping. Leaves clipped gradients."""
+        recipe, model = self.recipe, self.state.model
+        sequences = recipe.sequences_at(self.state.step)
+        micro = recipe.micro_batch_sequences or sequences
+        parts = sequences // micro
+        total = torch.zeros((), device=recipe.device)
+        for first in range(self.state.cursor, self.state.cursor + sequences, micro):
+            tokens, ids = (torch.from_numpy(a).to(recipe.device) for a in self.data.batch(first, micro))
+            loss = model.loss(tokens[:, :-1], tokens[:, 1:], ids[:, :-1]) / parts
+            loss.backward()
+            total += loss.detach()
+        parameters = [p for p in model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        torch.nn.utils.clip_grads_with_norm_(parameters, recipe.optimiser.clip_norm, norm)
+        return total.item(), norm.item()
+
+    def _rewind(self, outcome: Outcome) -> None:
+        guard, allowed = self.state.guard, self.recipe.spikes.rewinds
+        if guard.rewinds > allowed:
+            raise InputError.of(
+                "optimiser.muon_lr",
+                self.recipe.optimiser.muon_lr,
+                f"training broke {guard.rewinds} times (last at step {self.state.step}, loss {outcome.loss:.4g}, gradient norm "
+                f"{outcome.grad_norm:.4g}) and rewinding did not help; lower the learning rates or look at the data there",
+            )
+        self.state.rewind()
+        self.context.tell(message=f"loss broke; went back to step {self.state.step} and passed over that data")
+
+    def _log(self, log: MetricsLog, outcome: Outcome) -> None:
+        tokens = outcome.tokens
+        rate = tokens * flops_per_token(self.recipe) / outcome.wall_s
+        peak = self.recipe.peak_flops_per_s
+        step = self.state.step - 1
+        log.write(
+            {
+                "step": step + 1,
+                "loss": _finite(outcome.loss),
+                "lr": self.recipe.optimiser.muon_lr * rate_factor(self.recipe, step),
+                "grad_norm": _finite(outcome.grad_norm),
+                "tokens": self.recipe.tokens_until(step + 1),
+                "tokens_per_s": round(tokens / outcome.wall_s, 1),
+                "flops_per_s": round(rate),
+                "utilisation": None if peak is None else round(rate / peak, 4),
+                "judgement": outcome.judgement,
+                "skipped_steps": self.state.guard.skipped_steps,
+                "rewinds": self.state.guard.rewinds - (outcome.judgement == "rewind"),
+            }
+        )
+
+    def _tell(self, outcome: Outcome) -> None:
+        now = time.monotonic()
+        if now - self._told_s < _TELL_EVERY_S and self.state.step < self.recipe.steps:
+            return
+        self._told_s = now
+        recent = self.state.step_s[-_RECENT_STEPS:]
+        step_s = sum(recent) / len(recent)
+        numbers = {"tokens_per_s": outcome.tokens / step_s}
+        if _finite(outcome.loss) is not None:
+            numbers["loss"] = outcome.loss
+        numbers["eta_s"] = step_s * (self.recipe.steps - self.state.step)
+        self.context.tell(self.state.step, self.recipe.steps, "steps", "", **numbers)
+
+    def _memory_bytes(self) -> int:
+        device_bytes = torch.cuda.max_memory_allocated() if self.recipe.device == "cuda" else 0
+        return self._process.memory_info().rss + device_bytes
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None
+
+
+def final_parameters(state: TrainState) -> dict[str, Tensor]:
+    """The weights by name, on CPU."""
+    return {name: p.detach().cpu() for name, p in state.model.named_parameters()}

@@ -1,0 +1,204 @@
+"""Every choice of a training run, with its default and where the default comes from. No heavy import.
+
+Does not choose sizes or learning rates for a machine: the planner does, by writing one of these.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from aether.models.config import DecoderConfig
+from aether.spec.base import Noun
+from aether.spec.errors import InputError
+
+
+class Schedule(Noun):
+    """The learning rate as a share of its peak, over the run."""
+
+    kind: Literal["wsd", "linear"] = Field(
+        default="wsd",
+        description="Warm-up, stable, decay (MiniCPM, arXiv 2404.06395), or a line to the end right after the warm-up.",
+    )
+    warmup_fraction: float = Field(
+        default=0.02, ge=0, le=0.5, description="Share of the steps that rise from zero (assumed; Muon needs little)."
+    )
+    decay_fraction: float = Field(
+        default=0.6,
+        ge=0,
+        le=1,
+        description="wsd: share of the steps that fall (0.2 to 0.7 are near in modded-nanogpt).",
+    )
+    final_fraction: float = Field(
+        default=0.0, ge=0, le=1, description="Where the fall ends (Bergsma et al., arXiv 2502.15938: to zero)."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Schedule":
+        if self.kind == "wsd" and self.warmup_fraction + self.decay_fraction > 1:
+            raise InputError.of("schedule.decay_fraction", self.decay_fraction, "warm-up and decay must fit in the run")
+        return self
+
+
+class Optimiser(Noun):
+    """Muon for the blocks' matrices, AdamW for the embedding and the gains."""
+
+    muon_lr: float = Field(
+        default=0.04,
+        ge=0,
+        le=1,
+        description="Times sqrt(max(1, rows / columns)). Measured here: 0.035 to 0.05 are near.",
+    )
+    muon_momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="Nesterov. Measured here: 0.04 nats better than 0.95 in runs of 350 steps."
+    )
+    muon_momentum_start: float = Field(
+        default=0.8, ge=0, lt=1, description="Where the momentum's warm-up begins (measured here with the value above)."
+    )
+    muon_momentum_warmup_fraction: float = Field(
+        default=0.15, ge=0, le=1, description="Share of the steps in which the momentum rises (modded-nanogpt: 300)."
+    )
+    muon_weight_decay: float = Field(
+        default=0.0, ge=0, description="Decoupled. Short runs see few epochs and gain nothing (assumed)."
+    )
+    newton_schulz: Literal["polar-express", "quintic"] = Field(
+        default="polar-express",
+        description="Polynomials: Polar Express (Amsel et al., arXiv 2505.16932), or torch.optim.Muon's fixed one.",
+    )
+    newton_schulz_steps: int = Field(default=5, ge=1, le=7, description="Both papers use 5.")
+    embedding_lr: float = Field(
+        default=0.03,
+        ge=0,
+        le=1,
+        description="AdamW's rate for the tied embedding (measured here: 0.01 to 0.03 are near).",
+    )
+    gain_lr: float = Field(default=0.03, ge=0, le=1, description="AdamW's rate for the norms' gains.")
+    learn_block_gains: bool = Field(
+        default=False, description="The gains before and within the blocks stay at 1: faster, no loss measured here."
+    )
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW (arXiv 1711.05101), as GPT-3 (arXiv 2005.14165).")
+    beta2: float = Field(default=0.95, ge=0, lt=1, description="AdamW, as GPT-3 (arXiv 2005.14165), appendix B.")
+    epsilon: float = Field(default=1e-8, gt=0, description="AdamW, as in its paper.")
+    embedding_weight_decay: float = Field(default=0.0, ge=0, description="Decoupled; gains never decay.")
+    clip_norm: float = Field(default=1.0, gt=0, description="Global gradient norm, as GPT-3 (arXiv 2005.14165).")
+
+
+class Initial(Noun):
+    """The first weights: normal, with these standard deviations."""
+
+    embedding_std: float = Field(
+        default=0.5, gt=0, description="Measured here: 0.5 and 1 are near, with the gain below."
+    )
+    final_gain: float = Field(
+        default=0.15,
+        gt=0,
+        description="The last norm's first gain, so that the tied head starts near uniform (measured here).",
+    )
+    matrix_scale: float = Field(default=0.5, gt=0, description="Times 1 / sqrt(fan-in) (modded-nanogpt: 0.5).")
+    zero_out: bool = Field(
+        default=True, description="Matrices that write to the stream start at zero (Zhao et al., arXiv 2110.12661)."
+    )
+
+
+class Spikes(Noun):
+    """When a step is not believed: skip it, and after several rewind and pass over the data that broke it."""
+
+    sigmas: float = Field(default=6.0, gt=0, description="OLMo-core's SkipStepOptimizer: 6 standard deviations.")
+    window_steps: int = Field(default=128, ge=8, description="OLMo-core's SkipStepOptimizer: the last 128 steps.")
+    skips_before_rewind: int = Field(
+        default=5, ge=1, description="Skips in a row that mean the weights broke (assumed)."
+    )
+    snapshot_every_steps: int = Field(default=100, ge=1, description="Steps between the states to rewind to (assumed).")
+    rewinds: int = Field(default=3, ge=0, description="Rewinds after which the run stops with a sentence (assumed).")
+
+
+class RampStage(Noun):
+    """A stretch of smaller batches at the start; every learning rate is scaled by sqrt(batch / batch_sequences)."""
+
+    steps_fraction: float = Field(gt=0, lt=1, description="Share of the steps that this stage takes.")
+    sequences: int = Field(ge=1, description="Windows per update in this stage.")
+
+
+class TrainRecipe(Noun):
+    """One training run. Its tokens are steps x batch_sequences x context, fixed before it starts."""
+
+    model: DecoderConfig
+    steps: int = Field(ge=1, description="Updates; the planner fixes them from the budget.")
+    batch_sequences: int = Field(default=16, ge=1, description="Windows per update (its largest, with a ramp).")
+    ramp: tuple[RampStage, ...] = Field(
+        default=(),
+        description="Smaller batches first: about 0.02 nats better at equal compute (measured here), off by default.",
+    )
+    micro_batch_sequences: int | None = Field(
+        default=None, ge=1, description="Windows per forward pass, for memory; None: the whole batch. Must divide it."
+    )
+    schedule: Schedule = Schedule()
+    optimiser: Optimiser = Optimiser()
+    initial: Initial = Initial()
+    spikes: Spikes = Spikes()
+    precision: Literal["bfloat16", "float32"] = Field(
+        default="bfloat16",
+        description="Of activations and products; weights and optimiser state are float32 (Micikevicius, arXiv 1710.03740).",
+    )
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="One processor or one GPU.")
+    checkpoint_every_s: float = Field(default=20.0, gt=0, description="Wall time; no result depends on it (assumed).")
+    validation_bytes: int = Field(
+        default=100_000, ge=1, description="About this much of the validation split is scored at the end (assumed)."
+    )
+    peak_flops_per_s: float | None = Field(
+        default=None, gt=0, description="The machine's measured matrix rate; utilisation is told when it is known."
+    )
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _no_half(cls, raw: Any) -> Any:
+        if raw in ("float16", "fp16", "half"):
+            mend = "float16 without loss scaling loses small gradients; use bfloat16, or float32 where that is slow"
+            raise InputError.of("precision", raw, mend)
+        return raw
+
+    @model_validator(mode="after")
+    def _fits(self) -> "TrainRecipe":
+        if sum(stage.steps_fraction for stage in self.ramp) > 1:
+            raise InputError.of(
+                "ramp", [s.steps_fraction for s in self.ramp], "the stages' shares must add up to 1 at most"
+            )
+        for stage in self.ramp:
+            if stage.sequences > self.batch_sequences:
+                raise InputError.of(
+                    "ramp.sequences", stage.sequences, f"at most batch_sequences = {self.batch_sequences}"
+                )
+        micro = self.micro_batch_sequences
+        for sequences in (self.batch_sequences, *(stage.sequences for stage in self.ramp)):
+            if sequences % (micro or sequences):
+                raise InputError.of("micro_batch_sequences", micro, f"it must divide every batch, also {sequences}")
+        return self
+
+    def stages(self) -> tuple[tuple[int, int], ...]:
+        """(first step after the stage, windows per update) of each stretch of one batch size, to the last step."""
+        found, end, share = [], 0, 0.0
+        for stage in self.ramp:
+            share += stage.steps_fraction
+            if (until := round(share * self.steps)) > end:
+                found.append((until, stage.sequences))
+                end = until
+        return (*found, (self.steps, self.batch_sequences)) if end < self.steps else tuple(found)
+
+    def sequences_at(self, step: int) -> int:
+        """Windows of update `step` (0 .. steps - 1)."""
+        return next(sequences for until, sequences in self.stages() if step < until)
+
+    def tokens_until(self, step: int) -> int:
+        """Tokens of the first `step` updates."""
+        total, begin = 0, 0
+        for until, sequences in self.stages():
+            total += (min(step, until) - begin) * sequences if step > begin else 0
+            begin = until
+        return total * self.model.context_tokens
+
+    def batch_tokens(self) -> int:
+        """Tokens of the largest update."""
+        return self.batch_sequences * self.model.context_tokens
+
+    def tokens(self) -> int:
+        """Tokens of the whole run."""
+        return self.tokens_until(self.steps)

@@ -1,0 +1,159 @@
+"""The train stage: data in, a trained model's folder out, with the numbers that describe the run.
+
+Loop, then validation loss and bits per byte on held-out documents, then the export. Nothing here decides a
+hyperparameter. Does not compare models or give intervals over documents: that is the evaluate stage.
+"""
+
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aether.evidence.files import read_json, write_json
+from aether.evidence.hashing import hash_file, hash_value
+from aether.models.corpus import choose_documents, read_split
+from aether.models.decoder import Decoder
+from aether.models.host import keep_freed_memory
+from aether.models.packing import PackedTokens
+from aether.models.scoring import score
+from aether.models.weights import WEIGHTS_NAME, save_pretrained
+from aether.spec.errors import EnvironmentFault, InputError
+from aether.spec.evidence import Evidence
+from aether.spec.run import StepContext
+from aether.stages.train.estimate import flops_per_token
+from aether.stages.train.loop import Loop, new_state
+from aether.stages.train.metrics import curve, read_losses
+from aether.stages.train.recipe import TrainRecipe
+from aether.stages.train.state import TrainState
+
+
+def run(recipe: TrainRecipe, context: StepContext) -> tuple[Evidence, ...]:
+    """Train, validate, export. Leaves model/, metrics.jsonl and train.json in `context.out`.
+
+    Raises InputError for a recipe that does not fit the data or diverges, EnvironmentFault for a full disk, too little
+    memory or a missing GPU, DamagedRecord for damaged data.
+    """
+    _prepare(recipe, context)
+    data_folder = context.inputs["data"]
+    described = read_json(data_folder / "data.json")
+    if described["vocab_size"] != recipe.model.vocab_size:
+        mend = f"the data's tokenizer has {described['vocab_size']} entries; use that number"
+        raise InputError.of("model.vocab_size", recipe.model.vocab_size, mend)
+    packed = PackedTokens(data_folder / "train", recipe.model.context_tokens, context.seed)
+    identity = hash_value([recipe.model_dump(mode="json"), described, context.seed, context.threads])
+    try:
+        state = new_state(recipe, context.seed)
+        Loop(recipe, state, packed, context).run(identity)
+        validation = _validate(recipe, state.model, data_folder, context)
+    except (RuntimeError, MemoryError) as error:
+        raise _explained(error, recipe) from error
+    save_pretrained(state.model, context.out / "model", data_folder / "tokenizer")
+    summary = _summary(recipe, state, validation, context.out)
+    write_json(context.out / "train.json", summary)
+    return _evidence(recipe, state, summary, context)
+
+
+def _prepare(recipe: TrainRecipe, context: StepContext) -> None:
+    if recipe.device == "cuda":
+        if not torch.cuda.is_available():
+            raise EnvironmentFault(
+                'device = "cuda": torch sees no GPU here; set device = "cpu" or install a CUDA build'
+            )
+        torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(context.threads)
+    keep_freed_memory()
+
+
+def _explained(error: RuntimeError | MemoryError, recipe: TrainRecipe) -> Exception:
+    """A sentence for memory that ran out; any other error as it is."""
+    text = str(error)
+    if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in text:
+        return error
+    micro = recipe.micro_batch_sequences or recipe.batch_sequences
+    return EnvironmentFault(
+        f"memory ran out at {micro} windows of {recipe.model.context_tokens} tokens per pass; set micro_batch_sequences to a "
+        "smaller divisor of batch_sequences: the result stays the same to rounding"
+    )
+
+
+def _validate(recipe: TrainRecipe, model: Decoder, data_folder: Path, context: StepContext) -> dict[str, Any]:
+    """Loss and bits per byte of a fixed draw of validation documents, in the recipe's precision."""
+    split = read_split(data_folder, "validation")
+    documents = choose_documents(split, recipe.validation_bytes, context.seed)
+    if not documents:
+        raise InputError.of(
+            "data.validation", 0, "the split has no document; give more data or a larger validation share"
+        )
+    ids = [split.ids(document) for document in documents]
+    scores = score(
+        model,
+        ids,
+        stride=recipe.model.context_tokens,
+        tell=lambda done, total: context.tell(done, total, "tokens", "validating"),
+    )
+    bits, tokens = math.fsum(s.bits for s in scores), sum(s.tokens for s in scores)
+    size_bytes = sum(document.size_bytes for document in documents)
+    return {
+        "loss": bits * math.log(2) / tokens,
+        "bits_per_byte": bits / size_bytes,
+        "documents": len(documents),
+        "bytes": size_bytes,
+        "tokens": tokens,
+    }
+
+
+def _summary(recipe: TrainRecipe, state: TrainState, validation: dict[str, Any], out: Path) -> dict[str, Any]:
+    step_s = statistics.median(state.step_s)
+    wall_s = math.fsum(state.step_s)
+    worked = state.cursor * recipe.model.context_tokens
+    return {
+        "parameters": recipe.model.parameters(),
+        "steps": recipe.steps,
+        "batch_tokens": recipe.batch_tokens(),
+        "tokens": recipe.tokens(),
+        "validation": validation,
+        "curve": curve(read_losses(out / "metrics.jsonl"), recipe.tokens_until),
+        "step_s_median": step_s,
+        "updates_s": wall_s,
+        "tokens_per_s": worked / wall_s,
+        "flops_per_s": worked * flops_per_token(recipe) / wall_s,
+        "peak_memory_bytes": state.peak_memory_bytes,
+        "skipped_steps": state.guard.skipped_steps,
+        "rewinds": state.guard.rewinds,
+        "weights_sha256": hash_file(out / "model" / WEIGHTS_NAME),
+    }
+
+
+def _evidence(
+    recipe: TrainRecipe, state: TrainState, summary: dict[str, Any], context: StepContext
+) -> tuple[Evidence, ...]:
+    held = summary["validation"]
+    scored = f"{held['documents']} validation documents ({held['bytes']} bytes), context {recipe.model.context_tokens}, "
+    scored += f"{recipe.precision} products"
+    loop = f"wall time of {len(state.step_s)} updates on {recipe.device}, {context.threads} threads"
+    weights = context.measured("weights", 1, "count", "model/model.safetensors after the last update")
+    return (
+        context.measured("loss", held["loss"], "nat/token", f"cross-entropy on {scored}", n=held["documents"]),
+        context.measured("bits_per_byte", held["bits_per_byte"], "bit/byte", scored, n=held["documents"]),
+        context.measured("parameters", summary["parameters"], "count", "number of weights, embedding once"),
+        context.measured(
+            "training_memory",
+            summary["peak_memory_bytes"],
+            "byte",
+            "largest resident memory of the process at the end of an update, with the GPU's on a GPU",
+            repeats="machine",
+        ),
+        context.measured("tokens", summary["tokens"], "token", "steps x windows x context"),
+        context.measured("tokens_per_s", summary["tokens_per_s"], "token/s", loop, repeats="machine"),
+        context.measured(
+            "flops_per_s", summary["flops_per_s"], "flop/s", f"model FLOPs over {loop}", repeats="machine"
+        ),
+        context.measured("step_time", summary["step_s_median"], "s", f"median {loop}", repeats="machine"),
+        context.measured(
+            "skipped_steps", summary["skipped_steps"], "count", "updates that the spike guard did not believe"
+        ),
+        context.measured("rewinds", summary["rewinds"], "count", "returns to a snapshot"),
+        weights.model_copy(update={"artefact_sha256": summary["weights_sha256"]}),
+    )

@@ -1,0 +1,44 @@
+"""What every command shares: errors as one sentence (or one line of JSON) with the right exit code, and the JSON line."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from aether.spec.errors import AetherError, Interrupted
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead of text.")
+
+
+def say_json(value: dict[str, Any]) -> None:
+    """One line of JSON on standard output."""
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def explained(command: Callable[..., int | None]) -> Callable[..., None]:
+    """Run a command; turn a person's errors into a sentence and an exit code. Ours stay tracebacks."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        as_json = bool(options.get("as_json"))
+        try:
+            code = command(*args, **options) or 0
+        except KeyboardInterrupt:
+            stop = Interrupted("stopped; what is finished is kept, and `aether resume` goes on from there")
+            code = _tell(stop, as_json)
+        except AetherError as error:
+            code = _tell(error, as_json)
+        sys.exit(code)
+
+    return run
+
+
+def _tell(error: AetherError, as_json: bool) -> int:
+    if as_json:
+        say_json({"status": error.status, "message": str(error), **error.details})
+    else:
+        click.echo(f"aether: {error}", err=True)
+    return error.exit_code

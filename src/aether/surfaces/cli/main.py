@@ -1,0 +1,50 @@
+"""`aether`: the table of commands. Each is imported when it is called, so that help answers at once."""
+
+import importlib
+
+import click
+
+import aether
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "build": ("aether.surfaces.cli.build:build", "Build the model that a brief asks for, and judge every target."),
+    "plan": ("aether.surfaces.cli.build:plan", "Predict what a brief will take, decide, and stop before the main run."),
+    "resume": ("aether.surfaces.cli.build:resume", "Go on with a run that was stopped."),
+    "reproduce": ("aether.surfaces.cli.again:reproduce", "Carry out a run's record again and compare every number."),
+    "runs": ("aether.surfaces.cli.look:runs", "List the runs in a folder."),
+    "show": ("aether.surfaces.cli.look:show", "Show a run: verdicts, and every number with its source."),
+    "compare": ("aether.surfaces.cli.look:compare", "Compare two runs, paired, with intervals."),
+    "report": ("aether.surfaces.cli.look:report", "Write a run's report again from its records."),
+    "serve": ("aether.surfaces.cli.serve:serve", "Serve a run's model over the OpenAI protocol."),
+    "doctor": ("aether.surfaces.cli.doctor:doctor", "Say what works here, what is missing, and what mends it."),
+}
+"""Command -> (where it is, what it does in one line)."""
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they are called, not when they are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name][0].split(":")
+        return getattr(importlib.import_module(module), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(aether.__version__, prog_name="aether")
+def main() -> None:
+    """From a brief to a model that measurably meets it, or a proof that it cannot.
+
+    Exit codes: 0 done, 2 needs input or bad input, 3 infeasible, 4 declined, 5 a target was missed.
+    """

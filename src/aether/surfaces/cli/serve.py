@@ -1,0 +1,22 @@
+"""`aether serve`."""
+
+from pathlib import Path
+
+import click
+
+from aether.surfaces.cli.edge import explained
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, help="Port to listen on; 0 picks a free one.")
+@explained
+def serve(model: Path, host: str, port: int) -> int:
+    """Serve MODEL (a run's folder, or a Hugging Face folder) over the OpenAI protocol, until Ctrl-C."""
+    from aether.counsel.browse import model_folder
+    from aether.stages.serve.recipe import ServerSettings
+    from aether.stages.serve.server import serve_forever
+
+    serve_forever(model_folder(model), ServerSettings(host=host, port=port))
+    return 0

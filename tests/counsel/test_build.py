@@ -1,0 +1,153 @@
+"""A whole build through the command line: killed at random moments, resumed, reproduced, looked at."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from small_brief import write_brief
+
+
+def start(*words):
+    return subprocess.Popen(
+        [sys.executable, "-m", "aether", *map(str, words), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(*words, code=0):
+    process = start(*words)
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == code, out + err
+    return json.loads(out)
+
+
+def kill_group(process):
+    """SIGKILL for the process and for the server that it may have started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built")
+    said = finish("build", write_brief(folder), "--out", folder / "runs" / "small")
+    return folder / "runs" / "small", said
+
+
+def test_every_target_has_a_verdict(built):
+    _, said = built
+    assert [v["target"]["metric"] for v in said["verdicts"]] == [
+        "bits_per_byte",
+        "ttft_p99",
+        "size_on_disk",
+        "build_time",
+    ]
+    assert all(v["measured_id"] in said["evidence"] for v in said["verdicts"])
+    assert all(v["predicted_id"] in said["evidence"] for v in said["verdicts"])
+
+
+def test_the_model_folder_is_what_transformers_loads(built):
+    from transformers import AutoTokenizer
+
+    run, _ = built
+    model = run / "model"
+    assert {"config.json", "tokenizer.json", "README.md"} <= {p.name for p in model.iterdir()}
+    assert list(model.glob("*.safetensors"))
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    assert tokenizer.decode(tokenizer("def f(x):\n    return x\n")["input_ids"]) == "def f(x):\n    return x\n"
+
+
+def test_building_again_reuses_everything(built):
+    run, said = built
+    started = time.perf_counter()
+    again = finish("resume", run)
+    assert time.perf_counter() - started < 30
+    for number in ("train.loss", "evaluate.bits_per_byte", "serve.ttft_p99"):
+        assert again["evidence"][number]["value"] == said["evidence"][number]["value"]
+
+
+def test_a_run_can_be_looked_at(built):
+    run, _ = built
+    assert finish("runs", run.parent)["runs"][0]["status"] == "done"
+    assert finish("show", run, "train.loss")["evidence"][0]["id"] == "train.loss"
+    assert "comparison" in finish("compare", run, run)
+    page = finish("report", run)["report"]
+    assert "<script" not in Path(page).read_text(encoding="utf-8")
+
+
+def test_another_brief_in_the_same_folder_is_refused(built, tmp_path):
+    run, _ = built
+    said = finish("build", write_brief(tmp_path, seed=1), "--out", run, code=2)
+    assert "another brief" in said["message"]
+
+
+def test_what_cannot_be_met_is_refused_before_training(tmp_path):
+    brief = write_brief(
+        tmp_path, targets=["parameters >= 7B", "build_time <= 10 min", "bits_per_byte <= 2", "e2e_p99 <= 1 ms"]
+    )
+    said = finish("build", brief, "--out", tmp_path / "run", code=3)
+    assert said["status"] == "infeasible"
+    refused = {refusal["target"]["metric"]: refusal for refusal in said["refusals"]}
+    assert {"parameters", "e2e_p99"} <= set(refused)
+    assert all(r["binding"] and r["arithmetic"] and r["nearest"] and r["terms"] for r in refused.values())
+    assert not (tmp_path / "run" / "steps" / "train").exists()
+
+
+def _weights(run):
+    record = json.loads((run / "steps" / "train" / "record.json").read_text())
+    return next(a["sha256"] for a in record["artefacts"] if a["path"].endswith("model.safetensors"))
+
+
+def _kill_and_resume(folder, kills, seconds, seed):
+    """Build, killed `kills` times at random moments, then to the end. Returns the run."""
+    draw = random.Random(seed)
+    run, brief = folder / "runs" / "small", write_brief(folder)
+    for _ in range(kills):
+        process = start("build", brief, "--out", run)
+        time.sleep(draw.uniform(2, seconds))
+        kill_group(process)
+    finish("build", brief, "--out", run)
+    return run
+
+
+@pytest.mark.slow
+def test_kill_nine_at_ten_moments_changes_nothing(tmp_path):
+    """The killed run's own recipe, carried out without a kill in a fresh store, gives the same weights and numbers."""
+    run = _kill_and_resume(tmp_path, kills=10, seconds=25, seed=7)
+    again = finish("reproduce", run, "--out", tmp_path / "again")
+    assert _weights(tmp_path / "again") == _weights(run)
+    exact = [d for d in again["drifts"] if d["status"] == "differs" and "bit for bit" in d["note"]]
+    assert not exact
+
+
+def test_a_second_build_in_one_folder_is_refused(tmp_path):
+    run = tmp_path / "run"
+    first = start("build", write_brief(tmp_path), "--out", run)
+    try:
+        deadline = time.monotonic() + 60
+        while not (run / "run.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        said = finish("resume", run, code=2)
+        assert said["status"] == "busy" and str(first.pid) in said["message"]
+    finally:
+        kill_group(first)
+
+
+def test_ctrl_c_is_a_sentence_and_loses_nothing(tmp_path):
+    run = tmp_path / "run"
+    process = start("build", write_brief(tmp_path), "--out", run)
+    time.sleep(6)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert json.loads(out)["status"] == "interrupted"
+    assert (run / "run.json").exists()

@@ -1,0 +1,193 @@
+import queue
+import threading
+import time
+
+import pytest
+import torch
+from tiny_served_model import CONFIG
+
+from aether.models.decoder import Decoder
+from aether.models.weights import to_qwen3
+from aether.stages.serve.engine import Engine, Generation, Limits, NotServing, QueueFull
+from aether.stages.serve.packed import PackedDecoder
+from aether.stages.serve.sampling import Sampling
+
+TABLE = [bytes([index % 256]) for index in range(CONFIG.vocab_size)]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    torch.set_num_threads(1)
+    model = Decoder(CONFIG)
+    model.initialise(3, embedding_std=0.5, matrix_scale=1.7)
+    return model
+
+
+class Running:
+    """An engine and what it said."""
+
+    def __init__(self, plain, slots=4, max_queue=100, chunk=8):
+        self.news = queue.SimpleQueue()
+        self.engine = Engine(
+            PackedDecoder(CONFIG, to_qwen3(plain), slots),
+            TABLE,
+            Limits(max_queue, chunk, frozenset([0])),
+            self.news.put,
+        )
+
+    def __enter__(self):
+        self.engine.start()
+        return self
+
+    def __exit__(self, *_):
+        self.engine.stop()
+
+    def finish(self, generations):
+        """Deltas of each generation until all are finished."""
+        found, left = {g: [] for g in generations}, set(generations)
+        while left:
+            for delta in self.news.get(timeout=20):
+                found.setdefault(delta.generation, []).append(delta)
+                if delta.finish is not None:
+                    left.discard(delta.generation)
+        return found
+
+    def wait(self, condition):
+        deadline = time.monotonic() + 10
+        while not condition(self.engine):
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+
+def request(length, output, seed=None, start=1, ignore_eos=True, stops=()):
+    prompt = [(start * 37 + 11 * i) % (CONFIG.vocab_size - 1) + 1 for i in range(length)]
+    sampling = Sampling.of(0 if seed is None else 0.9, 1, seed)
+    return Generation(prompt, output, sampling, stops, ignore_eos)
+
+
+def greedy(plain, prompt, count):
+    tokens = list(prompt)
+    with torch.no_grad():
+        for _ in range(count):
+            tokens.append(int(plain(torch.tensor([tokens]))[0, -1].argmax()))
+    return bytes(token % 256 for token in tokens[len(prompt) :]).decode("utf-8", "replace")
+
+
+def test_batched_text_equals_that_of_the_plain_decoder_alone(plain):
+    lengths = [(5, 12), (30, 20), (1, 7), (60, 25), (17, 1), (40, 30), (8, 16)]
+    with Running(plain, slots=3) as running:
+        wanted = [request(p, o, start=i) for i, (p, o) in enumerate(lengths)]
+        for generation in wanted:
+            running.engine.submit(generation)
+        found = running.finish(wanted)
+    for generation in wanted:
+        deltas = found[generation]
+        text = "".join(delta.text for delta in deltas)
+        assert text == greedy(plain, generation.prompt, generation.max_tokens)
+        assert deltas[-1].produced == generation.max_tokens and deltas[-1].finish == "length"
+        assert [delta.produced for delta in deltas] == list(range(1, generation.max_tokens + 1))
+
+
+def test_a_seeded_request_says_the_same_alone_and_in_company(plain):
+    with Running(plain) as running:
+        alone = request(10, 20, seed=5)
+        running.engine.submit(alone)
+        first = "".join(d.text for d in running.finish([alone])[alone])
+        again, others = request(10, 20, seed=5), [request(20, 30, seed=s, start=s) for s in range(6)]
+        for generation in [*others[:3], again, *others[3:]]:
+            running.engine.submit(generation)
+        second = "".join(d.text for d in running.finish([again, *others])[again])
+    assert first == second
+
+
+def test_end_of_text_and_stop_strings_end_a_request(plain):
+    text = greedy(plain, request(5, 12).prompt, 12)
+    stop = text[4:6]
+    with Running(plain) as running:
+        generation = request(5, 12, stops=(stop,))
+        running.engine.submit(generation)
+        deltas = running.finish([generation])[generation]
+    assert "".join(d.text for d in deltas) == text[: text.find(stop)]
+    assert deltas[-1].finish == "stop"
+
+
+def test_the_end_token_ends_it_unless_it_is_ignored(plain):
+    generation = request(5, 12)
+    first = int(plain(torch.tensor([generation.prompt]))[0, -1].argmax())
+    news = queue.SimpleQueue()
+    model = PackedDecoder(CONFIG, to_qwen3(plain), 2)
+    engine = Engine(model, TABLE, Limits(4, 8, frozenset([first])), news.put)
+    engine.start()
+    heeding = request(5, 12, ignore_eos=False)
+    engine.submit(heeding)
+    (delta,) = news.get(timeout=10)
+    assert (delta.finish, delta.text, delta.produced) == ("stop", "", 1)
+    engine.submit(generation)
+    (delta,) = news.get(timeout=10)
+    assert delta.finish is None
+    engine.stop()
+
+
+def test_cancelling_frees_the_slot_and_the_place_in_the_queue(plain):
+    with Running(plain, slots=1, max_queue=1) as running:
+        engine = running.engine
+        long, waiting = request(5, 90), request(5, 3)
+        engine.submit(long)
+        running.wait(lambda e: e.running == 1)
+        engine.submit(waiting)
+        with pytest.raises(QueueFull):
+            engine.submit(request(5, 3))
+        engine.cancel(waiting)
+        running.wait(lambda e: e.waiting == 0)
+        after = request(5, 3)
+        engine.submit(after)
+        engine.cancel(long)
+        engine.cancel(long)
+        found = running.finish([after])
+        assert found[after][-1].finish == "length"
+        assert engine.counters.cancelled == 2
+
+
+def test_draining_takes_nothing_new_and_finishes_what_it_has(plain):
+    with Running(plain) as running:
+        generation = request(5, 40)
+        running.engine.submit(generation)
+        running.engine.drain()
+        with pytest.raises(NotServing):
+            running.engine.submit(request(5, 3))
+        assert running.finish([generation])[generation][-1].finish == "length"
+
+
+def test_stopping_tells_everyone(plain):
+    running = Running(plain, slots=1)
+    running.engine.start()
+    generations = [request(5, 90), request(5, 90)]
+    for generation in generations:
+        running.engine.submit(generation)
+    running.wait(lambda e: e.running == 1)
+    running.engine.stop()
+    found = running.finish(generations)
+    assert {deltas[-1].finish for deltas in found.values()} <= {"error", "length"}
+    assert found[generations[1]][-1].finish == "error"
+    assert running.engine.state == "stopped"
+
+
+def test_a_failed_step_leaves_nobody_waiting(plain):
+    class Broken(PackedDecoder):
+        def step(self, *_arguments):
+            raise RuntimeError("out of memory")
+
+    news, seen = queue.SimpleQueue(), []
+    engine = Engine(Broken(CONFIG, to_qwen3(plain), 2), TABLE, Limits(4, 8, frozenset([0])), news.put)
+    hook, threading.excepthook = threading.excepthook, seen.append
+    try:
+        engine.start()
+        engine.submit(request(5, 3))
+        (delta,) = news.get(timeout=10)
+        engine.stop()
+    finally:
+        threading.excepthook = hook
+    assert delta.finish == "error" and engine.state == "failed"
+    assert isinstance(seen[0].exc_value, RuntimeError)
+    with pytest.raises(NotServing):
+        engine.submit(request(5, 3))

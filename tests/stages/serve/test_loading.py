@@ -1,0 +1,43 @@
+import json
+
+import pytest
+import torch
+from tiny_served_model import write_model
+
+from aether.spec.errors import InputError
+from aether.stages.serve.loading import load_served, resolve_dtype
+from aether.stages.serve.recipe import EngineRecipe
+
+ENGINE = EngineRecipe(slots=2, dtype="float32")
+MESSAGES = [{"role": "system", "content": "a"}, {"role": "user", "content": "b{{ 1 + 1 }}"}]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_model(tmp_path / "step" / "model")
+
+
+def test_a_base_model_continues_the_texts_of_the_messages(folder):
+    served = load_served(folder, ENGINE)
+    assert served.chat_prompt(MESSAGES) == "a\n\nb{{ 1 + 1 }}"
+    assert served.encode("x")[0] == 0 and served.encode("<|endoftext|>x")[:2] != [0, 0]
+    assert (served.name, served.context_tokens, served.dtype) == ("step", 96, "float32")
+
+
+def test_a_template_is_rendered_in_a_sandbox_and_messages_stay_text(folder):
+    path = folder / "tokenizer_config.json"
+    template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": template}))
+    assert load_served(folder, ENGINE).chat_prompt(MESSAGES) == "<system>a<user>b{{ 1 + 1 }}"
+    path.write_text(json.dumps({"chat_template": "{{ messages.__class__.__mro__ }}"}))
+    served = load_served(folder, ENGINE)
+    with pytest.raises(Exception, match=r"unsafe|undefined"):
+        served.chat_prompt(MESSAGES)
+    path.write_text(json.dumps({"chat_template": "{% for"}))
+    with pytest.raises(InputError, match="chat_template"):
+        load_served(folder, ENGINE)
+
+
+def test_types():
+    assert resolve_dtype("bfloat16") is torch.bfloat16 and resolve_dtype("float32") is torch.float32
+    assert resolve_dtype("auto") in (torch.float32, torch.bfloat16)

@@ -1,0 +1,60 @@
+"""The arithmetic of costs: against counts made another way, and against a run."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from tiny_data import VOCABULARY
+from torch.utils.flop_counter import FlopCounterMode
+
+from aether.models.config import DecoderConfig
+from aether.models.decoder import Decoder
+from aether.stages.train import estimate
+from aether.stages.train.loop import new_state
+from aether.stages.train.muon import orthogonalise, polynomials
+from aether.stages.train.recipe import Optimiser, TrainRecipe
+
+torch.set_num_threads(1)
+CONFIG = DecoderConfig(
+    vocab_size=VOCABULARY, hidden_size=32, layers=2, heads=2, kv_heads=1, head_size=16, mlp_size=64, context_tokens=16
+)  # fmt: skip
+RECIPE = TrainRecipe(model=CONFIG, steps=10, batch_sequences=4, precision="float32")
+
+
+def test_flops_equal_those_that_torch_counts():
+    """torch's counter knows no causality, so the attention of the whole square is counted on both sides."""
+    model = Decoder(CONFIG)
+    tokens = torch.zeros(2, 16, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter:
+        model.loss(tokens, tokens).backward()
+    assert counter.get_total_flops() == 3 * CONFIG.flops_per_token(16) * 32
+
+
+def test_the_optimisers_flops_equal_those_that_torch_counts():
+    total = 0
+    for shape, count in (((32, 32), 2), ((16, 32), 2), ((64, 32), 2), ((32, 64), 1)):
+        with FlopCounterMode(display=False) as counter:
+            orthogonalise(torch.randn(count * 2, *shape), polynomials("polar-express", 5))
+        total += counter.get_total_flops()
+    assert estimate.optimiser_flops_per_step(RECIPE) == total
+
+
+def test_time_and_totals():
+    assert RECIPE.tokens() == 10 * 4 * 16
+    assert estimate.flops(RECIPE) == estimate.flops_per_token(RECIPE) * 640
+    assert estimate.seconds(RECIPE, 1e9) == pytest.approx(estimate.flops(RECIPE) / 1e9)
+
+
+def test_memory_parts_of_the_state_are_what_the_state_holds():
+    state = new_state(RECIPE.model_copy(update={"optimiser": Optimiser(learn_block_gains=True)}), 0)
+    parts = estimate.memory_bytes(RECIPE)
+    held = sum(t.numel() * 4 for t in state.optimisers.tensors().values())
+    assert parts["weights"] == 4 * CONFIG.parameters()
+    assert parts["optimiser"] == pytest.approx(held, rel=0.01)
+    assert all(value >= 0 for value in parts.values())
+
+
+def test_recipe_and_estimate_load_no_torch():
+    code = "import sys, aether.stages.train.recipe, aether.stages.train.estimate; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
