@@ -16,12 +16,12 @@ from aether.evidence.provenance import provenance
 FOLDER = Path(__file__).parent / "records"
 
 
-def circumstances(module: str, *packages: str) -> dict[str, Any]:
-    """Machine, date, command and versions of this process."""
+def circumstances(module: str, *packages: str, words: list[str] | None = None) -> dict[str, Any]:
+    """Machine, date, command and versions of this process. `words` stand in for arguments that name this machine's paths."""
     here = provenance()
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "command": " ".join(["python", "-m", module, *sys.argv[1:]]),
+        "command": " ".join(["python", "-m", module, *(sys.argv[1:] if words is None else words)]),
         "machine": {"cpu": here.cpu, "cores": here.cores, "memory_bytes": here.memory_bytes},
         "python": platform.python_version(),
         "commit": here.commit,

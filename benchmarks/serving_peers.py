@@ -1,4 +1,4 @@
-"""Peers of benchmarks.serving, run inside the environment that has them (transformers[serving], xllamacpp). No aether here.
+"""Peers of benchmarks.serving, run inside the environment that has them (transformers[serving], xllamacpp).
 
     python serving_peers.py llama MODEL.gguf THREADS SLOTS CONTEXT    a llama.cpp server; prints {"url"} and stays
     python serving_peers.py generate MODEL DTYPE THREADS              in-process `generate`, one static batch at a time

@@ -1,7 +1,7 @@
 """Writes a Qwen3 folder with a byte-level BPE tokenizer as GGUF, so that llama.cpp can be measured on the same weights.
 
-Runs in an environment that has `gguf`, `safetensors` and `numpy` (benchmarks.serving calls it there). Covers dense Qwen3
-with tied embeddings and GPT-2's split pattern; anything else is refused. The key names are llama.cpp's (gguf 0.19).
+Runs in an environment that has `gguf`, `safetensors` and `numpy` (benchmarks.serving calls it there). Dense Qwen3 with
+tied embeddings and GPT-2's split pattern; anything else is refused. The key names are llama.cpp's (gguf 0.19).
 
     python benchmarks/to_gguf.py MODEL_FOLDER OUT.gguf [--dtype f32|f16|bf16]
 """

@@ -30,7 +30,7 @@ DEMO = {
     "load": {"output_tokens": 24},
 }
 
-TRUTH = LossLaw(E=1.2, A=30.0, B=12.0, alpha=0.3, beta=0.13)
+TRUTH = LossLaw(E=1.0, A=20.0, B=12.0, alpha=0.3, beta=0.13)
 
 
 def toy_machine(**changes) -> Machine:
@@ -73,7 +73,7 @@ def toy_facts() -> DataFacts:
     )
 
 
-def run_pilots(brief: Brief, machine: Machine, facts: DataFacts, rate: float = 1e11) -> tuple[PilotResult, ...]:
+def run_pilots(brief: Brief, machine: Machine, facts: DataFacts, rate: float = 1.8e11) -> tuple[PilotResult, ...]:
     """What the pilots would say on a machine that reaches `rate` and on data that follow TRUTH."""
     found = []
     for step in pilot_steps(brief, machine, facts):
@@ -82,8 +82,8 @@ def run_pilots(brief: Brief, machine: Machine, facts: DataFacts, rate: float = 1
             PilotResult(
                 name=step.name,
                 recipe=recipe,
-                loss=float(TRUTH.loss(recipe.model.parameters(), recipe.tokens())),
-                seconds_per_step=step_flops(recipe) / rate + recipe.model.layers * 5e-4,
+                loss=float(TRUTH.loss(recipe.model.matrix_parameters(), recipe.tokens())),
+                seconds_per_step=step_flops(recipe) / rate + recipe.model.layers * 3e-4,
                 fixed_s=2.0,
                 memory_bytes=600_000_000,
             )

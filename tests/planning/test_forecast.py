@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aether.planning.forecast import LEVEL, LossPoint, forecast
+from aether.planning.forecast import LEVEL, NO_TRANSIENT, LossPoint, Transient, forecast
 from aether.planning.laws import LossLaw
 
 RUNS = ((350e3, 40e3), (350e3, 300e3), (900e3, 150e3), (2.1e6, 75e3))
@@ -25,7 +25,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     held = []
     for _ in range(40):
         truth = some_truth(rng)
-        curve = forecast(points(truth, lambda: 0.006 * rng.normal()), 1.2)
+        curve = forecast(points(truth, lambda: 0.006 * rng.normal()), 1.2, NO_TRANSIENT)
         for n, d in TARGETS:
             interval = curve.loss(n, d).interval
             held.append(interval.low <= float(truth.loss(n, d)) * (1 + 0.006 * rng.normal()) <= interval.high)
@@ -62,6 +62,14 @@ def test_runs_that_contradict_the_curve_widen_it():
     ends = points(LossLaw(1.2, 12.0, 15.0, 0.16, 0.15))
     worse = [*ends, ends[0].model_copy(update={"loss": ends[0].loss * 1.2})]
     assert forecast(worse, 1.2).loss(9e5, 2e6).relative_spread > forecast(ends, 1.2).loss(9e5, 2e6).relative_spread
+
+
+def test_the_measured_shift_is_bounded_and_only_beyond_the_pilots():
+    ends = points(LossLaw(1.2, 12.0, 15.0, 0.16, 0.15))
+    plain = forecast(ends, 1.2, NO_TRANSIENT)
+    shifted = forecast(ends, 1.2, Transient(-0.05, 0.0, 0.0))
+    assert shifted.loss(350e3, 1e5).value == pytest.approx(plain.loss(350e3, 1e5).value)
+    assert shifted.loss(9e5, 1e9).value == pytest.approx(plain.loss(9e5, 1e9).value * 0.95, rel=0.01)
 
 
 def test_the_same_points_give_the_same_number():

@@ -1,6 +1,7 @@
 """The loss curve: gradients and fit against known curves, and against the published points where they are at hand."""
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from aether.knowledge.library import laws
 from aether.planning.laws import LossLaw, effective_tokens, fit_law
 
-PUBLISHED = Path("/work/shared/truth/scaling/epoch_chinchilla_svg_extracted.csv")
+PUBLISHED = Path(os.environ.get("AETHER_CHINCHILLA_POINTS", "chinchilla_points.csv"))
+"""Columns `Model Size`, `Training FLOP` and `loss`: the points that epoch-research/analyzing-chinchilla extracted."""
 
 
 def test_a_known_curve_is_found_again():
@@ -27,9 +29,9 @@ def test_repeats_are_worth_less_and_never_more_than_the_half_life():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not PUBLISHED.exists(), reason="the published points are not on this machine")
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="set AETHER_CHINCHILLA_POINTS to the file")
 def test_the_replication_of_chinchilla_is_reproduced():
-    rows = list(csv.DictReader(PUBLISHED.open()))
+    rows = list(csv.DictReader(PUBLISHED.read_text().splitlines()))
     size = np.array([float(r["Model Size"]) for r in rows])
     flops = np.array([float(r["Training FLOP"]) for r in rows])
     loss = np.array([float(r["loss"]) for r in rows])

@@ -10,14 +10,23 @@ from aether.planning.ladder import context_for, ladder
 from aether.planning.timing import fit_step_time, step_flops
 
 
-def test_the_pilots_rate_and_overhead_are_found(machine, facts):
+def test_the_pilots_step_times_are_explained(machine, facts):
     pilots = run_pilots(demo(), machine, facts, rate=8e10)
     found = fit_step_time(machine, pilots)
-    assert found.rate_flops_per_s == pytest.approx(8e10, rel=1e-3)
-    assert found.overhead_per_layer_s == pytest.approx(5e-4, rel=1e-2)
     for pilot in pilots:
-        assert found.seconds(pilot.recipe) == pytest.approx(pilot.seconds_per_step, rel=1e-3)
+        assert found.seconds(pilot.recipe) == pytest.approx(pilot.seconds_per_step, rel=0.02)
     assert step_flops(pilots[0].recipe) > 0
+    assert found.left_out == ()
+
+
+def test_a_disturbed_pilot_is_left_out_by_name_and_widens(machine, facts):
+    pilots = run_pilots(demo(), machine, facts)
+    slow = pilots[0].model_copy(update={"seconds_per_step": pilots[0].seconds_per_step * 25})
+    calm, disturbed = fit_step_time(machine, pilots), fit_step_time(machine, (slow, *pilots[1:]))
+    assert disturbed.left_out[0].startswith("pilot-0 (")
+    assert disturbed.relative_spread > calm.relative_spread
+    for pilot in pilots:
+        assert disturbed.seconds(pilot.recipe) == pytest.approx(pilot.seconds_per_step, rel=0.4)
 
 
 def test_no_rate_is_above_the_peak(machine, facts):
@@ -35,11 +44,11 @@ def test_batches_are_powers_of_two(tokens, context):
     assert sequences >= 1 and sequences & (sequences - 1) == 0
 
 
-@given(st.floats(0.5, 1e9))
+@given(st.floats(1.0, 1e9))
 def test_coarse_steps_never_exceed_and_lose_little(steps):
     rounded = coarse(steps)
     assert rounded <= max(1.0, steps)
-    assert rounded >= 0.9 * steps or steps < 2
+    assert rounded >= 0.9 * steps or steps < 10
 
 
 def test_a_batch_settles():

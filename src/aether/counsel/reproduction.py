@@ -30,10 +30,11 @@ def reproduce(original: RunFolder, again: Path, listener: Listener) -> Reproduct
     The decision is taken from the record: the plan is not made again, since a plan depends on how fast the machine was.
     Raises InputError when the original has no recipe, or when its data has changed.
     """
+    brief = original.manifest().brief
     recipe, records = original.recipe(), original.records()
     folder = RunFolder(again)
     with exclusive(folder.lock, again):
-        folder.start(original.manifest().brief, original.manifest().command)
+        folder.start(brief, original.manifest().command)
         runner = Runner(again / ".store", listener)
         for step in recipe.steps:
             folder.note_step(step.name, runner.run_step(step))

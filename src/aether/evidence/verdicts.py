@@ -50,6 +50,9 @@ def _judge_one(target: Target, ledger: Ledger, predicted_id: str | None) -> Verd
 def _decide(target: Target, evidence: Evidence) -> tuple[Literal["met", "missed", "unproven"], str]:
     bound = humanize(target.value, target.unit)
     interval = evidence.interval
+    if interval is None and target.metric.endswith(("_p50", "_p99")):
+        value = humanize(evidence.value, evidence.unit)
+        return "unproven", f"The value is {value}, but too little was measured to bound it."
     if interval is None:
         value = humanize(evidence.value, evidence.unit, digits_apart(evidence.value, target.value))
         return _point(target, evidence.value, f"{value} against a bound of {bound}")

@@ -1,8 +1,10 @@
 """Every shape with the tokens that the time left allows it, and the loss that the pilots say it reaches."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aether.knowledge.library import constants
 from aether.models.config import DecoderConfig
 from aether.planning.batch import LEAST_STEPS, coarse, settle
 from aether.planning.facts import DataFacts, PilotResult
@@ -52,7 +54,7 @@ class Knowledge:
         """Predicted validation loss after `tokens`, repeats counted at what they are worth."""
         if self.curve is None:
             return None
-        return self.curve.loss(decoder.parameters(), effective_tokens(tokens, self.facts.train_tokens))
+        return self.curve.loss(decoder.matrix_parameters(), effective_tokens(tokens, self.facts.train_tokens))
 
 
 def candidate(decoder: DecoderConfig, training_s: float, known: Knowledge) -> Candidate | None:
@@ -77,15 +79,13 @@ def candidate(decoder: DecoderConfig, training_s: float, known: Knowledge) -> Ca
 
 
 def candidates(found: Sequence[Candidate]) -> list[Candidate]:
-    """Best predicted loss first; without pilots, nearest 20 tokens per parameter first."""
-    return sorted(found, key=_order)
+    """Lowest predicted loss first; without pilots, nearest to the published optimum of tokens per parameter first."""
+    return sorted(found, key=lambda c: (c.loss.value, 0) if c.loss is not None else _off_optimum(c))
 
 
-def _order(one: Candidate) -> tuple[float, int]:
-    if one.loss is not None:
-        return one.loss.value, one.decoder.parameters()
-    ratio = one.tokens / one.decoder.parameters()
-    return abs(ratio - 20.0) if ratio >= 20.0 else 20.0 * (20.0 / ratio), one.decoder.parameters()
+def _off_optimum(one: Candidate) -> tuple[float, int]:
+    optimal = constants()["tokens_per_parameter_optimal"].value
+    return abs(math.log(one.tokens / one.decoder.parameters() / optimal)), one.decoder.parameters()
 
 
 def within_reach(shapes: Sequence[DecoderConfig], pilots: Sequence[PilotResult]) -> tuple[DecoderConfig, ...]:

@@ -24,7 +24,7 @@ from aether.spec.plan import Option, Plan
 from aether.spec.recipe import Step
 from aether.spec.units import humanize
 
-MOST_OPTIONS = 8
+MOST_OPTIONS = 5
 """Candidates that are predicted whole, the queue simulation included (chosen: keeps a plan under 2 s)."""
 
 SHOWN_OPTIONS = 5
@@ -88,7 +88,9 @@ def curve_of(pilots: Sequence[PilotResult], facts: DataFacts) -> Forecast | None
     """The loss curve that the pilots' ends say; None without pilots."""
     if not pilots:
         return None
-    points = [LossPoint(parameters=p.decoder.parameters(), tokens=p.recipe.tokens(), loss=p.loss) for p in pilots]
+    points = [
+        LossPoint(parameters=p.decoder.matrix_parameters(), tokens=p.recipe.tokens(), loss=p.loss) for p in pilots
+    ]
     return forecast(points, ASYMPTOTE_BITS_PER_BYTE * math.log(2) * facts.bytes_per_token)
 
 
@@ -146,6 +148,9 @@ def _because(best: Option, chosen: Candidate, scene: Scene, considered: int) -> 
         sentence += (
             f". At risk, the predicted value misses but its interval does not: {', '.join(str(t) for t in risky)}"
         )
+    left_out = scene.known.step_time.left_out
+    if left_out:
+        sentence += f". Something else ran beside the pilots: left out of the step times, {', '.join(left_out)}"
     return sentence + "."
 
 

@@ -154,7 +154,7 @@ def _parameters_in_time(case: _Case, target: Target) -> Refusal | None:
         target,
         "arithmetic",
         f"{flops.value:g} FLOP x {humanize(target.value, 'count')} parameters x {humanize(tokens, 'count')} tokens "
-        f"({least.value:g} per parameter, the least that counts as training) / {peak / 1e9:,.0f} GFLOP/s ({dtype}, measured peak) "
+        f"({least.value:g} per parameter, the least that counts as training) / {peak / 1e9:,.0f} GFLOP/s ({dtype}, {case.machine.kind} peak) "
         f"= {years} > {humanize(left, 's')} of {limit[1]} left after the fixed {humanize(case.floor_s(), 's')}",
         [
             case.term(flops.name, flops.value, flops.unit, flops.kind, flops.source),

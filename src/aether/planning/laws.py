@@ -75,9 +75,9 @@ def fit_law(parameters: ArrayLike, tokens: ArrayLike, losses: ArrayLike) -> Loss
         )
         return float(value), gradient
 
-    starts = itertools.product((0.0, 10.0, 20.0), (0.0, 10.0, 20.0), (-0.5, 0.5), (0.2, 0.6), (0.2, 0.6))
+    starts = itertools.product((5.0, 15.0), (5.0, 15.0), (0.5,), (0.3, 0.6), (0.3,))
     tries = [
-        optimize.minimize(objective, np.array(s), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-13})
+        optimize.minimize(objective, np.array(s), jac=True, method="L-BFGS-B", options={"maxiter": 1500, "ftol": 1e-12})
         for s in starts
     ]
     best = min(tries, key=lambda found: float(found.fun))

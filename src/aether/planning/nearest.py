@@ -102,15 +102,23 @@ def _nearest(target: Target, top: Estimate, scene: Scene, shapes: Sequence[Decod
 
 def _time_factor(target: Target, scene: Scene, shapes: Sequence[DecoderConfig]) -> float | None:
     """How many times the build's bound lets the good end of some option's interval meet the target; None beyond the search."""
-    factor = 1.0
-    while factor < MOST_TIME_FACTOR:
-        factor *= 1.25
+
+    def meets(factor: float) -> bool:
         longer = replace(scene, budget=replace(scene.budget, limit_s=scene.budget.limit_s * factor))
         one = _best(longer, shapes)
         bits = _bits(one, scene) if one is not None else None
-        if bits is not None and target.is_met_by(_good_end(bits, target)):
-            return factor
-    return None
+        return bits is not None and target.is_met_by(_good_end(bits, target))
+
+    factor = 2.0
+    while not meets(factor):
+        factor *= 2.0
+        if factor > MOST_TIME_FACTOR:
+            return None
+    low, high = factor / 2.0, factor
+    for _ in range(3):
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if meets(middle) else (middle, high)
+    return high
 
 
 def _no_time(scene: Scene, shapes: Sequence[DecoderConfig]) -> Refusal:

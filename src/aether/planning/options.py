@@ -94,7 +94,13 @@ def _quality(candidate: Candidate, scene: Scene) -> tuple[Estimate, ...]:
         for n, v, u in (("E", asymptote, "nat/token"), ("alpha", alpha, "1"), ("beta", beta, "1"))
     ]
     terms += [
-        Term(name="N", value=float(candidate.decoder.parameters()), unit="count", kind="computed", source="the shape"),
+        Term(
+            name="N",
+            value=float(candidate.decoder.matrix_parameters()),
+            unit="count",
+            kind="computed",
+            source="the blocks' matrices",
+        ),
         Term(name="D", value=float(candidate.tokens), unit="token", kind="computed", source="steps * batch"),
     ]
     predicted = Estimate(
@@ -103,7 +109,7 @@ def _quality(candidate: Candidate, scene: Scene) -> tuple[Estimate, ...]:
         unit="nat/token",
         interval=loss.interval,
         kind="computed",
-        formula="E + A / N^alpha + B / D^beta",
+        formula="(E + A / N^alpha + B / D^beta - interaction) * transient",
         terms=tuple(terms),
         binding="D" if candidate.tokens < 20 * candidate.decoder.parameters() else "N",
     )

@@ -1,8 +1,10 @@
 """Which short runs are made before the plan: sizes, tokens and steps, derived from the probe alone, so that they repeat.
 
-Three sizes a factor of about two apart with equal work each, so that the curve sees N and D move; and the smallest size
-once more at a quarter of its tokens, which alone tells what more tokens are worth at one size. Sizes sit around what the
-time left can train best: 20 tokens a parameter at an assumed utilisation. Batch follows `batch` as in the main run.
+Three sizes: the smallest and the largest see the same tokens, the middle one half, and the smallest once more a quarter, so
+that one pair says what tokens are worth at one size and another what size is worth at the same tokens. Measured: with
+equal work instead, the largest pilot sees a few hundred short steps, lies off every curve, and predictions of longer runs
+came out 4 % too high (docs/planning.md). Sizes sit below what the time left can train best; batch follows `batch`, as
+in the main run.
 """
 
 import math
@@ -28,8 +30,14 @@ TOKENS_PER_PARAMETER = 2.0
 """What a build of minutes reaches when its loss is best: batches and exponents of tiny models favour more parameters
 and fewer tokens than the 20 of arXiv 2203.15556 (measured on two cores; see docs/planning.md)."""
 
-_PIECES = 3.25
-"""Equal pilots, and a quarter one."""
+_SIZES = (0.3, 0.5, 0.8)
+"""Parameters of the three pilots over those of the likely main run (chosen)."""
+
+_TOKENS = (1.0, 0.5, 1.0)
+"""Their tokens over those of the longest (chosen)."""
+
+_AGAIN = 0.25
+"""Tokens of the smallest size's second run, over those of its first (chosen)."""
 
 
 def pilot_steps(brief: Brief, machine: Machine, facts: DataFacts) -> tuple[Step, ...]:
@@ -43,26 +51,42 @@ def pilot_steps(brief: Brief, machine: Machine, facts: DataFacts) -> tuple[Step,
     context = context_for(brief.load.prompt_tokens, brief.load.output_tokens)
     shapes = ladder(facts.vocab_size, context, 0.0, math.inf)
     sizes: list[int] = []
-    for share in (0.3, 0.6, 1.2):
+    for share in _SIZES:
         fresh = [i for i in range(len(shapes)) if i not in sizes]
         sizes.append(min(fresh, key=lambda i: abs(math.log(shapes[i].parameters() / (share * main)))))
-    each = spent_s * flops_per_s / _PIECES
     precision = precision_for(machine)
-    recipes = [_fitting(train_recipe(shapes[i], LEAST_STEPS, 1, precision), each, facts) for i in sorted(sizes)]
-    recipes.insert(0, _fitting(recipes[0], each / 4, facts))
-    return tuple(train_step(f"pilot-{i}", recipe, brief, machine) for i, recipe in enumerate(recipes))
+    plain = [train_recipe(shapes[i], LEAST_STEPS, 1, precision) for i in sorted(sizes)]
+    runs = [(plain[0], _AGAIN), *zip(plain, _TOKENS, strict=True)]
+    tokens = _longest(runs, spent_s * flops_per_s, facts)
+    return tuple(
+        train_step(f"pilot-{i}", _over(recipe, share * tokens), brief, machine)
+        for i, (recipe, share) in enumerate(runs)
+    )
 
 
-def _fitting(recipe: TrainRecipe, flops: float, facts: DataFacts) -> TrainRecipe:
-    """`recipe` with the batch and the steps that spend `flops`, on no more than one pass over the data."""
-
-    def steps_for(sequences: int) -> int:
-        trial = recipe.model_copy(update={"batch_sequences": sequences})
-        return coarse(min(flops / step_flops(trial), facts.train_tokens / trial.batch_tokens()))
-
+def _over(recipe: TrainRecipe, tokens: float) -> TrainRecipe:
+    """`recipe` over about `tokens`, in the batch that asks for."""
     context = recipe.model.context_tokens
-    sequences = settle(lambda n: steps_for(n) * n * context, context)
-    return recipe.model_copy(update={"batch_sequences": sequences, "steps": max(LEAST_STEPS, steps_for(sequences))})
+    sequences = settle(lambda n: tokens, context)
+    return recipe.model_copy(
+        update={"batch_sequences": sequences, "steps": max(LEAST_STEPS, coarse(tokens / (sequences * context)))}
+    )
+
+
+def _longest(runs: list[tuple[TrainRecipe, float]], flops: float, facts: DataFacts) -> float:
+    """The tokens of the longest pilot, such that all of them together take `flops`; at most one pass over the data."""
+
+    def all_flops(tokens: float) -> float:
+        fitted = (_over(recipe, share * tokens) for recipe, share in runs)
+        return sum(step_flops(one) * one.steps for one in fitted)
+
+    low, high = 1.0, float(facts.train_tokens)
+    if all_flops(high) <= flops:
+        return high
+    for _ in range(40):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if all_flops(middle) <= flops else (low, middle)
+    return low
 
 
 def _round_rate(flops_per_s: float) -> float:

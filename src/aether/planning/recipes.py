@@ -10,7 +10,7 @@ from aether.spec.recipe import Recipe, Step
 from aether.stages.compress.recipe import CompressRecipe
 from aether.stages.data.recipe import DataRecipe
 from aether.stages.evaluate.recipe import EvaluateRecipe
-from aether.stages.serve.recipe import ServeRecipe
+from aether.stages.serve.recipe import EngineRecipe, ServeRecipe
 from aether.stages.train.recipe import TrainRecipe
 
 Precision = Literal["bfloat16", "float32"]
@@ -54,8 +54,9 @@ def whole_recipe(brief: Brief, machine: Machine, training: TrainRecipe, before: 
         done.append(_data_step(brief))
     modality = brief.modality or "code"
     compress = CompressRecipe(quality_loss_bound=brief.quality_loss_bound)
-    evaluate = EvaluateRecipe(modality=modality, device="cuda" if machine.accelerator else "cpu")
-    serve = ServeRecipe(load=brief.load)
+    precision = precision_for(machine)
+    evaluate = EvaluateRecipe(modality=modality, device="cuda" if machine.accelerator else "cpu", dtype=precision)
+    serve = ServeRecipe(load=brief.load, engine=EngineRecipe(dtype=precision))
     return Recipe(
         name=brief.name,
         steps=(

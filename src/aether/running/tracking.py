@@ -131,7 +131,12 @@ class Tracker:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """MLflow without its telemetry, its git look-ups, its notes on migrations, and its dependencies' deprecations."""
-    for key, value in (("MLFLOW_DISABLE_TELEMETRY", "true"), ("DO_NOT_TRACK", "true"), ("GIT_PYTHON_REFRESH", "quiet")):
+    for key, value in (
+        ("MLFLOW_DISABLE_TELEMETRY", "true"),
+        ("DO_NOT_TRACK", "true"),
+        ("GIT_PYTHON_REFRESH", "quiet"),
+        ("MLFLOW_LOGGING_LEVEL", "WARNING"),
+    ):
         os.environ.setdefault(key, value)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     before = {name: logging.getLogger(name).level for name in ("mlflow", "alembic")}

@@ -41,7 +41,7 @@ def test_the_stage_measures_a_real_server_and_leaves_nothing_running(inputs, tmp
     assert all(e.repeats == "machine" and e.id == f"serve.{e.metric}" for e in evidence.values())
     lines = [json.loads(line) for line in (tmp_path / "out" / "requests.jsonl").read_text().splitlines()]
     opened = [line for line in lines if line["phase"] == "open"]
-    assert len(opened) == 30 and all(line["output_tokens"] == 8 == len(line["pieces_s"]) or True for line in opened)
+    assert len(opened) == 30 and all(1 <= len(line["pieces_s"]) <= 8 for line in opened)
     assert {line["prompt_tokens"] for line in lines} == {24} and {line["output_tokens"] for line in lines} == {8}
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["requests.jsonl", "serve.json"]
     assert json.loads((tmp_path / "out" / "serve.json").read_text())["errors"] == {}

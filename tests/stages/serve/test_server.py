@@ -11,15 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
+import psutil
 import pytest
 import torch
 from tiny_served_model import CONFIG, write_model
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from aether.spec.errors import EnvironmentFault
+from aether.spec.errors import EnvironmentFault, InputError
 from aether.stages.serve.recipe import EngineRecipe, ServerSettings
 from aether.stages.serve.run import running_server
-from aether.stages.serve.server import bind
+from aether.stages.serve.server import bind, serve_forever
 
 LONG = CONFIG.model_copy(update={"context_tokens": 3000})
 PROMPT = "def main(argument):\n    return"
@@ -265,8 +266,26 @@ def test_a_port_in_use_is_a_sentence(folder):
     assert found.returncode == 2 and "is in use" in json.loads(found.stderr)["error"] and not found.stdout
 
 
-@pytest.mark.parametrize(("model", "word"), [("/nonexistent", "folder"), (None, "config.json")])
-def test_a_folder_that_is_no_model_is_a_sentence(tmp_path, model, word):
-    command = [sys.executable, "-m", "aether.stages.serve.server", "--model", model or str(tmp_path), "--port", "0"]
+def test_a_folder_that_is_no_model_is_a_sentence(tmp_path):
+    command = [sys.executable, "-m", "aether.stages.serve.server", "--model", str(tmp_path / "none"), "--port", "0"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert found.returncode == 2 and word in json.loads(found.stderr)["error"] and "Traceback" not in found.stderr
+    assert found.returncode == 2 and "folder that exists" in json.loads(found.stderr)["error"]
+    with pytest.raises(InputError, match=r"config\.json"):
+        serve_forever(tmp_path, SETTINGS)
+
+
+def test_a_server_dies_with_the_process_that_started_it(folder, tmp_path):
+    script = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from aether.stages.serve.recipe import ServerSettings\nfrom aether.stages.serve.run import running_server\n"
+        f"with running_server(Path({str(folder)!r}), ServerSettings(port=0), Path({str(tmp_path / 'log')!r})) as server:\n"
+        "    print(server.process.pid, flush=True)\n    time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    pid = int(parent.stdout.readline())
+    assert psutil.pid_exists(pid)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    zombie = psutil.STATUS_ZOMBIE
+    wait_for(lambda: pid not in {p.pid for p in psutil.process_iter(["status"]) if p.info["status"] != zombie}, 5)

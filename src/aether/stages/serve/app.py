@@ -1,4 +1,4 @@
-"""The HTTP face: routes, limits and errors. Starlette does the web; `replies` writes the answers; `engine` does the work.
+"""The HTTP face: routes, limits and errors. `replies` writes the answers; `engine` does the work.
 
 No login and no CORS header: it is meant for this machine or for behind a proxy. Requests must say that they are JSON,
 which keeps a web page elsewhere from sending them through a visitor's browser.
@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from jinja2 import TemplateError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -103,7 +104,11 @@ class Service:
         if isinstance(wish.prompt, str):
             tokens = served.encode(wish.prompt)
         elif wish.chat:
-            tokens = served.encode(served.chat_prompt([m for m in wish.prompt if isinstance(m, dict)]))
+            messages = [message for message in wish.prompt if isinstance(message, dict)]
+            try:
+                tokens = served.encode(served.chat_prompt(messages))
+            except TemplateError as error:
+                raise BadRequest(f"{param}: the model's chat template refuses them ({error})", param) from error
         else:
             tokens = [token for token in wish.prompt if isinstance(token, int)]
             wrong = [token for token in tokens if not 0 <= token < served.model.config.vocab_size]
@@ -199,6 +204,10 @@ def build(service: Service) -> Starlette:
         assert isinstance(error, HTTPException)
         return JSONResponse(envelope(error.detail, error.status_code), error.status_code)
 
+    async def broken(_request: Request, _error: Exception) -> Response:
+        # Starlette raises the error again after this answer, so it also reaches the log.
+        return JSONResponse(envelope("an error of the server's own: see its log", 500), 500)
+
     routes = [
         Route("/v1/completions", generate(chat=False), methods=["POST"]),
         Route("/v1/chat/completions", generate(chat=True), methods=["POST"]),
@@ -206,7 +215,8 @@ def build(service: Service) -> Starlette:
         Route("/health", health),
         Route("/metrics", metrics),
     ]
-    return Starlette(routes=routes, lifespan=service.lifespan, exception_handlers={HTTPException: failed})
+    handlers = {HTTPException: failed, Exception: broken}
+    return Starlette(routes=routes, lifespan=service.lifespan, exception_handlers=handlers)
 
 
 def engine_numbers(service: Service) -> dict[str, tuple[str, str, float]]:

@@ -16,7 +16,7 @@ _DONE = b"data: [DONE]"
 
 @dataclass
 class Exchange:
-    """What came back, in seconds on `time.perf_counter`'s clock. `pieces_s` has one time per event that carries text."""
+    """What came back, in seconds of `time.perf_counter`. `pieces_s` has one time per event that carries text."""
 
     started_s: float
     status: int = 0
@@ -149,7 +149,8 @@ def _events(
     exchange.text = "".join(texts)
     if not exchange.output_tokens:
         exchange.output_tokens = len(exchange.pieces_s)
-    if not done:
+    # Some servers close the stream after the last event instead of saying [DONE].
+    if not done and exchange.finish is None:
         exchange.error = exchange.error or "the stream was cut before [DONE]"
 
 

@@ -6,12 +6,12 @@ costs one wake-up. Greedy rows depend on their own tokens alone up to rounding: 
 shares the batch; in bfloat16 two tokens within rounding of each other may swap when the batch's size changes.
 """
 
-import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
@@ -19,8 +19,6 @@ from aether.stages.serve.detokenize import Detokenizer
 from aether.stages.serve.packed import Chunk, PackedDecoder
 from aether.stages.serve.sampling import Sampling, choose
 from aether.stages.serve.scheduler import Piece, Row, Scheduler
-
-log = logging.getLogger(__name__)
 
 ALONE_TOKENS = 512
 """Prompt tokens in a step in which nobody decodes. Measured: larger is no faster per token at a hidden size of 256."""
@@ -49,8 +47,7 @@ class Generation:
     submitted_s: float = field(default_factory=time.monotonic)
 
 
-@dataclass(frozen=True)
-class Delta:
+class Delta(NamedTuple):
     """News of one request: the text that became certain, tokens so far, and how it finished if it did."""
 
     generation: Generation
@@ -137,7 +134,7 @@ class Engine:
         self._inbox.put(("submit", generation))
 
     def cancel(self, generation: Generation) -> None:
-        """Free a request's slot before the next step. Nothing more is delivered for it; finished ones are left alone."""
+        """Free a request's slot before the next step. Nothing more is delivered; a finished one is left alone."""
         self._inbox.put(("cancel", generation))
 
     def drain(self) -> None:

@@ -1,4 +1,4 @@
-"""What a server will do, before there is one: step time from its terms, then a simulated queue. Pure arithmetic, no torch.
+"""What a server will do, before there is one: step time from its terms, then a simulated queue. No torch.
 
 A step of the engine costs a fixed overhead, the longer of reading the weights once and of multiplying them with every
 token of the step, and reading the cache of every row. The probe measures overheads and rates on this
@@ -22,25 +22,30 @@ from aether.stages.serve.recipe import EngineRecipe, Precision, ServeRecipe
 from aether.stages.serve.scheduler import Scheduler
 from aether.stages.serve.summary import LatencyReport, Timing, latency
 
-STEP_OVERHEAD_S = 0.35e-3
-"""Fixed time of a step outside the layers: embedding, masks, sampling, delivery. Measured on one Zen 4 core."""
-LAYER_OVERHEAD_S = 0.16e-3
-"""Fixed time of a layer: about 25 calls into torch. Measured on one Zen 4 core."""
+STEP_OVERHEAD_S = 0.25e-3
+"""Fixed time of a step outside the layers: masks, sampling, delivery. Measured on one Zen 4 core."""
+LAYER_OVERHEAD_S = 0.12e-3
+"""Fixed time of a layer, about 200 calls inside torch, where no probe is at hand. Measured on one Zen 4 core."""
+LAYER_CALLS = 2.0
+"""A served layer's fixed time over the probe's: it also writes and masks a cache. Measured on one Zen 4 core."""
 TOKEN_OVERHEAD_S = 0.06e-3
 """Time for each token that is delivered: event, socket. Measured on one Zen 4 core."""
-EFFICIENCY = 0.35
-"""Share of the measured matrix rate that the engine's narrow products reach. Measured on one Zen 4 core, 8 to 128 rows."""
-CACHE_EFFICIENCY = 0.1
-"""Share of the memory rate at which attention reads the cache. Measured on one Zen 4 core, 32 rows of 64 to 400 positions."""
-PROCESS_BYTES = 400_000_000
-"""Resident memory of a server without a model: the interpreter, torch and the web server. Measured, torch 2.13 on CPU."""
-SPREAD = 2.0
-"""A prediction from terms alone is given as value / SPREAD to value x SPREAD. Assumed: no record of its errors yet."""
+EFFICIENCY = 0.7
+"""Share of the measured matrix rate that products of 8 to 128 rows reach. Measured on one Zen 4 core."""
+CACHE_EFFICIENCY = 0.35
+"""Share of the memory rate at which attention reads the cache, 32 rows of 170. Measured on one Zen 4 core."""
+PROCESS_BYTES = 340_000_000
+"""Resident memory of a server without a model, where no probe is at hand. Measured under load, torch 2.13."""
+WEB_BYTES = 110_000_000
+"""What web server, tokenizer and buffers add to a process that has loaded torch. Measured under load, torch 2.13."""
+SPREAD = 3.0
+"""A prediction is given as value / SPREAD to value x SPREAD. Two trials on a shared machine: measured / predicted was
+0.5 to 2.6 for every latency and the throughput. As an interval with a level it is assumed."""
 
 
 @dataclass(frozen=True)
 class ServiceModel:
-    """Time of a step in seconds: `fixed_s + max(weights_s, per_token_s x tokens) + per_position_s x cached positions`."""
+    """Time of a step: `fixed_s + max(weights_s, per_token_s x tokens) + per_position_s x cached positions`."""
 
     fixed_s: float
     weights_s: float
@@ -85,17 +90,15 @@ class MachineRates:
         faster = rates.get("bfloat16", 0.0) > rates["float32"]
         dtype = ("bfloat16" if faster else "float32") if wanted == "auto" else wanted
         share = min(1.0, threads / machine.threads)
-        layer_s = LAYER_OVERHEAD_S if machine.layer_overhead_s is None else machine.layer_overhead_s
-        step_s = STEP_OVERHEAD_S
-        if machine.launch_overhead_s is not None:
-            # The probe's smallest decoder has two layers.
-            step_s = max(0.0, machine.launch_overhead_s - 2 * layer_s)
+        layer_s = LAYER_OVERHEAD_S if machine.layer_overhead_s is None else machine.layer_overhead_s * LAYER_CALLS
+        process_bytes = PROCESS_BYTES if machine.runtime_memory_bytes is None else machine.runtime_memory_bytes
         return cls(
             dtype=dtype,
             flops_per_s=machine.rate_near(dtype, hidden_size) * share,
-            memory_bytes_per_s=machine.memory_bandwidth_bytes_per_s * share,
-            step_overhead_s=step_s,
+            # One thread alone takes most of what memory gives.
+            memory_bytes_per_s=machine.memory_bandwidth_bytes_per_s,
             layer_overhead_s=layer_s,
+            process_bytes=process_bytes + WEB_BYTES,
         )
 
     @property
@@ -188,7 +191,7 @@ def _timing(load: Load, job: _Job, ended_s: float, error: str | None) -> Timing:
 
 
 def saturated_tokens_per_s(recipe: ServeRecipe, model: ServiceModel) -> float:
-    """Output tokens per second with `saturation.clients` always asking: the cycle of prompts and answers in steady state."""
+    """Output tokens per second with `saturation.clients` always asking, prompts and answers in steady state."""
     load, rows = recipe.load, min(recipe.saturation.clients, recipe.engine.slots)
     positions = rows * (load.prompt_tokens + load.output_tokens / 2)
     prompt_share = rows * load.prompt_tokens / load.output_tokens
@@ -197,7 +200,7 @@ def saturated_tokens_per_s(recipe: ServeRecipe, model: ServiceModel) -> float:
 
 
 def serving_memory_bytes(config: DecoderConfig, engine: EngineRecipe, rates: MachineRates) -> float:
-    """Resident bytes at the peak: the process, the weights as they are read and as they are packed, and the whole cache."""
+    """Resident bytes at the peak: the process, the weights as they are read and packed, the whole cache."""
     loading = config.parameters() * (3 * 4 + 2 * rates.value_bytes)
     cache = engine.slots * (config.context_tokens + 1) * config.kv_bytes_per_token(rates.value_bytes)
     return rates.process_bytes + loading + cache

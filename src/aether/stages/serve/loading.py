@@ -1,6 +1,6 @@
 """From a model folder to what the server needs: packed weights, the token table, prompts as tokens, chats as prompts.
 
-Reads a Hugging Face folder through `aether.models`. A chat template, where the tokenizer has one, is rendered in jinja2's
+Reads a Hugging Face folder through `aether.models`. A chat template, where there is one, is rendered in jinja2's
 immutable sandbox, because it comes with the model and is not ours; messages are data to it, never code.
 """
 

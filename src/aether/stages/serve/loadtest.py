@@ -3,7 +3,7 @@
     python -m aether.stages.serve.loadtest plan.json
 
 First warm-up requests, not counted; then an open loop with Poisson arrivals drawn before it begins (the arrivals never
-wait for answers); then a closed loop of clients that keep the server busy. Writes one line per request to requests.jsonl
+wait for answers); then a closed loop of clients that keep the server busy. Writes a line per request to requests.jsonl
 and both phases to load.json, and says where it is as JSON lines on stdout.
 """
 
@@ -19,6 +19,7 @@ from pydantic import Field
 
 from aether.spec.base import Noun
 from aether.spec.brief import Load
+from aether.stages.serve import lifeline
 from aether.stages.serve.client import Exchange, stream_completion
 from aether.stages.serve.recipe import Saturation
 from aether.stages.serve.summary import Timing
@@ -111,7 +112,7 @@ class Generator:
                 if number == 0:
                     say("closed loop", min(time.perf_counter() - zero_s, saturation.seconds), saturation.seconds)
 
-        # The first wave of prompts fills the server; tokens count from when all have begun, or from a fifth of the time.
+        # The first wave fills the server; tokens count from when all have begun, or from a fifth of the time.
         end_s = zero_s + saturation.seconds * 1.2
         await asyncio.gather(*(client(number) for number in range(saturation.clients)))
         start_s = min(max(began), saturation.seconds * 0.2)
@@ -164,7 +165,8 @@ def read_timings(path: Path) -> list[Timing]:
 
 
 def main() -> int:
-    """The command line: one plan."""
+    """The command line: one plan. Ends with the process that started it."""
+    lifeline.hold()
     plan = LoadPlan.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     asyncio.run(carry_out(plan))
     return 0

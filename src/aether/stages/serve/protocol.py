@@ -1,8 +1,8 @@
 """The OpenAI API as this server speaks it: which fields it takes, and the sentence for each one that it does not.
 
 Follows OpenAI's API reference for /v1/completions and /v1/chat/completions, with two fields of vLLM's that load testers
-send (`ignore_eos`, `stream_options.continuous_usage_stats`). A field is honoured or refused by name, never skipped. No web
-framework here, no tokenizer.
+send (`ignore_eos`, `stream_options.continuous_usage_stats`). A field is honoured or refused by name, never skipped. No
+web framework here, no tokenizer.
 """
 
 from collections.abc import Callable, Mapping

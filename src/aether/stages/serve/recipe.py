@@ -1,4 +1,4 @@
-"""Every choice of the serve stage: how the server batches, what it refuses, and the traffic that judges it. No torch."""
+"""Every choice of the serve stage: how the server batches, what it refuses, the traffic that judges it. No torch."""
 
 from typing import Literal
 
@@ -67,5 +67,5 @@ class ServeRecipe(Noun):
     split: Literal["validation", "test", "ood"] = Field(default="test", description="Whose text the prompts come from.")
     stop_at_end: bool = Field(
         default=False,
-        description="Whether a request may end early at the end-of-text token. False makes every request the same work.",
+        description="Whether a request may end early at the end-of-text token. False: every request is the same work.",
     )

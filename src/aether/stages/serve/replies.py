@@ -1,7 +1,7 @@
-"""Answers: server-sent events as the tokens come, or one JSON object at the end. A client that leaves is noticed in both.
+"""Answers: server-sent events as the tokens come, or one JSON object at the end. A client that leaves is noticed.
 
-Written against ASGI itself: an event is a few string joins and one send for each wake-up, because at thousands of tokens
-per second a framework's response object would cost more than the model.
+Written against ASGI itself: an event is a few string joins and one send for each wake-up, because at thousands of
+tokens per second a framework's response object would cost more than the model.
 """
 
 import asyncio

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import psutil
@@ -58,15 +58,23 @@ def running_server(model: Path, settings: ServerSettings, log: Path) -> Iterator
     Raises EnvironmentFault when it does not come up; the message has what it said.
     """
     command = [sys.executable, "-m", "aether.stages.serve.server", "--model", str(model)]
-    command += ["--settings", settings.model_dump_json()]
+    command += ["--settings", settings.model_dump_json(), "--lifeline"]
     with log.open("wb") as errors:
-        # A session of its own: Ctrl-C in the terminal is answered by us, who then stop the server in order.
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
+        process = _child(command, errors)
         try:
             facts = _await_ready(process, log)
             yield RunningServer(process, facts["url"], facts["model"], facts)
         finally:
             stop(process)
+
+
+def _child(command: list[str], errors: BinaryIO) -> subprocess.Popen[bytes]:
+    """A process that we end, and that ends with us (`lifeline`), even when we are killed.
+
+    It has a session of its own: Ctrl-C in the terminal is answered by us, who then stop it in order.
+    """
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, start_new_session=True)
 
 
 def _await_ready(process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
@@ -93,8 +101,9 @@ def stop(process: subprocess.Popen[bytes], patience_s: float = 10.0) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
 
 
 def read_prompts(data: Path, split: str, prompt_tokens: int, wanted: int, seed: int) -> list[dict[str, Any]]:
@@ -183,7 +192,7 @@ def _load(plan: LoadPlan, folder: Path, context: StepContext) -> None:
     command = [sys.executable, "-m", "aether.stages.serve.loadtest", str(path)]
     log = folder / "loadtest.log"
     with log.open("wb") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
+        process = _child(command, errors)
         try:
             assert process.stdout is not None
             for line in process.stdout:

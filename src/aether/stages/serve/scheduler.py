@@ -3,7 +3,7 @@
 Rows 0 to n - 1 of the cache are always the ones in use: when a request leaves, the last row moves into its place, so a
 step never computes a hole. Prompts are read first come, first served, in chunks under a budget of tokens per step while
 anyone decodes (Sarathi-Serve, arXiv 2403.02310), so a long prompt delays the others' next token by a bounded amount and
-decoding never delays a prompt for more than its turn. No priorities, no preemption: what is admitted has its row to the end.
+decoding never delays a prompt for more than its turn. No priorities, no preemption.
 """
 
 from collections import deque

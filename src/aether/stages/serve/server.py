@@ -22,6 +22,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from aether.spec.errors import AetherError, EnvironmentFault, InputError
+from aether.stages.serve import lifeline
 from aether.stages.serve.app import Service, build
 from aether.stages.serve.loading import load_served
 from aether.stages.serve.recipe import ServerSettings
@@ -118,7 +119,10 @@ def main() -> int:
     parser.add_argument("--model", type=Path, required=True, help="a Hugging Face model folder")
     parser.add_argument("--port", type=int, help="0 picks a free one")
     parser.add_argument("--settings", default="{}", help="JSON of ServerSettings")
+    parser.add_argument("--lifeline", action="store_true", help="leave when stdin is closed")
     arguments = parser.parse_args()
+    if arguments.lifeline:
+        lifeline.hold()
     try:
         raw = json.loads(arguments.settings) | ({} if arguments.port is None else {"port": arguments.port})
         serve_forever(arguments.model, ServerSettings.model_validate(raw), _say)

@@ -1,8 +1,8 @@
-"""From the timings of single requests to the numbers that judge a server, each with an interval where the data bound one.
+"""From the timings of single requests to the numbers that judge a server, each with an interval where data bound one.
 
 Latency counts from the moment a request was due, not from when a busy client sent it: otherwise a stalled server hides
-its own delay (coordinated omission, Gil Tene). Time between tokens is the gap between events that carry text. Gaps of one
-request share its fate, so their quantiles are resampled by whole requests. Requests of an open loop still share queues:
+its own delay (coordinated omission, Gil Tene). Time between tokens is the gap between events that carry text. Gaps of
+one request share its fate, so their quantiles are resampled by whole requests. Requests of an open loop share queues:
 their order-statistic intervals are somewhat short, and say so in `docs/serving.md`. No torch.
 """
 
@@ -71,7 +71,7 @@ class LatencyReport:
 
 
 def latency(timings: Sequence[Timing], level: float, seed: int) -> LatencyReport:
-    """p50 and p99 of time to first token, between tokens and of the whole, over the requests that were answered whole."""
+    """p50 and p99 of time to first token, between tokens and of the whole, over requests that were answered whole."""
     good = [timing for timing in timings if timing.error is None and timing.pieces_s]
     metrics: dict[str, Measurement] = {}
     for label, share in (("p50", 0.50), ("p99", 0.99)):

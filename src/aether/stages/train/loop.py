@@ -35,7 +35,7 @@ _RECENT_STEPS = 20
 
 
 class Batches(Protocol):
-    """Where windows come from: `models.packing.PackedTokens`, or a shipped fake."""
+    """Where windows come from: `batches.ShuffledWindows`, or a shipped fake."""
 
     def batch(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Samples first .. first + count - 1 of an endless stream: (tokens [B, T + 1], document ids [B, T + 1])."""

@@ -22,6 +22,7 @@ from aether.models.weights import WEIGHTS_NAME, save_pretrained
 from aether.spec.errors import EnvironmentFault, InputError
 from aether.spec.evidence import Evidence
 from aether.spec.run import StepContext
+from aether.stages.train.batches import ShuffledWindows
 from aether.stages.train.estimate import flops_per_token
 from aether.stages.train.loop import Loop, new_state
 from aether.stages.train.metrics import curve, read_losses
@@ -45,7 +46,7 @@ def run(recipe: TrainRecipe, context: StepContext) -> tuple[Evidence, ...]:
     identity = hash_value([recipe.model_dump(mode="json"), described, context.seed, context.threads])
     try:
         state = new_state(recipe, context.seed)
-        Loop(recipe, state, packed, context).run(identity)
+        Loop(recipe, state, ShuffledWindows(packed, context.seed), context).run(identity)
         validation = _validate(recipe, state.model, data_folder, context)
     except (RuntimeError, MemoryError) as error:
         raise _explained(error, recipe) from error
@@ -130,7 +131,9 @@ def _evidence(
     recipe: TrainRecipe, state: TrainState, summary: dict[str, Any], context: StepContext
 ) -> tuple[Evidence, ...]:
     held = summary["validation"]
-    scored = f"{held['documents']} validation documents ({held['bytes']} bytes), context {recipe.model.context_tokens}, "
+    scored = (
+        f"{held['documents']} validation documents ({held['bytes']} bytes), context {recipe.model.context_tokens}, "
+    )
     scored += f"{recipe.precision} products"
     loop = f"wall time of {len(state.step_s)} updates on {recipe.device}, {context.threads} threads"
     weights = context.measured("weights", 1, "count", "model/model.safetensors after the last update")

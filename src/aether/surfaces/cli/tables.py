@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from aether.report.tables import TERMINAL_COLUMNS, terminal_table
 from aether.spec.evidence import Evidence
 from aether.spec.plan import Estimate, Plan
 from aether.spec.units import humanize
@@ -36,9 +37,9 @@ def _state(word: str) -> str:
 
 def print_verdicts(rows: Iterable[Sequence[str]]) -> None:
     """The table of targets: asked, predicted, measured with its interval, verdict."""
-    table = _table("target", "predicted", "measured", "verdict")
-    for asked, predicted, measured, status in rows:
-        table.add_row(escape(asked), escape(predicted), escape(measured), _state(status))
+    table = _table(*TERMINAL_COLUMNS)
+    for *cells, status in rows:
+        table.add_row(*map(escape, cells), _state(status))
     Console().print(table)
 
 
@@ -88,8 +89,6 @@ def _value(evidence: Evidence) -> str:
 
 def print_run(seen: "RunFacts", chosen: Sequence[Evidence], *, whole: bool) -> None:
     """A run's verdicts and numbers; or, for one number, all that is known of it."""
-    from aether.report.tables import terminal_table
-
     console = Console()
     if whole:
         console.print(f"{escape(seen.manifest.name)}  {_state(seen.manifest.status)}\n")
