@@ -151,3 +151,10 @@ def test_ctrl_c_is_a_sentence_and_loses_nothing(tmp_path):
     assert process.returncode == 130 and "Traceback" not in err
     assert json.loads(out)["status"] == "interrupted"
     assert (run / "run.json").exists()
+
+
+def test_named_hardware_is_never_replaced_by_this_machine(tmp_path):
+    brief = write_brief(tmp_path, hardware={"name": "A100-SXM-80GB"})
+    said = finish("build", brief, "--out", tmp_path / "run", code=2)
+    assert said["field"] == "hardware.name"
+    assert not (tmp_path / "run" / "steps" / "data").exists()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aether.counsel.keeping import VERDICTS_NAME, KeptPlan, export_model
-from aether.evidence.files import read_json, write_json
+from aether.evidence.files import write_json
 from aether.evidence.hashing import hash_value
 from aether.evidence.ledger import LEDGER_NAME, Ledger
 from aether.evidence.verdicts import judge, predicted_ids, predictions
@@ -17,6 +17,7 @@ from aether.hardware.probe import ProbeRecipe
 from aether.planning.decide import make_plan
 from aether.planning.facts import DataFacts, PilotResult
 from aether.planning.feasibility import refuse_impossible
+from aether.planning.machines import machine_of
 from aether.planning.pilots import pilot_steps
 from aether.policy.declined import decline
 from aether.policy.questions import questions
@@ -26,14 +27,13 @@ from aether.running.lock import exclusive
 from aether.running.runner import Finished, Runner
 from aether.running.tracking import Tracker
 from aether.spec.brief import Brief
-from aether.spec.errors import TARGET_MISSED_EXIT_CODE, AetherError, Infeasible, NeedsInput
+from aether.spec.errors import TARGET_MISSED_EXIT_CODE, AetherError, Infeasible, InputError, NeedsInput
 from aether.spec.evidence import Evidence
 from aether.spec.plan import Plan, Refusal
 from aether.spec.recipe import Step
 from aether.spec.run import Listener, Progress, Verdict
 from aether.stages.data.estimate import pin
 from aether.stages.data.recipe import DataRecipe
-from aether.stages.train.recipe import TrainRecipe
 
 
 @dataclass(frozen=True)
@@ -96,17 +96,9 @@ def data_step(brief: Brief) -> Step:
     return Step(name="data", stage="data", config=pin(recipe).model_dump(mode="json"), seed=brief.seed)
 
 
-def pilot_result(done: Finished) -> PilotResult:
-    """What the planner takes from a finished pilot."""
-    summary, record = read_json(done.folder / "train.json"), done.record
-    return PilotResult(
-        name=record.step,
-        recipe=TrainRecipe.model_validate(record.config),
-        loss=summary["validation"]["loss"],
-        seconds_per_step=summary["step_s_median"],
-        fixed_s=max(0.0, record.wall_s - summary["updates_s"]),
-        memory_bytes=summary["peak_memory_bytes"],
-    )
+def _pilot(done: Finished) -> PilotResult:
+    record = done.record
+    return PilotResult.read(record.step, done.folder, record.config, record.wall_s)
 
 
 def run_evidence(brief: Brief, elapsed_s: float, reused_s: float) -> tuple[Evidence, ...]:
@@ -170,10 +162,13 @@ class Build:
         """Probe, refuse the impossible, curate, pilot and decide. Raises Infeasible before any training that cannot pay."""
         machine = self._probe()
         self._refuse(refuse_impossible(self.brief, machine))
+        if machine.kind != "measured":
+            mend = "a build runs on the machine it is on: give this brief to `aether` there, or use this-machine"
+            raise InputError.of("hardware.name", machine.name, mend)
         data = self._step(data_step(self.brief))
         facts = DataFacts.read(data.folder)
         pilots = pilot_steps(self.brief, machine, facts)
-        results = tuple(pilot_result(self._step(step)) for step in pilots)
+        results = tuple(_pilot(self._step(step)) for step in pilots)
         outputs = [done.record.output_sha256 for done in self.runner.finished.values()]
         made_from = hash_value([self.brief.model_dump(mode="json"), *outputs])
         kept = KeptPlan.read(self.folder.path)
@@ -192,8 +187,7 @@ class Build:
     def _probe(self) -> Machine:
         config = ProbeRecipe.of_this_machine().model_dump(mode="json")
         machine = Machine.read(self._step(Step(name="probe", stage="probe", config=config)).folder)
-        price = self.brief.hardware.price_usd_per_hour if self.brief.hardware else None
-        return machine.model_copy(update={"price_usd_per_hour": price})
+        return machine_of(self.brief, machine)
 
     def _step(self, step: Step) -> Finished:
         already = step.name in self.folder.manifest().steps
