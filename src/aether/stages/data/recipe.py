@@ -91,14 +91,14 @@ class Split(Noun):
 
     validation: float = Field(default=0.03, gt=0, lt=0.5, description="Of bytes, for the loss curve (assumed).")
     test: float = Field(
-        default=0.05, gt=0, lt=0.5, description="Of bytes; about 90 files of the demo corpus (assumed)."
+        default=0.04, gt=0, lt=0.5, description="Of bytes; about 90 files of the demo corpus (assumed)."
     )
     group_max_share: float = Field(
-        default=0.02,
+        default=0.005,
         gt=0,
         le=1,
-        description="A folder with more of the bytes than this is opened into its parts, so that no single folder is a "
-        "split of its own (assumed: at least two groups in the test split).",
+        description="A folder with more of the bytes than this is opened into its parts, so that many folders share "
+        "the test split: an interval over few of them is wide (chosen: eight groups of the largest size).",
     )
     seed: int = Field(default=0, ge=0, description="Of the order in which groups are dealt out.")
 

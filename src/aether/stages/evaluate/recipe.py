@@ -17,9 +17,9 @@ class EvaluateRecipe(Noun):
         default="code", description="code: Python, so that lines and parsing mean something; text: those are left out"
     )
     test_bytes: int = Field(
-        default=300_000, ge=1, description="about so many bytes of whole test documents, drawn at random (seeded)"
+        default=1_000_000, ge=1, description="about so many bytes of whole test documents, drawn at random (seeded)"
     )
-    ood_bytes: int = Field(default=100_000, ge=1, description="the same for the out-of-distribution split")
+    ood_bytes: int = Field(default=200_000, ge=1, description="the same for the out-of-distribution split")
     stride_share: float = Field(
         default=0.5,
         gt=0,
@@ -37,7 +37,9 @@ class EvaluateRecipe(Noun):
     lines: int = Field(
         default=300, ge=0, description="lines to complete; 300 independent ones give +-5.7 points at most"
     )
-    lines_per_document: int = Field(default=12, ge=1, description="so that one large file does not fill the sample")
+    lines_per_document: int = Field(
+        default=4, ge=1, description="so that many files, hence many folders, share the sample"
+    )
     line_min_bytes: int = Field(default=12, ge=2, description="a shorter line (`else:`, `)`) is trivial; assumed")
     line_rest_min_bytes: int = Field(default=4, ge=1, description="least that is left to complete; assumed")
     line_max_tokens: int = Field(default=48, ge=1, description="a rest that is longer is not sampled")

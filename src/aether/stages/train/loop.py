@@ -201,7 +201,6 @@ class Loop:
         numbers = {"tokens_per_s": outcome.tokens / step_s}
         if _finite(outcome.loss) is not None:
             numbers["loss"] = outcome.loss
-        numbers["eta_s"] = step_s * (self.recipe.steps - self.state.step)
         self.context.tell(self.state.step, self.recipe.steps, "steps", "", **numbers)
 
     def _memory_bytes(self) -> int:

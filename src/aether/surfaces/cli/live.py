@@ -1,7 +1,7 @@
 """Progress for eyes: a live table in a terminal, plain lines elsewhere. Shows stage, numbers, ETA, predicted beside so-far."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,23 +17,35 @@ _BAR = 24
 
 @dataclass
 class Line:
-    """What is known of one step while it runs."""
+    """What is known of one step while it runs. A step has phases (training, then validating), each with its own pace."""
 
     started_s: float = field(default_factory=time.monotonic)
     ended_s: float | None = None
     last: Progress | None = None
     printed_s: float = 0.0
+    phase: tuple[float, str] = (0.0, "")
+    phase_began: tuple[float, float] = (0.0, 0.0)
+    """When the phase's first report came, and how much was done by then: a resumed step does not begin at zero."""
+
+    def hear(self, progress: Progress) -> None:
+        """Take a report; numbers stay until newer ones come."""
+        if (progress.total, progress.unit) != self.phase:
+            self.phase = (progress.total, progress.unit)
+            self.phase_began = (time.monotonic(), progress.done)
+        numbers = progress.numbers or (self.last.numbers if self.last else {})
+        self.last = replace(progress, numbers=numbers)
 
     def elapsed_s(self) -> float:
         """Seconds since the step started, or that it took."""
         return (self.ended_s or time.monotonic()) - self.started_s
 
     def eta_s(self) -> float | None:
-        """Seconds left at the pace so far; None before anything is known."""
-        if self.ended_s or self.last is None or self.last.total <= 0 or self.last.done <= 0:
+        """Seconds left of this phase at its pace so far; None before anything is known."""
+        began_s, done_before = self.phase_began
+        if self.ended_s or self.last is None or self.last.done <= done_before:
             return None
-        share = min(self.last.done / self.last.total, 1.0)
-        return self.elapsed_s() * (1 - share) / share
+        left = max(0.0, self.last.total - self.last.done)
+        return (time.monotonic() - began_s) * left / (self.last.done - done_before)
 
 
 def numbers_text(progress: Progress) -> str:
@@ -71,8 +83,7 @@ class LiveView:
         line = self.lines.setdefault(progress.step, Line())
         finished = progress.message in ("done", "reused")
         if progress.numbers or progress.total or not finished:
-            kept = line.last.numbers if line.last and not progress.numbers else progress.numbers
-            line.last = Progress(progress.step, progress.done, progress.total, progress.unit, progress.message, kept)
+            line.hear(progress)
         if finished:
             line.ended_s = time.monotonic()
         if self.plain:
@@ -92,7 +103,7 @@ class LiveView:
             f"in {humanize(line.elapsed_s(), 's')}" if finished else "",
         ]
         words.append(f"{humanize(left, 's')} left" if left and not finished else "")
-        self.console.print("  ".join(word for word in words if word), highlight=False, markup=False)
+        self.console.print("  ".join(word for word in words if word), highlight=False, markup=False, soft_wrap=True)
 
     def _draw(self) -> Group:
         table = Table(box=None, pad_edge=False, show_header=False)
