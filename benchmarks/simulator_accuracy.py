@@ -2,9 +2,8 @@
 
     python -m benchmarks.simulator_accuracy [--shares 0.2 0.4 0.6 0.75] [--seconds 45] [--threads 1] [--json]
 
-1. A decoder with random weights is written. 2. The engine's step is timed in this process at a few numbers of rows and
-prompt chunks, and a linear step cost is fitted; what HTTP adds per request and per token comes from bursts of simultaneous
-requests to the server. 3. The simulator predicts every load: Poisson arrivals at shares of its own predicted capacity, with the
+1. A decoder with random weights is written and served. 2. `server_cost` asks the server in bursts and alone, and writes down
+what its steps cost. 3. The simulator predicts every load: Poisson arrivals at shares of its own predicted capacity, with the
 arrival times that the load generator will draw. 4. The loads are measured open loop. Nothing of step 4 goes back to step 3.
 
 The bar: p50 and p99 of time to first token, between tokens and of the whole within 25 % of the measured. It wants a quiet
@@ -12,16 +11,11 @@ machine: what else runs is measured and not predicted. The record says the load 
 """
 
 import argparse
-import asyncio
-import itertools
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,25 +23,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
 from aether.planning.serving.arrivals import Clients, Fixed, Trace, Traffic
 from aether.planning.serving.simulator import Outcome, Pool, simulate
 from aether.planning.serving.simulator_replica import EngineLimits
 from aether.spec.brief import Load
-from aether.stages.serve.client import stream_completion
-from aether.stages.serve.engine import ALONE_TOKENS, Delta, Engine, Generation, Limits
-from aether.stages.serve.loading import load_served
+from aether.stages.serve.engine import ALONE_TOKENS
 from aether.stages.serve.loadtest import LoadPlan, arrivals_s, read_timings
 from aether.stages.serve.recipe import EngineRecipe, ServerSettings
 from aether.stages.serve.run import running_server
-from aether.stages.serve.sampling import Sampling
 from aether.stages.serve.summary import latency
 from benchmarks.records import circumstances, write
+from benchmarks.server_cost import Asker, ServerCost, calibrate
 
 BAR = 0.25
 METRICS = ("ttft_p50", "ttft_p99", "itl_p50", "itl_p99", "e2e_p50", "e2e_p99")
-ROWS, CHUNKS = (1, 2, 4, 8, 16, 31), (32, 128)
 
 
 @dataclass(frozen=True)
@@ -100,176 +90,13 @@ def write_model(folder: Path) -> list[int]:
     return said
 
 
-class Stopwatch:
-    """Hears an engine's steps: when each ended, how many tokens it gave, and which requests got their first one."""
-
-    def __init__(self) -> None:
-        self.steps: list[tuple[float, list[Delta]]] = []
-        self._done, self._open = threading.Event(), 0
-
-    def expect(self, requests: int) -> None:
-        """Begin anew."""
-        self.steps, self._open = [], requests
-        self._done.clear()
-
-    def hear(self, news: list[Delta]) -> None:
-        """Called by the engine's thread at the end of each step."""
-        self.steps.append((time.perf_counter(), news))
-        self._open -= sum(delta.finish is not None for delta in news)
-        if self._open <= 0:
-            self._done.set()
-
-    def wait(self) -> None:
-        """Until every request has ended."""
-        assert self._done.wait(60), "the engine does not answer"
-
-
-Sample = tuple[float, float, float, float, float]
-"""(prompt tokens, their mean positions, decoding rows, their mean positions, seconds)."""
-
-
-def time_steps(folder: Path, work: Work, said: list[int], threads: int) -> list[Sample]:
-    """Steps of a real engine in this process: decode alone, prompts alone, and prompt chunks beside decode."""
-    served = load_served(folder, EngineRecipe(slots=work.slots, chunk_tokens=work.chunk_tokens))
-    watch, random = Stopwatch(), np.random.default_rng(0)
-    engine = Engine(served.model, served.table, Limits(64, work.chunk_tokens, frozenset(), threads), watch.hear)
-    engine.start()
-
-    def ask(prompt: int, output: int) -> Generation:
-        generation = Generation(
-            random.choice(said, prompt).tolist(), output, Sampling(temperature=0.0), ignore_eos=True
-        )
-        engine.submit(generation)
-        return generation
-
-    found: list[Sample] = []
-    watch.expect(1)
-    ask(work.prompt_tokens, 20)
-    watch.wait()
-    for rows in ROWS:
-        for context in (32, 256):
-            watch.expect(rows)
-            for _ in range(rows):
-                ask(context, 24)
-            watch.wait()
-            found += decode_samples(watch.steps, rows, context)
-    for chunk in CHUNKS:
-        for rows in (2, 16):
-            watch.expect(rows + 8)
-            for _ in range(rows):
-                ask(32, 80)
-            late = set()
-            for _ in range(8):
-                time.sleep(0.03)
-                late.add(ask(chunk, 1))
-            watch.wait()
-            found += beside_samples(watch.steps, late, chunk)
-    for prompt in (16, 128, 384):
-        for _ in range(6):
-            watch.expect(1)
-            began_s = time.perf_counter()
-            ask(prompt, 1)
-            watch.wait()
-            found.append((prompt, prompt / 2, 0, 0, watch.steps[0][0] - began_s))
-    engine.stop()
-    return middle(found)
-
-
-def decode_samples(steps: list[tuple[float, list[Delta]]], rows: int, context: int) -> list[Sample]:
-    """Steps in which all rows decode and nobody reads."""
-    found: list[Sample] = []
-    for (before_s, last), (now_s, news) in itertools.pairwise(steps):
-        if len(last) == len(news) == rows and all(delta.produced > 2 for delta in news):
-            produced = statistics.mean(delta.produced for delta in news)
-            found.append((0, 0, rows, round((context + produced) / 16) * 16, now_s - before_s))
-    return found
-
-
-def beside_samples(steps: list[tuple[float, list[Delta]]], late: set[Generation], chunk: int) -> list[Sample]:
-    """Steps in which exactly one late request read its whole prompt beside rows that decode."""
-    found: list[Sample] = []
-    for (before_s, _), (now_s, news) in itertools.pairwise(steps):
-        started = [delta for delta in news if delta.produced == 1]
-        decoding = [delta for delta in news if delta.produced > 1]
-        if len(started) == 1 and started[0].generation in late and decoding:
-            positions = 32 + statistics.mean(delta.produced for delta in decoding)
-            found.append((chunk, chunk / 2, len(decoding), round(positions / 32) * 32, now_s - before_s))
-    return found
-
-
-def middle(samples: list[Sample]) -> list[Sample]:
-    """The median of each kind of step: a step that the machine disturbed says nothing of the engine."""
-    kinds: dict[tuple, list[float]] = {}
-    for *kind, seconds in samples:
-        kinds.setdefault(tuple(kind), []).append(seconds)
-    return [(*kind, statistics.median(seconds)) for kind, seconds in kinds.items() if len(seconds) >= 3]
-
-
-@dataclass(frozen=True)
-class FittedCost:
-    """fixed + prompts' fixed + per prompt token + per pair of positions + per row + per cached position + per delivery."""
-
-    weights: tuple[float, ...]
-    delivery_s: float = 0.0
-    front_s: float = 0.0
-    """What HTTP adds before the engine hears of a request and after it has answered."""
-
-    def __call__(self, prompt: float, seen: float, rows: float, positions: float) -> float:
-        terms = features(prompt, seen, rows, positions)
-        return sum(w * x for w, x in zip(self.weights, terms, strict=True)) + self.delivery_s * rows
-
-
-def features(prompt: float, seen: float, rows: float, positions: float) -> tuple[float, ...]:
-    """What a step's time is linear in."""
-    return (1.0, float(prompt > 0), prompt, prompt * seen, rows, rows * positions)
-
-
-def fit(samples: list[Sample]) -> tuple[FittedCost, float]:
-    """Non-negative least squares of relative errors, and the median relative error on the samples themselves."""
-    design = np.array([features(*sample[:4]) for sample in samples])
-    seconds = np.array([sample[4] for sample in samples])
-    scaled = design / seconds[:, None]
-    size = scaled.max(axis=0)
-    solved, _ = nnls(scaled / size, np.ones(len(seconds)))
-    weights = solved / size
-    error = float(np.median(np.abs(design @ weights / seconds - 1.0)))
-    return FittedCost(tuple(float(w) for w in weights)), error
-
-
-def with_http(cost: FittedCost, url: str, model: str, said: list[int]) -> FittedCost:
-    """Adds what bursts of simultaneous requests take beyond the engine's steps: per request and per token."""
-    random = np.random.default_rng(1)
-
-    def body() -> dict[str, Any]:
-        prompt = random.choice(said, 16).tolist()
-        fields = {"temperature": 0, "ignore_eos": True, "stream_options": {"include_usage": True}}
-        return {"model": model, "prompt": prompt, "max_tokens": 48, "stream": True} | fields
-
-    async def burst(count: int) -> list[Any]:
-        return await asyncio.gather(*(stream_completion(url, body(), 60) for _ in range(count)))
-
-    asyncio.run(burst(2))
-    fronts = []
-    for _ in range(12):
-        (one,) = asyncio.run(burst(1))
-        fronts.append(one.pieces_s[0] - one.started_s - cost(16, 8, 0, 0))
-    extra = []
-    for rows in (8, 24):
-        for _ in range(3):
-            found = asyncio.run(burst(rows))
-            gaps = np.concatenate([np.diff(exchange.pieces_s)[8:-4] for exchange in found])
-            extra.append((float(np.median(gaps)) - cost(0, 0, rows, 40)) / rows)
-    delivery_s, front_s = max(0.0, statistics.median(extra)), max(0.0, statistics.median(fronts))
-    return FittedCost(cost.weights, delivery_s, front_s)
-
-
-def pool(cost: FittedCost, work: Work) -> Pool:
+def pool(cost: ServerCost, work: Work) -> Pool:
     """The server as the simulator sees it."""
     alone = max(work.chunk_tokens, ALONE_TOKENS)
     return Pool(cost, EngineLimits(max_sequences=work.slots, step_tokens=alone, chunk_tokens=work.chunk_tokens))
 
 
-def capacity_per_s(cost: FittedCost, work: Work) -> float:
+def capacity_per_s(cost: ServerCost, work: Work) -> float:
     """Requests per second with every slot always taken, as simulated."""
     prompt, output = Fixed(tokens=work.prompt_tokens), Fixed(tokens=work.output_tokens)
     load = Traffic(arrivals=Clients(clients=work.slots), prompt=prompt, output=output, requests=10 * work.slots)
@@ -277,7 +104,7 @@ def capacity_per_s(cost: FittedCost, work: Work) -> float:
     return found.requests / found.end_s
 
 
-def predict(cost: FittedCost, load: Load, work: Work, seed: int) -> dict[str, float]:
+def predict(cost: ServerCost, load: Load, work: Work, seed: int) -> dict[str, float]:
     """The metrics of one load."""
     rows = tuple((at, load.prompt_tokens, load.output_tokens) for at in arrivals_s(load, seed))
     found: Outcome = simulate(pool(cost, work), Trace(rows=rows))
@@ -334,13 +161,12 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         said = write_model(folder)
-        samples = time_steps(folder / "model", work, said, arguments.threads)
-        cost, misfit = fit(samples)
         engine = EngineRecipe(slots=work.slots, chunk_tokens=work.chunk_tokens, dtype="auto")
         settings = ServerSettings(engine=engine, port=0, threads=arguments.threads, model_name="model")
         rows = []
         with running_server(folder / "model", settings, folder / "server.log") as server:
-            cost = with_http(cost, server.url, server.model, said)
+            asker = Asker(server.url, server.model, said, np.random.default_rng(1))
+            cost = calibrate(asker, work.slots)
             most = capacity_per_s(cost, work)
             for seed, share in enumerate(arguments.shares):
                 rate = share * most
@@ -353,15 +179,13 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
                 predicted = predict(cost, load, work, seed)
                 measured = measure(server.url, server.model, load, said, folder, seed)
                 rows.append({"share": share, "load": load.model_dump(), "predicted": predicted, "measured": measured})
-    names = ("fixed_s", "prompt_s", "prompt_token_s", "prompt_pair_s", "row_s", "cached_position_s")
-    fitted = dict(zip(names, cost.weights, strict=True)) | {"delivery_s": cost.delivery_s, "front_s": cost.front_s}
-    return {"cost": fitted, "misfit_median": misfit, "steps_timed": len(samples), "capacity_per_s": most, "rows": rows}
+    return {"cost": cost.as_data(), "capacity_per_s": most, "rows": rows}
 
 
 def markdown(found: dict[str, Any]) -> str:
     """Predicted over measured, then what it is made of."""
     lines = [f"# Simulator against server, {found['date']}", "", f"`{found['command']}`", ""]
-    keys = ("machine", "packages", "threads", "load_average", "capacity_per_s", "cost", "misfit_median", "within")
+    keys = ("machine", "packages", "threads", "load_average", "capacity_per_s", "cost", "within")
     lines += [f"- {key}: {json.dumps(found[key])}" for key in keys]
     lines += ["", f"| share | requests/s | n | {' | '.join(METRICS)} | client lag p99 ms |"]
     lines.append(f"|--:|--:|--:|{'--:|' * len(METRICS)}--:|")
