@@ -5,12 +5,13 @@ Nothing here is computed, and nothing is read from outside the package.
 
 import functools
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
@@ -83,6 +84,20 @@ class Device(Sourced):
     host_link_bytes_per_s: float | None = Field(default=None, gt=0)
     """One direction, between the device and its host's memory."""
     power_w: float | None = Field(default=None, gt=0)
+    unread: tuple[str, ...] = ()
+    """Fields of a cited row that its source was not read for (`power_w`, `flops_per_s.int8`): these stay assumed."""
+
+    @model_validator(mode="after")
+    def _unread_are_given(self) -> "Device":
+        if strangers := set(self.unread) - self.facts():
+            raise ValueError(f"{self.name}: unread names {', '.join(sorted(strangers))}, which the row does not give")
+        return self
+
+    def facts(self) -> frozenset[str]:
+        """The names of the numbers that this row gives, rates as `flops_per_s.bfloat16`."""
+        words = {"name", "kind", "source", "as_of", "aliases", "vendor", "flops_per_s", "unread"}
+        given = {name for name in type(self).model_fields if name not in words and getattr(self, name) is not None}
+        return frozenset(given | {f"flops_per_s.{rate}" for rate in self.flops_per_s})
 
 
 class Compressed(Sourced):
@@ -141,11 +156,25 @@ def devices() -> dict[str, Device]:
 
 
 def device(name: str) -> Device:
-    """The device of that name or alias, in any case and punctuation. Raises InputError listing those that are known."""
-    found = _by_spelling().get(_spelling(name))
-    if found is None:
-        raise InputError.of("hardware.name", name, f"use this-machine, or one of {', '.join(devices())}")
-    return found
+    """The device of that name or alias, in any case, order and punctuation, with or without its maker's name.
+
+    Raises InputError: with the devices that a partial name may mean ("MI300", "RTX 6000"), else with all that are known.
+    """
+    words = _words(name)
+    if found := _by_words().get(words):
+        return found
+    if words:
+        may_be = [
+            known.name
+            for known in devices().values()
+            if any(
+                all(any(word.startswith(part) for word in spelt) for part in words)
+                for spelt in map(_words, (known.name, *known.aliases))
+            )
+        ]
+        if may_be:
+            raise InputError.of("hardware.name", name, f"say which: {', '.join(may_be)}")
+    raise InputError.of("hardware.name", name, f"use this-machine, or one of {', '.join(devices())}")
 
 
 def price_usd_per_hour(device_name: str, overrides: Mapping[str, float]) -> float | None:
@@ -171,13 +200,39 @@ def prices() -> dict[str, Price]:
 
 
 @functools.cache
-def _by_spelling() -> dict[str, Device]:
-    spellings: dict[str, Device] = {}
+def _by_words() -> dict[frozenset[str], Device]:
+    spellings: dict[frozenset[str], Device] = {}
     for known in devices().values():
         for name in (known.name, *known.aliases):
-            assert spellings.setdefault(_spelling(name), known) is known, f"two devices are called {name}"
+            assert spellings.setdefault(_words(name), known) is known, f"two devices are called {name}"
     return spellings
 
 
-def _spelling(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())
+_SAID_BESIDES = frozenset(
+    (
+        "nvidia",
+        "amd",
+        "intel",
+        "google",
+        "aws",
+        "amazon",
+        "geforce",
+        "tesla",
+        "instinct",
+        "radeon",
+        "cloud",
+        "oam",
+        "hbm2",
+        "hbm2e",
+        "hbm3",
+        "hbm3e",
+    )
+)
+"""Words that drivers and people put around a name and that do not tell one device of `hardware.toml` from another."""
+
+
+def _words(name: str) -> frozenset[str]:
+    """The words of a name: in small letters, `RTX4090` and `H100SXM` apart, the generation of an SXM socket left out."""
+    apart = re.sub(r"(?<=[a-z])(?=\d{4})|(?<=\d)(?=sxm|pcie|nvl\b|ti\b)|(?<=tpu)(?=v?\d)", " ", name.lower())
+    words = {re.sub(r"^sxm\d$", "sxm", word) for word in re.findall(r"[a-z0-9]+", apart)}
+    return frozenset(words - _SAID_BESIDES)
