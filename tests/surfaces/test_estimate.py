@@ -25,11 +25,22 @@ def test_explained_terms_have_kind_and_source():
     assert len(terms) > 10 and all("[" in line and "]" in line for line in terms)
 
 
+def test_quality_needs_no_device_and_says_where_it_extrapolates():
+    done = ask("quality", "llama-3.1-8b", "--set", "tokens=15T", "--set", "inference_tokens=100T")
+    assert done.exit_code == 0 and "loss 2.0" in done.output and "extrapolation" in done.output
+    assert (
+        "cheapest_over_life_parameters"
+        in json.loads(ask("quality", "--set", "training_flops=1e22", "--set", "inference_tokens=1T", "--json").output)[
+            "estimates"
+        ]
+    )
+
+
 def test_json_is_one_line_with_everything():
     done = ask("memory", "llama-3.1-8b", "--on", "L40S", "--json")
     said = json.loads(done.output)
     assert len(done.output.splitlines()) == 1
-    assert set(said) == {"status", "question", "subject", "estimates", "setup"}
+    assert set(said) == {"status", "question", "subject", "estimates", "setup", "notes"}
     memory = said["estimates"]["device_memory"]
     assert memory["value"] == pytest.approx(sum(term["value"] for term in memory["terms"]))
 
@@ -43,6 +54,9 @@ def test_json_is_one_line_with_everything():
         (["serve", "llama-3.1-8b", "--on", "L40S", "--set", "concurrency=-1"], "concurrency"),
         (["serve", "llama-3.1-8b", "--on", "L40S", "--set", "colour=red"], "--set"),
         (["serve", "llama-3.1-8b", "--on", "abacus"], "hardware.name"),
+        (["serve", "llama-3.1-8b"], "--on"),
+        (["serve", "--on", "L4"], "MODEL"),
+        (["quality", "llama-3.1-8b"], "tokens"),
     ],
 )
 def test_bad_input_names_field_and_rule(words, field):

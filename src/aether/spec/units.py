@@ -94,6 +94,8 @@ _LADDERS: dict[str, list[tuple[float, float, str]]] = {
     ],
     "byte": [(1e12, 1e12, "TB"), (1e9, 1e9, "GB"), (1e6, 1e6, "MB"), (1e3, 1e3, "kB"), (0, 1, "B")],
     "count": [(1e12, 1e12, " T"), (1e9, 1e9, " B"), (1e6, 1e6, " M"), (1e4, 1e3, " k"), (0, 1, "")],
+    "parameter": [(1e12, 1e12, "T parameters"), (1e9, 1e9, "B parameters"), (1e6, 1e6, "M parameters")],
+    "token": [(1e12, 1e12, "T tokens"), (1e9, 1e9, "B tokens"), (1e6, 1e6, "M tokens")],
     "fraction": [(0, 0.01, "%")],
 }
 

@@ -119,9 +119,26 @@ def data_constrained(training_flops: float, unique_tokens: float) -> Allocation:
     tokens_G = training_flops / constants()["flops_per_parameter_token"].value / size_G
     loss_G = repeated_loss(law, lives, size_G, tokens_G, unique_tokens)
     best = int(np.argmin(loss_G))
-    parameters, tokens, loss = float(size_G[best]), float(tokens_G[best]), float(loss_G[best])
-    epochs = tokens / unique_tokens
     formula = f"least L(N', D') over 6 N D = C, N' and D' with repeats fading as exp(-k / R*), {curve.name}"
+    sized = "size and tokens have no interval: the points hardly bound the half-lives (docs/scaling-laws.md)"
+    return _repeating(curve, (float(size_G[best]), float(tokens_G[best])), unique_tokens, formula, (sized,))
+
+
+def repeating(parameters: float, tokens: float, unique_tokens: float) -> Allocation:
+    """The loss of a model of `parameters` after `tokens`, of which only `unique_tokens` differ."""
+    _positive(parameters=parameters, tokens=tokens, unique_tokens=unique_tokens)
+    curve = published_curve(REPETITION_LAW)
+    formula = f"L(N', D') with repeats fading as exp(-k / R*), {curve.name}"
+    return _repeating(curve, (parameters, tokens), unique_tokens, formula, ())
+
+
+def _repeating(
+    curve: Curve, size: tuple[float, float], unique_tokens: float, formula: str, notes: tuple[str, ...]
+) -> Allocation:
+    """The allocation of `size`, which is (parameters, tokens)."""
+    parameters, tokens = size
+    loss = float(repeated_loss(_plain(curve), published_half_lives(), parameters, tokens, unique_tokens))
+    epochs = max(1.0, tokens / unique_tokens)
     low, high = constants()["repetition_residual_low"], constants()["repetition_residual_high"]
     interval = Interval(
         low=loss * math.exp(low.value),
@@ -136,20 +153,19 @@ def data_constrained(training_flops: float, unique_tokens: float) -> Allocation:
         Term(name="unique tokens", value=unique_tokens, unit="token", kind="assumed", source="the question"),
         Term(name="epochs", value=epochs, unit="1", kind="computed", source="tokens / unique tokens"),
     )
-    notes = ["size and tokens have no interval: the points hardly bound the half-lives (docs/scaling-laws.md)"]
     outside = [note for note in (curve.beyond(parameters, tokens),) if note]
     if epochs > _MOST_EPOCHS:
         most = f"{_MOST_EPOCHS:.0f}"
         outside.append(f"extrapolation: {epochs:.3g} epochs; the paper finds repeats nearly worthless beyond {most}")
-    notes += outside
+    flops = constants()["flops_per_parameter_token"].value * parameters * tokens
     return Allocation(
         law=curve.name,
         parameters=_estimate("parameters", parameters, "parameter", formula, terms),
         tokens=_estimate("tokens", tokens, "token", formula, terms),
         loss=_estimate("loss", loss, "nat/token", formula, terms, interval),
-        training_flops=_estimate("training_flops", training_flops, "FLOP", "6 N D", ()),
+        training_flops=_estimate("training_flops", flops, "FLOP", "6 N D", ()),
         extrapolated=bool(outside),
-        notes=tuple(notes),
+        notes=(f"{epochs:.3g} epochs of {unique_tokens:.4g} unique tokens", *notes, *outside),
     )
 
 

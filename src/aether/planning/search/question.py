@@ -1,4 +1,4 @@
-"""One question about a model on devices, and its numbers: how fast it trains, how it serves, what it holds in memory.
+"""One question about a model, and its numbers: how fast it trains, how it serves, what it holds, what loss it reaches.
 
 Without a layout the training question takes the fastest one that surely fits, by the search; a serving question takes all
 devices as one tensor-parallel replica unless told otherwise, with clients in a closed loop. Unknown fields are refused.
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from aether.knowledge.library import device
+from aether.planning.scaling.question import size_answer
 from aether.planning.search.problem import architecture_of, problem_of
 from aether.planning.search.serving_space import FORMATS
 from aether.planning.search.training import TrainingSearch
@@ -26,7 +27,7 @@ from aether.spec.errors import Infeasible, InputError
 from aether.spec.plan import Estimate
 from aether.spec.units import parse_quantity
 
-Kind = Literal["train", "serve", "memory"]
+Kind = Literal["train", "serve", "memory", "quality"]
 _LAYOUT = ("tp", "pp", "virtual_stages", "cp", "ep", "dp", "zero_stage")
 _TRAIN: dict[str, Any] = {
     "tokens": None,
@@ -61,10 +62,21 @@ class Answer:
     subject: str
     estimates: tuple[Estimate, ...]
     setup: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
-def answer(kind: Kind, model: str, on: str, devices: int, settings: Sequence[str]) -> Answer:
-    """The numbers. Raises InputError naming field, value and rule; Infeasible when no layout fits."""
+def answer(kind: Kind, model: str | None, on: str | None, devices: int, settings: Sequence[str]) -> Answer:
+    """The numbers. Raises InputError naming field, value and rule; Infeasible when no layout fits.
+
+    `quality` is a matter of size and tokens: it needs no device, and without a model it is about a compute budget.
+    """
+    if kind == "quality":
+        found = size_answer(None if model is None else architecture_of(model), settings)
+        return Answer(found.subject, found.estimates, {}, found.notes)
+    if model is None:
+        raise InputError.of("MODEL", None, "name a published model or a config.json")
+    if on is None:
+        raise InputError.of("--on", None, "name the device, as in --on H100-SXM-80GB")
     if devices < 1:
         raise InputError.of("devices", devices, "give at least 1")
     given = _read(settings, _TRAIN if kind == "train" else _SERVE)

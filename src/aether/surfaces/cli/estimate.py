@@ -1,4 +1,4 @@
-"""`aether estimate train|serve|memory`."""
+"""`aether estimate train|serve|memory|quality`."""
 
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,9 @@ _SHOWN = 5
 
 
 @click.command()
-@click.argument("question", type=click.Choice(["train", "serve", "memory"]))
-@click.argument("model")
-@click.option("--on", required=True, help="The device, by name.")
+@click.argument("question", type=click.Choice(["train", "serve", "memory", "quality"]))
+@click.argument("model", required=False)
+@click.option("--on", help="The device, by name (not for quality).")
 @click.option("--devices", type=int, default=1, show_default=True, help="How many.")
 @click.option(
     "--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change a field of the setup or the load."
@@ -24,9 +24,18 @@ _SHOWN = 5
 @json_option
 @explained
 def estimate(
-    question: "Kind", model: str, on: str, devices: int, settings: tuple[str, ...], explain: bool, as_json: bool
+    question: "Kind",
+    model: str | None,
+    on: str | None,
+    devices: int,
+    settings: tuple[str, ...],
+    explain: bool,
+    as_json: bool,
 ) -> int:
-    """How fast MODEL trains or serves, or what it holds in memory. MODEL is a published name or a config.json."""
+    """How fast MODEL trains or serves, what it holds in memory, or what loss it reaches by the published laws.
+
+    MODEL is a published name or a config.json. `aether estimate quality --set training_flops=1e23` is about a budget.
+    """
     from aether.planning.search.question import answer
     from aether.report.fleet import said
 
@@ -34,11 +43,21 @@ def estimate(
     if as_json:
         numbers = {e.metric: e.model_dump(mode="json") for e in found.estimates}
         say_json(
-            {"status": "ok", "question": question, "subject": found.subject, "estimates": numbers, "setup": found.setup}
+            {
+                "status": "ok",
+                "question": question,
+                "subject": found.subject,
+                "estimates": numbers,
+                "setup": found.setup,
+                "notes": found.notes,
+            }
         )
         return 0
     parts = [f"{e.metric.replace('_', ' ')} {said(e)}" for e in found.estimates[:_SHOWN]]
-    click.echo(f"{found.subject}: {', '.join(parts)}; 80 % intervals; binding: {found.estimates[0].binding}")
+    binding = found.estimates[0].binding
+    click.echo(f"{found.subject}: {', '.join(parts)}; 80 % intervals" + (f"; binding: {binding}" if binding else ""))
+    for note in found.notes:
+        click.echo(f"  {note}")
     if explain:
         for one in found.estimates:
             click.echo(f"\n{one.metric} = {said(one)} [{one.kind}] {one.formula}")
