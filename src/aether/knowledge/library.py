@@ -49,9 +49,38 @@ class Law(Sourced):
     """What N counts. A law that counts otherwise is not comparable at small sizes (arXiv 2406.19146)."""
 
 
-class PowerLaw(Sourced):
-    """A published y = coefficient x^exponent."""
+class MixtureLaw(Sourced):
+    """A published fit of the loss of mixtures of experts, nats per token, with N active parameters, D tokens, E experts:
 
+    a e^delta N^(alpha + gamma ln e) + b e^omega D^(beta + zeta ln e) + c, where
+    1 / e = 1 / (E - 1 + 1 / (1 / experts_start - 1 / experts_most)) + 1 / experts_most.
+    """
+
+    a: float
+    alpha: float
+    delta: float
+    gamma: float
+    b: float
+    beta: float
+    omega: float
+    zeta: float
+    c: float
+    experts_start: float = Field(gt=1)
+    experts_most: float = Field(gt=1)
+    rms_error: float = Field(gt=0)
+    """Root mean square error of the fit on its own runs, nats per token."""
+    parameters_range: tuple[float, float]
+    """Active parameters of the runs. Beyond any of the three ranges is extrapolation."""
+    tokens_range: tuple[float, float]
+    experts_range: tuple[int, int]
+    experts_are: str
+    """Which mixtures it was fitted to."""
+
+
+class PowerLaw(Sourced):
+    """A published y = coefficient x^exponent for the optimal `quantity` of a compute budget."""
+
+    quantity: Literal["parameters", "tokens"]
     coefficient: float
     exponent: float
     x: str
@@ -135,6 +164,12 @@ def laws() -> dict[str, Law]:
 def power_laws() -> dict[str, PowerLaw]:
     """Name -> published power law."""
     return {row["name"]: PowerLaw.model_validate(row) for row in _read("scaling_laws.toml")["power_law"]}
+
+
+@functools.cache
+def mixture_laws() -> dict[str, MixtureLaw]:
+    """Name -> published law of mixtures of experts."""
+    return {row["name"]: MixtureLaw.model_validate(row) for row in _read("scaling_laws.toml")["mixture_law"]}
 
 
 @functools.cache

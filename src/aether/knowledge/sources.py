@@ -7,7 +7,17 @@ Follows nothing. It judges no source: a cited row has an address that a reader c
 import re
 from collections.abc import Iterable
 
-from aether.knowledge.library import Device, Sourced, compressed, constants, devices, laws, power_laws, prices
+from aether.knowledge.library import (
+    Device,
+    Sourced,
+    compressed,
+    constants,
+    devices,
+    laws,
+    mixture_laws,
+    power_laws,
+    prices,
+)
 from aether.knowledge.models_library import published_models
 from aether.spec.base import Noun
 from aether.spec.evidence import Kind
@@ -39,6 +49,7 @@ def tables() -> dict[str, tuple[Sourced, ...]]:
         "devices": tuple(devices().values()),
         "models": tuple(published_models().values()),
         "laws of loss": tuple(laws().values()),
+        "laws of mixtures": tuple(mixture_laws().values()),
         "power laws": tuple(power_laws().values()),
         "constants": tuple(constants().values()),
         "compressed quality": compressed(),

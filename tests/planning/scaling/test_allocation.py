@@ -13,8 +13,7 @@ from aether.planning.scaling.allocation import (
     compute_optimal,
     data_constrained,
     inference_aware,
-    mixture_of_experts,
-    optimal_parameters_by_law,
+    optimum_by_law,
     predicted_loss,
 )
 from aether.planning.scaling.curves import published_curve
@@ -59,12 +58,17 @@ def test_within_the_points_nothing_is_flagged():
 
 def test_other_laws_say_what_their_papers_say():
     """Kaplan et al.: 1.3e9 parameters at one PF-day. Porian et al.: about 11.9 tokens per parameter near 1e18 FLOP."""
-    kaplan, porian = optimal_parameters_by_law(8.64e19)
+    kaplan, porian, _, _ = optimum_by_law(8.64e19)
     assert kaplan.value == pytest.approx(1.3e9, rel=0.01)
     assert porian.formula.startswith("extrapolation")
-    _, inside = optimal_parameters_by_law(1e18)
+    _, inside, _, _ = optimum_by_law(1e18)
     assert inside.value is not None and not inside.formula.startswith("extrapolation")
     assert 1e18 / 6 / inside.value**2 == pytest.approx(11.93, rel=0.35)
+    _, _, deepseek, llama = optimum_by_law(1e21)
+    assert (deepseek.metric, llama.metric, llama.unit) == ("tokens", "tokens", "token")
+    assert deepseek.formula.startswith("extrapolation") and not llama.formula.startswith("extrapolation")
+    # DeepSeek's M and D multiply to the budget: 0.1715 C^0.5243 FLOP per token.
+    assert deepseek.value is not None and deepseek.value * 0.1715 * 1e21**0.5243 == pytest.approx(1e21, rel=1e-3)
 
 
 def test_a_law_without_uncertainty_gives_no_interval():
@@ -142,11 +146,6 @@ def test_half_lives_are_found_again():
     found, residual = fit_half_lives(law, n, unique * epochs, unique, loss)
     assert (found.tokens, found.parameters) == pytest.approx((12.0, 4.0), rel=0.01)
     assert residual < 1e-4
-
-
-def test_a_mixture_is_unknown_with_the_experiment_that_would_tell():
-    found = mixture_of_experts(1e9, 2e10, 8)
-    assert found.value is None and found.protocol is not None and "8-expert" in found.protocol
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Answers about size and tokens as estimates: compute-optimal, cheapest over a life of serving, with repeated data, with experts.
+"""Answers about size and tokens as estimates: compute-optimal, cheapest over a life of serving, with repeated data.
 
 Each answer is an `Allocation` of estimates with intervals from the draws of the law's coefficients, and says when it
 leaves the points that the law was fitted to. The laws are of pretraining loss on the fitters' own data and tokenizers:
@@ -69,8 +69,8 @@ def compute_optimal(training_flops: float, curve: Curve | None = None) -> Alloca
     return _allocation(curve, parameters_R, tokens_R, formula, ())
 
 
-def optimal_parameters_by_law(training_flops: float) -> tuple[Estimate, ...]:
-    """What other published power laws N* = k C^a say of the same budget: how far the field disagrees."""
+def optimum_by_law(training_flops: float) -> tuple[Estimate, ...]:
+    """What other published power laws say of the same budget, k C^a parameters or tokens: how far the field disagrees."""
     _positive(training_flops=training_flops)
     found = []
     for law in power_laws().values():
@@ -79,7 +79,8 @@ def optimal_parameters_by_law(training_flops: float) -> tuple[Estimate, ...]:
             formula = f"extrapolation, or of unrecorded range: {formula}"
         term = Term(name="exponent", value=law.exponent, unit="1", kind=law.kind, source=law.source)
         value = law.coefficient * training_flops**law.exponent
-        found.append(_estimate("parameters", value, "parameter", formula, (term,)))
+        unit = "parameter" if law.quantity == "parameters" else "token"
+        found.append(_estimate(law.quantity, value, unit, formula, (term,)))
     return tuple(found)
 
 
@@ -171,22 +172,6 @@ def _repeating(
 
 _MOST_EPOCHS = 40.0
 """Published: arXiv 2305.16264, abstract and section 6: beyond about 40 epochs repeating is worthless."""
-
-
-def mixture_of_experts(parameters: float, tokens: float, experts: int) -> Estimate:
-    """The loss of a mixture with `parameters` active and `experts` experts per layer after `tokens`: unknown.
-
-    Laws of mixtures are published (arXiv 2402.07871, 2502.05172, 2509.23678), but none whose coefficients could be read
-    and checked is on record, and they disagree in form. So there is no number, and the experiment that would give one.
-    """
-    _positive(parameters=parameters, tokens=tokens, experts=experts)
-    protocol = (
-        f"train dense and {experts}-expert models at three active sizes and three token counts on your data, matched in "
-        "active parameters, three seeds at the smallest; fit L(N, D) to each and compare them at equal FLOP, with the "
-        f"interval of the bootstrap, before planning {parameters:.3g} active parameters on {tokens:.3g} tokens"
-    )
-    formula = "no law of mixtures of experts is on record with coefficients that were read"
-    return _estimate("loss", None, "nat/token", formula, (), protocol=protocol)
 
 
 def _allocation(
