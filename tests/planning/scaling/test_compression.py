@@ -34,8 +34,16 @@ def test_outside_the_sizes_is_unknown_with_a_protocol():
 
 
 def test_assumed_rows_stay_assumed():
-    assert quality_loss("awq-g128", 4, 6.74e9, "Llama-2-7B").kind == "assumed"
+    assert quality_loss("sparsegpt-50%", 16, 1.746e11, "OPT-175B").kind == "assumed"
     assert quality_loss("fp8-dynamic", 8, 8.03e9).metric == "relative_accuracy_fall"
+
+
+def test_tables_of_awq_and_gptq_as_published():
+    """AWQ, table 4: 5.60 of 5.47 at four bits in groups of 128. GPTQ: OPT-66B without groups is the exception, 110 by rounding."""
+    awq = quality_loss("awq-g128", 4, 6.74e9, "Llama-2-7B")
+    assert awq.kind == "cited" and awq.value == pytest.approx(5.60 / 5.47 - 1)
+    assert quality_loss("rtn", 4, 6.57e10, "OPT-66B").value == pytest.approx(110 / 9.34 - 1)
+    assert quality_loss("awq-g128", 4, 8.03e9, "Llama-3-8B").formula.startswith("out of distribution")
 
 
 @pytest.mark.parametrize("ask", [("voodoo", 4, 7e9), ("wanda-50%", 4, 7e9), ("aqlm", 2, 0.0)])

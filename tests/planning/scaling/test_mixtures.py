@@ -93,6 +93,12 @@ def test_outside_the_runs_it_is_unknown_with_the_experiment_that_would_tell(
     assert found.protocol is not None and f"{experts}-expert" in found.protocol
 
 
+def test_several_active_experts_are_another_kind_of_mixture() -> None:
+    """Mixtral and all that came after it: the law has one active expert."""
+    found = mixture_of_experts(1.1e9, 1.6e10, 8, active=2)
+    assert found.value is None and "2 experts active" in found.formula
+
+
 def test_a_life_of_serving_makes_a_mixture_smaller_still() -> None:
     """The same first-order condition as for dense models, on the curve of the mixture."""
     curve = mixture_curve(8)

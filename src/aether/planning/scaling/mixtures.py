@@ -67,8 +67,8 @@ def _effective_experts(law: MixtureLaw, experts: int) -> float:
     return 1.0 / (1.0 / (experts - 1 + start) + 1.0 / law.experts_most)
 
 
-def mixture_of_experts(parameters: float, tokens: float, experts: int) -> Estimate:
-    """The loss of a mixture with `parameters` active and `experts` experts per layer, one of them active, after `tokens`.
+def mixture_of_experts(parameters: float, tokens: float, experts: int, active: int = 1) -> Estimate:
+    """The loss of a mixture with `parameters` active and `experts` experts per layer, `active` of them, after `tokens`.
 
     Outside the runs of the law there is no number, and the protocol is the experiment that would give one. The interval is
     the published error of the fit, nothing more: not of other data, nor of other kinds of experts.
@@ -81,8 +81,12 @@ def mixture_of_experts(parameters: float, tokens: float, experts: int) -> Estima
     )
     _check(parameters, tokens, experts)
     low, high = law.experts_range
-    outside = f"{experts} experts; {law.name} was fitted to {low} to {high}" if not low <= experts <= high else None
-    outside = outside or mixture_curve(experts).beyond(parameters, tokens)
+    if active != 1:
+        outside = f"{active} experts active; {law.name} is of one"
+    elif not low <= experts <= high:
+        outside = f"{experts} experts; {law.name} was fitted to {low} to {high}"
+    else:
+        outside = mixture_curve(experts).beyond(parameters, tokens)
     if outside is not None:
         return Estimate(
             metric="loss",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from aether.models.accounting import parameters
 from aether.planning.scaling import allocation
 from aether.planning.scaling.allocation import Allocation
+from aether.planning.scaling.mixtures import mixture_of_experts
 from aether.spec.architecture import Architecture, Experts
 from aether.spec.errors import InputError
 from aether.spec.plan import Estimate
@@ -82,10 +83,10 @@ def _of_budget(given: Mapping[str, float]) -> SizeAnswer:
 def _of_model(name: str, architecture: Architecture, given: Mapping[str, float]) -> SizeAnswer:
     counts, tokens = parameters(architecture), given["tokens"]
     subject = f"{name} ({counts.total:,} parameters) on {humanize(tokens, 'token')}"
-    experts = next((g.mlp.count for g in architecture.groups if isinstance(g.mlp, Experts)), None)
-    if experts is not None:
-        loss = allocation.mixture_of_experts(float(counts.active), tokens, experts)
-        notes = [f"a mixture of {experts} experts, {humanize(counts.active, 'parameter')} active"]
+    mixture = next((g.mlp for g in architecture.groups if isinstance(g.mlp, Experts)), None)
+    if mixture is not None:
+        loss = mixture_of_experts(float(counts.active), tokens, mixture.count, mixture.active)
+        notes = [f"a mixture of {mixture.count} experts, {humanize(counts.active, 'parameter')} active"]
         if loss.value is None:
             notes.append(f"to settle it: {loss.protocol}")
         return SizeAnswer(subject, (loss,), tuple(notes))
@@ -120,8 +121,8 @@ def _named(one: Allocation, prefix: str = "") -> list[Estimate]:
 
 def _others(flops: float) -> list[Estimate]:
     """What other published laws say of the same budget, each under its law's name."""
-    found = allocation.optimal_parameters_by_law(flops)
-    return [e.model_copy(update={"metric": f"parameters by law {place}"}) for place, e in enumerate(found, 1)]
+    found = allocation.optimum_by_law(flops)
+    return [e.model_copy(update={"metric": f"{e.metric} by law {place}"}) for place, e in enumerate(found, 1)]
 
 
 def _value(estimate: Estimate) -> float:
