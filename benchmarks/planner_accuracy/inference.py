@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aether.knowledge.library import Device, device
-from aether.knowledge.models_library import published_model
+from aether.knowledge.library import Device
 from aether.planning.serving.answers import Answers, Range, residual_log, waiting_parts
 from aether.planning.serving.closed_loop import ClosedLoop
 from aether.planning.serving.efficiency import Coefficients, coefficients
@@ -22,17 +21,10 @@ from aether.planning.serving.memory import serving_memory
 from aether.planning.serving.pools import Pools, pool_times
 from aether.planning.serving.setup import Engine, Format, Precision, ServingSetup
 from aether.planning.serving.step import StepModel
-from aether.spec.architecture import (
-    Architecture,
-    Attention,
-    Experts,
-    FeedForward,
-    LatentAttention,
-    LayerGroup,
-    Recurrence,
-)
-from aether.spec.errors import AetherError
+from aether.spec.architecture import Architecture, Experts
+from benchmarks.planner_accuracy.machines import device_named
 from benchmarks.planner_accuracy.prediction import Prediction
+from benchmarks.planner_accuracy.shapes import architecture_of
 
 Row = dict[str, Any]
 
@@ -104,91 +96,6 @@ def _format(word: object) -> Format | None:
     return next((found for part, found in _WORDS if part in low), None)
 
 
-def architecture_of(model: Row) -> Architecture | None:
-    """By the name in the library of published models, else by the row's own numbers."""
-    return _architecture(json.dumps(model, sort_keys=True))
-
-
-@functools.cache
-def _architecture(text: str) -> Architecture | None:
-    model = json.loads(text)
-    try:
-        return published_model(model["name"]).architecture
-    except AetherError:
-        pass
-    if not model.get("layers") or not model.get("hidden"):
-        return None
-    return _by_numbers(model)
-
-
-def _mixers(model: Row) -> list[tuple[int, Any]]:
-    layers, heads = model["layers"], model["heads"]
-    kind = model.get("model_type") or ""
-    if model.get("kv_lora_rank"):
-        dsa = "dsa" in kind
-        return [
-            (
-                layers,
-                LatentAttention(
-                    heads=heads,
-                    query_rank=model.get("q_lora_rank"),
-                    kv_rank=model["kv_lora_rank"],
-                    rope_size=64,
-                    nope_size=192 if dsa else 128,
-                    value_size=256 if dsa else 128,
-                    index_heads=32 if dsa else 0,
-                    index_size=128 if dsa else 0,
-                    index_topk=2048 if dsa else None,
-                ),
-            )
-        ]
-    size = model.get("head_dim") or model["hidden"] // heads
-    full = Attention(heads=heads, kv_heads=model.get("kv_heads") or heads, head_size=size)
-    if kind == "gpt_oss":
-        return [(layers // 2, full), (layers - layers // 2, full.model_copy(update={"window": 128}))]
-    if kind.startswith(("qwen3_5", "qwen3_next")):
-        delta = Recurrence(
-            form="gated_delta", inner_size=8192, state_size=128, heads=64, key_heads=16, key_size=128, conv_size=4
-        )
-        return [(layers // 4, full), (layers - layers // 4, delta)]
-    return [(layers, full)]
-
-
-def _by_numbers(model: Row) -> Architecture:
-    dense_first = model.get("first_k_dense") or 0
-    ffn = model.get("ffn") or model.get("moe_ffn") or 4 * model["hidden"]
-    mlp: Any = FeedForward(size=ffn)
-    if model.get("experts"):
-        size = model.get("moe_ffn") or ffn
-        shared = model.get("shared_experts") or (1 if str(model.get("model_type")).startswith("qwen3_5") else 0)
-        mlp = Experts(count=model["experts"], active=model["topk"], size=size, shared_size=shared * size)
-    groups = []
-    for count, mixer in _mixers(model):
-        first = min(dense_first, count - 1) if model.get("experts") else 0
-        dense_first -= first
-        if first:
-            groups.append(LayerGroup(count=first, mixer=mixer, mlp=FeedForward(size=ffn)))
-        groups.append(LayerGroup(count=count - first, mixer=mixer, mlp=mlp))
-    return Architecture(
-        name=model["name"],
-        vocab_size=model.get("vocab") or 32_000,
-        hidden_size=model["hidden"],
-        groups=tuple(groups),
-        tied=bool(model.get("tie_embeddings")),
-    )
-
-
-@functools.cache
-def device_of(text: str) -> Device | None:
-    """The device of that name; a note in brackets is left out when the name with it is unknown."""
-    for name in (text, text.split("(")[0].strip(), text.replace(" ", "-")):
-        try:
-            return device(name)
-        except AetherError:
-            continue
-    return None
-
-
 def _whole(value: object) -> int:
     """A count of ranks: missing and zero mean one."""
     return int(value) if isinstance(value, int | float) and value > 0 else 1
@@ -196,7 +103,7 @@ def _whole(value: object) -> int:
 
 def setup_of(row: Row) -> ServingSetup | None:
     """The replica that a row of an aggregated engine was measured on."""
-    arch, hardware = architecture_of(row["model"]), device_of(row["hardware"])
+    arch, hardware = architecture_of(row["model"]), device_named(str(row["hardware"]))
     if arch is None or hardware is None:
         return None
     return _setup(row, arch, hardware, layout_of(row), _whole(row.get("pp")))
@@ -331,7 +238,7 @@ def _case(text: str) -> Case | None:
 
 def pools_of(row: Row, fitted: Coefficients) -> tuple[Pools, ClosedLoop] | None:
     """The two pools of a disaggregated row; where it does not say how many replicas there are, one of each."""
-    arch, hardware, said = architecture_of(row["model"]), device_of(row["hardware"]), row["disagg"]
+    arch, hardware, said = architecture_of(row["model"]), device_named(str(row["hardware"])), row["disagg"]
     if arch is None or hardware is None or not row.get("concurrency") or not row.get("isl"):
         return None
     models = []

@@ -1,153 +1,31 @@
 """A published row as a `TrainingSetup` and a `Device`: names, software and missing fields. No number is predicted here.
 
-A model is looked up by its name in the library of published models; otherwise it is built from the numbers in the row, else
-from its size in the name with the usual proportions (Kaplan et al. 2020). What a row leaves out gets the stated default.
+The model is `shapes`', the device `machines`'. What a row leaves out gets the stated default; a field that makes no sense (a text
+where a number belongs, a degree of zero) counts as left out.
 """
 
-import functools
 import math
 import re
 from typing import Any
 
-from aether.knowledge import library
 from aether.knowledge.library import Device
-from aether.knowledge.models_library import published_model
 from aether.models.accounting import parameters
 from aether.planning.training.setup import FineTuning, Layout, Precision, Recompute, Software, TrainingSetup
-from aether.spec.architecture import (
-    Architecture,
-    Attention,
-    Experts,
-    FeedForward,
-    LatentAttention,
-    LayerGroup,
-    Recurrence,
-)
-from aether.spec.errors import InputError
-from benchmarks.planner_accuracy.sources import ENCODER_DECODERS, SHAPES, stated
+from aether.spec.architecture import Architecture, Attention, Experts, LatentAttention
+from benchmarks.planner_accuracy.machines import device_named
+from benchmarks.planner_accuracy.shapes import architecture_of, whole
+from benchmarks.planner_accuracy.sources import stated
 
 Row = dict[str, Any]
 
 
-def _key(name: str) -> str:
-    """The name without owner, case and punctuation."""
-    plain = re.sub(r"[^a-z0-9]", "", name.split("/")[-1].lower())
-    return re.sub(r"^meta(?=llama)", "", plain)
-
-
-def _published(name: str) -> Architecture | None:
-    try:
-        return published_model(name).architecture
-    except InputError:
-        return None
-
-
-def _dense(name: str, shape: tuple[int, int, int, int, int, int, bool, bool]) -> Architecture:
-    layers, hidden, heads, kv_heads, ffn, vocab, gated, tied = shape
-    head_size = {"gemma2b": 256, "gemma22b": 256, "gemma29b": 256}.get(_key(name), hidden // heads)
-    mixer = Attention(heads=heads, kv_heads=kv_heads, head_size=head_size)
-    group = LayerGroup(count=layers, mixer=mixer, mlp=FeedForward(size=ffn, gated=gated))
-    norm = "rms" if gated else "layer"
-    return Architecture(name=name, vocab_size=vocab, hidden_size=hidden, groups=(group,), tied=tied, norm=norm)
-
-
-def _nanochat(name: str, depth: int) -> Architecture:
-    """nanochat's proportions (nanochat/gpt.py): width 64 per layer, heads of 128, ReLU^2 of four widths, 32768 tokens."""
-    hidden = 64 * depth
-    return _dense(name, (depth, hidden, max(1, hidden // 128), max(1, hidden // 128), 4 * hidden, 32768, False, False))
-
-
-def _sized(name: str, count: float) -> Architecture:
-    """A GPT of about `count` parameters with a width of 128 per layer."""
-    layers = max(4, round((count / 196608) ** (1 / 3)))
-    hidden = max(128, 128 * round(((count / (12 * layers)) ** 0.5) / 128))
-    return _dense(name, (layers, hidden, hidden // 128, hidden // 128, 4 * hidden, 50304, False, True))
-
-
-def _from_numbers(model: dict[str, Any], seq_tokens: int) -> Architecture | None:
-    layers, hidden, heads = model.get("layers"), model.get("hidden"), model.get("heads")
-    if not layers or not hidden:
-        return None
-    heads = heads or max(1, hidden // 128)
-    heads = next(h for h in range(heads, hidden + 1) if hidden % h == 0) if not model.get("head_dim") else heads
-    gpt = str(model.get("arch", "")).startswith("gpt")
-    llama_like = not gpt
-    ffn = model.get("ffn") or (4 * hidden if gpt else 256 * -(-8 * hidden // 3 // 256))
-    vocab = model.get("vocab") or (50304 if gpt else 32000)
-    mixer: Attention | LatentAttention = Attention(
-        heads=heads, kv_heads=model.get("kv_heads") or heads, head_size=model.get("head_dim") or hidden // heads
-    )
-    if model.get("kv_lora_rank"):
-        mixer = LatentAttention(
-            heads=heads,
-            query_rank=model.get("q_lora_rank"),
-            kv_rank=model["kv_lora_rank"],
-            rope_size=64,
-            nope_size=128,
-            value_size=128,
-        )
-    dense = LayerGroup(count=layers, mixer=mixer, mlp=FeedForward(size=ffn, gated=llama_like))
-    groups: tuple[LayerGroup, ...] = (dense,)
-    if experts := model.get("experts"):
-        size = model.get("moe_ffn") or ffn
-        mlp = Experts(
-            count=experts,
-            active=model.get("topk") or 2,
-            size=size,
-            shared_size=(model.get("shared_experts") or 0) * size,
-        )
-        first = model.get("first_k_dense") or 0
-        groups = (LayerGroup(count=layers - first, mixer=mixer, mlp=mlp),)
-        groups += (dense.model_copy(update={"count": first}),) if first else ()
-        if model.get("model_type") == "nemotron_h":
-            groups = _hybrid(layers, mixer, mlp, hidden)
-    return Architecture(
-        name=str(model.get("name")),
-        vocab_size=vocab,
-        hidden_size=hidden,
-        groups=groups,
-        tied=bool(model.get("tie_embeddings", gpt)),
-        norm="layer" if gpt else "rms",
-        positions=seq_tokens if gpt else 0,
-        multi_token_layers=_multi_token_layers(model),
-    )
-
-
-def _multi_token_layers(model: dict[str, Any]) -> int:
-    """DeepSeek-V3 trains one such layer, the larger Nemotron-3 two."""
-    if model.get("model_type") == "nemotron_h":
-        return 2 if (model.get("experts") or 0) >= 512 else 0
-    return int(model.get("model_type") == "deepseek_v3")
-
-
-def _hybrid(layers: int, mixer: Attention | LatentAttention, mlp: Experts, hidden: int) -> tuple[LayerGroup, ...]:
-    """Nemotron-3: one attention layer in nine or so, the rest half Mamba-2 and half experts with a shared one of twice the size."""
-    attention = round(layers * 6 / 52) if layers < 70 else layers // 11
-    inner = 4096 if hidden < 4096 else 2 * hidden
-    scan = Recurrence(form="mamba2", inner_size=inner, state_size=128, heads=inner // 64, key_heads=8, conv_size=4)
-    changes = {"gated": False, "shared_size": 2 * mlp.size, "latent_size": hidden // 4 if mlp.count >= 512 else None}
-    rest = (layers - attention) // 2
-    return (
-        LayerGroup(count=attention, mixer=mixer, norms=1),
-        LayerGroup(count=rest, mixer=scan, norms=1),
-        LayerGroup(count=layers - attention - rest, mlp=mlp.model_copy(update=changes), norms=1),
-    )
-
-
 def architecture(row: Row) -> Architecture | None:
-    """The row's model, or None when neither name nor numbers say enough."""
+    """The row's model as its program builds it, or None when neither name nor numbers say enough."""
     model = row.get("model") or {}
-    model = model if isinstance(model, dict) else {"name": model}
-    name, seq = str(model.get("name") or "unknown"), int(row.get("seq_len") or 2048)
-    numbers = _from_numbers(model, seq)
-    # GPTs of one name differ in vocabulary and positions between papers; elsewhere the name knows more than a few numbers.
-    found = numbers if str(model.get("arch", "")).startswith("gpt") else None
-    found = found or _named(name) or numbers
-    if found is None and (count := model.get("params") or _size_in_name(name)):
-        found = _sized(name, float(count))
+    found = architecture_of(model, whole(row.get("seq_len")) or 2048)
     if found is None:
         return None
-    label = f"{model.get('label', '')} {name}"
+    label = f"{model.get('label', '')} {model.get('name')}" if isinstance(model, dict) else str(model)
     if "litgpt" in str(row.get("framework")).lower():
         found = found.model_copy(update={"tied": False})  # LitGPT keeps a head of its own
     if "w/o MTP" in label:
@@ -155,40 +33,16 @@ def architecture(row: Row) -> Architecture | None:
     return found
 
 
-@functools.cache
-def _named(name: str) -> Architecture | None:
-    if depth := re.search(r"nanochat-d(\d+)", name):
-        return _nanochat(name, int(depth[1]))
-    if found := ENCODER_DECODERS.get(_key(name.split("(")[0])):
-        return found
-    return _published(name) or (_dense(name, SHAPES[_key(name)]) if _key(name) in SHAPES else None)
-
-
-def _size_in_name(name: str) -> float | None:
-    found = re.search(r"(\d+(?:\.\d+)?)\s*([TtBbMm])(?![a-z])", name)
-    return float(found[1]) * {"t": 1e12, "b": 1e9, "m": 1e6}[found[2].lower()] if found else None
-
-
 def device_of(row: Row) -> Device | None:
     """The device by its name; a non-standard H100 (500 W, HBM2e) as one with less bandwidth and a lower sustained clock."""
     name = str(row.get("hardware") or "")
-    for spelling in (
-        name,
-        name.split("(")[0].strip(),
-        re.sub(r"[- ]?\d+ ?GB.*", "", name),
-        name.split()[0] if name else "",
-    ):
-        try:
-            found = library.device(spelling)
-        except InputError:
-            continue
-        if re.search(r"96 ?GB|HBM2e", name) and found.name.startswith("H100"):
-            # Assumed: at a fixed voltage curve the sustained rate goes with the square root of the power cap, 500 of 700 W.
-            rates = {key: rate * (500 / 700) ** 0.5 for key, rate in found.flops_per_s.items()}
-            changes = {"flops_per_s": rates, "memory_bandwidth_bytes_per_s": 2.4e12, "memory_bytes": 96 * 2**30}
-            return found.model_copy(update=changes)
-        return found
-    return None
+    found = device_named(name)
+    if found is not None and found.name.startswith("H100") and re.search(r"96 ?GB|HBM2e", name):
+        # Assumed: at a fixed voltage curve the sustained rate goes with the square root of the power cap, 500 of 700 W.
+        rates = {key: rate * (500 / 700) ** 0.5 for key, rate in found.flops_per_s.items()}
+        changes = {"flops_per_s": rates, "memory_bandwidth_bytes_per_s": 2.4e12, "memory_bytes": 96 * 2**30}
+        return found.model_copy(update=changes)
+    return found
 
 
 def precision_of(row: Row) -> Precision:

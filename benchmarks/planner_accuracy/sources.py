@@ -8,46 +8,16 @@ from typing import Any
 
 from aether.spec.architecture import Architecture, Attention, FeedForward, LayerGroup
 
-# layers, hidden, heads, kv heads, ffn, vocabulary, gated, tied. From memory, not read:
-# the papers and model cards that named them were not opened for this table.
+# layers, hidden, heads, kv heads, ffn, vocabulary, gated, tied, of models that are not in the library of published ones. From
+# memory, not read: the papers and model cards that named them were not opened for this table.
 SHAPES: dict[str, tuple[int, int, int, int, int, int, bool, bool]] = {
     "gpt35b": (24, 4096, 32, 32, 16384, 51200, False, True),
     "gpt320b": (44, 6144, 48, 48, 24576, 51200, False, True),
-    "gpt3175b": (96, 12288, 96, 96, 49152, 51200, False, True),
     "nemotron8b": (32, 4096, 32, 32, 16384, 256000, False, False),
-    "nemotron15b": (32, 6144, 48, 8, 24576, 256000, False, False),
-    "nemotron415b": (32, 6144, 48, 8, 24576, 256000, False, False),
     "nemotron22b": (40, 6144, 48, 48, 24576, 256000, False, False),
-    "nemotron340b": (96, 18432, 96, 8, 73728, 256000, False, False),
-    "nemotron4340b": (96, 18432, 96, 8, 73728, 256000, False, False),
-    "llama7b": (32, 4096, 32, 32, 11008, 32000, True, False),
-    "llama13b": (40, 5120, 40, 40, 13824, 32000, True, False),
-    "llama33b": (60, 6656, 52, 52, 17920, 32000, True, False),
-    "llama65b": (80, 8192, 64, 64, 22016, 32000, True, False),
-    "llama27b": (32, 4096, 32, 32, 11008, 32000, True, False),
-    "llama213b": (40, 5120, 40, 40, 13824, 32000, True, False),
-    "llama270b": (80, 8192, 64, 8, 28672, 32000, True, False),
-    "llama38b": (32, 4096, 32, 8, 14336, 128256, True, False),
-    "llama370b": (80, 8192, 64, 8, 28672, 128256, True, False),
     "llama3405b": (126, 16384, 128, 8, 53248, 128256, True, False),
-    "vicuna7b": (32, 4096, 32, 32, 11008, 32000, True, False),
-    "codellama34b": (48, 8192, 64, 8, 22016, 32000, True, False),
-    "deepseek33b": (62, 7168, 56, 8, 19200, 32256, True, False),
-    "tinyllama1b": (22, 2048, 32, 4, 5632, 32000, True, False),
-    "mpt7b": (32, 4096, 32, 32, 16384, 50432, False, True),
-    "falcon7b": (32, 4544, 71, 1, 18176, 65024, False, True),
-    "falcon40b": (60, 8192, 128, 8, 32768, 65024, False, True),
-    "stablelmalpha3b": (16, 4096, 32, 32, 16384, 50688, False, False),
-    "stablelmbasealpha3b": (16, 4096, 32, 32, 16384, 50688, False, False),
-    "phi1513b": (24, 2048, 32, 32, 8192, 51200, False, False),
-    "phi15": (24, 2048, 32, 32, 8192, 51200, False, False),
-    "gemma2b": (18, 2048, 8, 1, 16384, 256000, True, True),
-    "gemma22b": (26, 2304, 8, 4, 9216, 256000, True, True),
-    "gemma29b": (42, 3584, 16, 8, 14336, 256000, True, True),
-    "mistral7b": (32, 4096, 32, 8, 14336, 32000, True, False),
     "megatron22b": (48, 6144, 64, 64, 24576, 51200, False, True),
     "turing530b": (105, 20480, 128, 128, 81920, 51200, False, True),
-    "mtnlg530b": (105, 20480, 128, 128, 81920, 51200, False, True),
     "megatron1t": (128, 25600, 160, 160, 102400, 51200, False, True),
 }
 

@@ -1,0 +1,69 @@
+"""Rows of any file: models and devices by any name, and numbers in any state."""
+
+import pytest
+from benchmarks.planner_accuracy.machines import device_named
+from benchmarks.planner_accuracy.shapes import architecture_of
+
+from aether.models.accounting import parameters
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("8x NVIDIA A100-SXM4-80GB", "A100-SXM-80GB"),
+        ("4xA10G", "A10G"),
+        ("A100 40 GB", "A100-SXM-40GB"),
+        ("A100 (PCIe, 40GB)", "A100-PCIe-40GB"),
+        ("DGX H100 (80 GB)", "H100-SXM-80GB"),
+        ("TPU v5p-512", "TPU-v5p"),
+        ("v5e", "TPU-v5e"),
+        ("AMD Instinct MI300X OAM", "MI300X"),
+        ("GB300 NVL72", "GB300"),
+        ("b200_sxm", "B200"),
+    ],
+)
+def test_a_device_is_found_in_what_rows_call_it(text, name):
+    found = device_named(text)
+    assert found is not None
+    assert found.name == name
+
+
+@pytest.mark.parametrize("text", ["", "abacus", "MI300", "1024 of them"])
+def test_what_names_no_one_device_is_none(text):
+    assert device_named(text) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "total"),
+    [("LLAMA2-7B", 6738415616), ("OPT 13B", 12853473280), ("opt-1.3b", 1315758080), ("Llama-3-405B", 405853388800)],
+)
+def test_a_model_is_found_in_any_punctuation(name, total):
+    found = architecture_of({"name": name})
+    assert found is not None
+    assert parameters(found).total == total
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "active"),
+    [("Foo-100B-A10B", 100e9, 10e9), ("Unheard-33B", 33e9, 33e9), ("Bar 4x8B", 24e9, 13.4e9)],
+)
+def test_a_size_in_a_name_makes_a_model_of_that_size(name, total, active):
+    found = architecture_of(name)
+    assert found is not None
+    counts = parameters(found)
+    assert counts.total == pytest.approx(total, rel=0.1)
+    assert counts.active == pytest.approx(active, rel=0.15)
+
+
+def test_numbers_go_before_a_name_that_they_contradict_and_names_of_fields_may_be_another_librarys():
+    half = architecture_of({"name": "Llama-2-7B", "layers": 16, "hidden": 4096, "heads": 32})
+    theirs = architecture_of({"num_hidden_layers": 16, "hidden_size": 4096, "num_attention_heads": 32})
+    assert half is not None
+    assert theirs is not None
+    assert half.layers == theirs.layers == 16
+    assert half.groups == theirs.groups
+
+
+@pytest.mark.parametrize("model", [None, {}, "", {"name": None}, {"layers": "many", "hidden": -1}, 7, []])
+def test_a_model_of_nothing_is_none(model):
+    assert architecture_of(model) is None
