@@ -13,11 +13,12 @@ from aether.evidence.files import write_atomically, write_json
 from aether.planning.exports.common import ExportedFile
 from aether.planning.exports.serving import export_serving
 from aether.planning.exports.training import export_training
-from aether.planning.search.decide import Found, plan_of, search
+from aether.planning.search.decide import Found, search
 from aether.planning.search.nearby import nearest
 from aether.planning.search.problem import Problem, problem_of
 from aether.planning.search.serving import ServingSearch
 from aether.planning.search.serving_options import first_token_at
+from aether.planning.search.several import combined, plan_of_several
 from aether.planning.serving.setup import ServingSetup
 from aether.planning.training.setup import TrainingSetup
 from aether.policy.brief_file import load_brief
@@ -50,22 +51,27 @@ def read(path: Path, settings: Sequence[str]) -> Brief:
     """The brief, with the path of a config.json resolved against its folder."""
     brief = load_brief(path, tuple(settings))
     model = brief.model
-    if model is None or not model.name or not model.name.endswith(".json"):
+    if model is None or model.name is None:
         return brief
     folder = path if path.is_dir() else path.parent
-    return brief.model_copy(
-        update={"model": model.model_copy(update={"name": str(folder / Path(model.name).expanduser())})}
-    )
+
+    def found(name: str) -> str:
+        return str(folder / Path(name).expanduser()) if name.endswith(".json") else name
+
+    update = {"name": found(model.name), "others": tuple(found(name) for name in model.others)}
+    return brief.model_copy(update={"model": model.model_copy(update=update)})
 
 
 def decide(brief: Brief) -> tuple[Problem, FleetPlan]:
     """The plan. Raises NeedsInput, Declined, InputError, and Infeasible with shortfalls and nearest briefs."""
     check(brief)
-    problem = problem_of(brief)
-    found = search(problem)
+    assert brief.model is not None
+    problems = [problem_of(brief.model_copy(update={"model": one})) for one in brief.model.alternatives]
+    searched = [(problem, search(problem)) for problem in problems]
+    problem, found = combined(searched)
     if found.shortfalls or not found.feasible:
         raise _refused(problem, found)
-    return problem, plan_of(problem, found)
+    return problem, plan_of_several(searched)
 
 
 def _refused(problem: Problem, found: Found) -> Infeasible:

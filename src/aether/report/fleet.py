@@ -55,7 +55,14 @@ def markdown(plan: FleetPlan, pictures: Sequence[str], exports: Sequence[str]) -
         for i, o in enumerate(plan.options, 1)
     ]
     heads = ["", "option", *(n.replace("_", " ") for n in names), "complexity", "targets"]
-    lines = [f"# {plan.model}: {plan.task}", "", f"**Decision: {plan.decided}.** {plan.because}", "", "## Options", ""]
+    lines = [
+        f"# {' or '.join(plan.models)}: {plan.task}",
+        "",
+        f"**Decision: {plan.decided}.** {plan.because}",
+        "",
+        "## Options",
+        "",
+    ]
     lines += [
         pipe_table(heads, rows),
         "",

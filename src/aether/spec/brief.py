@@ -86,6 +86,16 @@ class Data(Noun):
         return (raw,) if isinstance(raw, str) else raw
 
 
+def _first_and_others(raw: Any, field: str) -> Any:
+    """A table whose `name` may be a list, with the names after the first as `others`."""
+    if not isinstance(raw, dict) or not isinstance(raw.get("name"), list | tuple):
+        return raw
+    if not raw["name"]:
+        raise InputError.of(field, raw["name"], "name at least one")
+    first, *rest = raw["name"]
+    return raw | {"name": first, "others": rest}
+
+
 class Hardware(Noun):
     """The machine to build and serve on: `this-machine`, or a name that `knowledge` has. Price unknown is None, never 0.
 
@@ -104,12 +114,7 @@ class Hardware(Noun):
     @model_validator(mode="before")
     @classmethod
     def _one_or_many(cls, raw: Any) -> Any:
-        if isinstance(raw, dict) and isinstance(raw.get("name"), list | tuple):
-            if not raw["name"]:
-                raise InputError.of("hardware.name", raw["name"], "name at least one")
-            first, *rest = raw["name"]
-            return raw | {"name": first, "others": rest}
-        return raw
+        return _first_and_others(raw, "hardware.name")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,10 +123,15 @@ class Hardware(Noun):
 
 
 class ModelChoice(Noun):
-    """A model that is planned for instead of designed: one that was published, or a config.json, and what happens to it."""
+    """A model that is planned for instead of designed: one that was published, or a config.json, and what happens to it.
+
+    `name` may be a list: any of them would do, and the plan chooses among them.
+    """
 
     name: str | None = None
     """A published model, or the path of a config.json."""
+    others: tuple[str, ...] = ()
+    """The names after the first, where several were given."""
     task: Literal["serve", "pretrain", "finetune"] | None = None
     formats: tuple[str, ...] = ()
     """Number formats that may be used; empty: every one that the hardware has."""
@@ -132,6 +142,16 @@ class ModelChoice(Noun):
     """Tokens of one step of training."""
     method: Literal["full", "lora", "qlora"] = "full"
     """How a fine-tuning learns."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_more(cls, raw: Any) -> Any:
+        return _first_and_others(raw, "model.name")
+
+    @property
+    def alternatives(self) -> tuple["ModelChoice", ...]:
+        """Each model as the only choice."""
+        return tuple(self.model_copy(update={"name": name, "others": ()}) for name in (self.name, *self.others))
 
     @field_validator("formats", mode="before")
     @classmethod

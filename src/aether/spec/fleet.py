@@ -21,6 +21,7 @@ class FleetOption(Noun):
     """One way to meet the brief, with everything that another tool needs to carry it out."""
 
     name: str
+    model: str
     device: str
     devices: int = Field(ge=1)
     replicas: int = Field(ge=1)
@@ -83,7 +84,8 @@ class FleetPlan(Noun):
     """The whole answer to a brief that can be met."""
 
     schema_version: Literal[1] = 1
-    model: str
+    models: tuple[str, ...] = Field(min_length=1)
+    """Those that the brief would take."""
     task: Task
     options: tuple[FleetOption, ...] = Field(min_length=1)
     """The decision first. No option is beaten by another in quality, speed, memory, cost and complexity at once."""

@@ -59,7 +59,7 @@ def search(problem: Problem) -> Found:
         options = [training_options.option_of(training, one) for one in candidates]
         considered, pruned = training.space.considered, training.pruned
         short = hard or (() if options else _without_training(problem, seen))
-    best = sorted(front(options, merit_of), key=_rank)
+    best = sorted(front(options, merit_of), key=rank)
     for one in options:
         if one not in best:
             pruned.add(Reason.DOMINATED, one.name)
@@ -97,10 +97,16 @@ def _known(option: FleetOption) -> bool:
     return loss is not None and loss.value is not None
 
 
-def _rank(option: FleetOption) -> tuple:
+def rank(option: FleetOption) -> tuple:
+    """What sorts options, the decision first: targets missed, quality known, standing, price, complexity, speed."""
     merit = merit_of(option)
     price = (merit.cost is None, merit.device_hours if merit.cost is None else merit.cost)
     return (option.standing == "missed", not _known(option), merit.standing, price, merit.complexity, merit.speed_s)
+
+
+def cost_of(option: FleetOption) -> float | None:
+    """US dollars per million tokens, or of the whole training; None without a price."""
+    return merit_of(option).cost
 
 
 def plan_of(problem: Problem, found: Found) -> FleetPlan:
@@ -113,7 +119,7 @@ def plan_of(problem: Problem, found: Found) -> FleetPlan:
             if estimate.value is None:
                 unknown.setdefault(f"{estimate.metric} {estimate.formula}", estimate)
     return FleetPlan(
-        model=problem.model,
+        models=(problem.model,),
         task=problem.task,
         options=found.options,
         decided=best.name,

@@ -49,6 +49,11 @@ class Pruned:
             self.counts[reason] += count
             self.examples.setdefault(reason, example)
 
+    def add_all(self, other: "Pruned") -> None:
+        """What another search left out."""
+        for reason, count in other.counts.items():
+            self.add(reason, other.examples[reason], count)
+
     @property
     def total(self) -> int:
         """All that fell."""

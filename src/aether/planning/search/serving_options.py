@@ -59,6 +59,7 @@ def option_of(search: ServingSearch, one: Candidate) -> FleetOption:
     named = f"{one.replicas}x {one.layout.text} {one.layout.form} {setup.engine} on {one.layout.priced.device.name}"
     return FleetOption(
         name=f"{named} ({batch})",
+        model=problem.model,
         device=one.layout.priced.device.name,
         devices=one.devices,
         replicas=one.replicas,

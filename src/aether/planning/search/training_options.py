@@ -36,6 +36,7 @@ def option_of(search: TrainingSearch, one: TrainingCandidate) -> FleetOption:
     name = f"{one.layout.text} {one.layout.precision} {setup.software.framework} on {setup.devices} {device.name} ({batch})"
     return FleetOption(
         name=name,
+        model=search.problem.model,
         device=device.name,
         devices=setup.devices,
         replicas=setup.layout.dp,
