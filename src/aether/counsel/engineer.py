@@ -7,6 +7,7 @@ was cut at any moment goes on from what is there. Nothing here computes: each li
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from aether.counsel.intake import check
 from aether.counsel.keeping import VERDICTS_NAME, KeptPlan, export_model
 from aether.evidence.files import write_json
 from aether.evidence.hashing import hash_value
@@ -20,15 +21,13 @@ from aether.planning.feasibility import refuse_impossible
 from aether.planning.machines import machine_of
 from aether.planning.pilots import pilot_steps
 from aether.planning.recipes import data_step
-from aether.policy.declined import decline
-from aether.policy.questions import questions
 from aether.report.write import write_report
 from aether.running.folder import Clock, RunFolder
 from aether.running.lock import exclusive
 from aether.running.runner import Finished, Runner
 from aether.running.tracking import Tracker
 from aether.spec.brief import Brief
-from aether.spec.errors import TARGET_MISSED_EXIT_CODE, AetherError, Infeasible, InputError, NeedsInput
+from aether.spec.errors import TARGET_MISSED_EXIT_CODE, AetherError, Infeasible, InputError
 from aether.spec.evidence import Evidence
 from aether.spec.plan import Plan, Refusal
 from aether.spec.recipe import Step
@@ -54,18 +53,6 @@ class Outcome:
     def exit_code(self) -> int:
         """0 when no target was missed, else 5."""
         return TARGET_MISSED_EXIT_CODE if any(v.status == "missed" for v in self.verdicts) else 0
-
-
-def check(brief: Brief) -> None:
-    """Raise Declined for what Aether does not help with, and NeedsInput with the questions for a partial brief."""
-    decline(brief)
-    asked = questions(brief)
-    if asked:
-        fields = ", ".join(question.field for question in asked)
-        raise NeedsInput(
-            f"the brief leaves open: {fields}; answer in the file or with --set FIELD=VALUE",
-            questions=[question.model_dump(mode="json") for question in asked],
-        )
 
 
 def build(brief: Brief, folder: RunFolder, command: tuple[str, ...], listener: Listener) -> Outcome:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aether.counsel.engineer import check
+from aether.counsel.intake import check
 from aether.evidence.files import write_atomically, write_json
 from aether.planning.exports.common import ExportedFile
 from aether.planning.exports.serving import export_serving
-from aether.planning.exports.training import export_training
+from aether.planning.exports.training import TOOLS, export_training
 from aether.planning.search.decide import Found, search
 from aether.planning.search.nearby import nearest
 from aether.planning.search.problem import Problem, problem_of
@@ -25,16 +25,8 @@ from aether.policy.brief_file import load_brief
 from aether.report.fleet import markdown, pictures
 from aether.spec.brief import Brief
 from aether.spec.errors import Infeasible, InputError
-from aether.spec.fleet import FleetOption, FleetPlan
+from aether.spec.fleet import FleetOption, FleetPlan, Shortfall
 from aether.spec.units import humanize
-
-TOOLS = {
-    "megatron": ("megatron",),
-    "torchtitan": ("torchtitan",),
-    "fsdp": ("torchtitan", "accelerate"),
-    "deepspeed": ("deepspeed",),
-}
-"""Framework of an option -> the tools that it is written out for."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +68,7 @@ def decide(brief: Brief) -> tuple[Problem, FleetPlan]:
 
 def _refused(problem: Problem, found: Found) -> Infeasible:
     near = nearest(problem, found)
-    lines = [
-        f"{s.subject}: {'physically impossible' if s.verdict == 'impossible' else 'not reachable at 90 %'}, "
-        f"{humanize(s.asked, s.unit)} asked or needed, {humanize(s.best, s.unit)} at best, a factor {s.factor:.3g} (binding: {s.binding}). "
-        f"{s.arithmetic}."
-        for s in found.shortfalls
-    ]
+    lines = [_sentence(shortfall) for shortfall in found.shortfalls]
     for one in near:
         how = " ".join(f"--set '{setting}'" for setting in one.settings)
         lines.append(f"Feasible instead ({one.axis}): {one.change}. {how}")
@@ -93,6 +80,18 @@ def _refused(problem: Problem, found: Found) -> Infeasible:
         nearest=[n.model_dump(mode="json") for n in near],
         considered=found.considered,
         left_out=[x.model_dump(mode="json") for x in found.pruned.listed()],
+    )
+
+
+def _sentence(lack: Shortfall) -> str:
+    """What is lacking, by how much, and the arithmetic."""
+    verdict = "physically impossible" if lack.verdict == "impossible" else "not reachable at 90 %"
+    asked, best = humanize(lack.asked, lack.unit), humanize(lack.best, lack.unit)
+    if lack.subject == "layout":
+        return f"layout: {verdict}. {lack.arithmetic}."
+    here = f"{asked} needed, {best} there" if lack.subject == "memory" else f"{asked} asked, {best} at best"
+    return (
+        f"{lack.subject}: {verdict}: {here}, a factor {lack.factor:.3g} (binding: {lack.binding}). {lack.arithmetic}."
     )
 
 

@@ -63,7 +63,7 @@ class Shortfall(Noun):
 class Nearby(Noun):
     """A brief near the one that cannot be met, which the same search found feasible."""
 
-    axis: Literal["target", "precision", "model", "count", "hardware", "tokens", "several"]
+    axis: Literal["target", "load", "precision", "model", "count", "hardware", "tokens", "several"]
     change: str
     settings: tuple[str, ...]
     """What `--set` takes to get there."""

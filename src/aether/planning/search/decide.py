@@ -1,11 +1,11 @@
 """From a problem to a plan: search, rank, decide, say why and what would change it; or say what keeps it from being met.
 
-The decision is the cheapest option whose quality is known and whose targets are met at 90 %; options at risk and options of
-unknown quality come after, in this order. What is offered are the options that no other beats. Nothing is made up: a quality
+The decision is the cheapest option whose quality is known and whose targets are met at 90 %, or a simpler one that costs about
+as much; options at risk and options of unknown quality come after, in this order. What is offered are the options that no other beats. Nothing is made up: a quality
 or a price that nobody knows stays unknown, with the protocol that would settle it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from aether.knowledge.library import device
@@ -13,6 +13,7 @@ from aether.planning.search import serving_options, training_options
 from aether.planning.search.bounds import serving_bounds, training_bounds
 from aether.planning.search.pareto import Merit, front
 from aether.planning.search.problem import Problem
+from aether.planning.search.quality import BITS
 from aether.planning.search.reasons import Pruned, Reason
 from aether.planning.search.serving import Screened, ServingSearch
 from aether.planning.search.standing import certain_end, standing_of
@@ -42,26 +43,28 @@ class Found:
         return bool(self.options) and self.options[0].standing != "missed"
 
 
-def search(problem: Problem) -> Found:
-    """Every layout bounded, the survivors estimated, the best offered."""
+def search(problem: Problem, bounded: bool = True) -> Found:
+    """Every layout bounded, the survivors estimated, the best offered. `bounded` False: what comes nearest to the targets is
+    offered, even where no hardware could meet them."""
     pruned: Pruned
     if problem.task == "serve":
-        serving = ServingSearch(problem)
-        hard = serving_bounds(problem, serving.space)
+        serving = ServingSearch(problem, bounded)
+        hard = serving_bounds(problem, serving.space) if bounded else ()
         finalists, screened = serving.finalists()
         options = [serving_options.option_of(serving, one) for one in finalists]
         considered, pruned = serving.space.considered, serving.pruned
         short = hard or (() if options else _without_serving(problem, screened))
     else:
-        training = TrainingSearch(problem)
-        hard = training_bounds(problem, training.space)
+        training = TrainingSearch(problem, bounded)
+        hard = training_bounds(problem, training.space) if bounded else ()
         candidates, seen = training.finalists()
         options = [training_options.option_of(training, one) for one in candidates]
         considered, pruned = training.space.considered, training.pruned
         short = hard or (() if options else _without_training(problem, seen))
-    best = sorted(front(options, merit_of), key=rank)
+    best = decided_first(sorted(front(options, merit_of), key=rank))
+    kept = {one.name for one in best}
     for one in options:
-        if one not in best:
+        if one.name not in kept:
             pruned.add(Reason.DOMINATED, one.name)
     if not short and best and best[0].standing == "missed":
         short = _missed(problem, best)
@@ -97,11 +100,38 @@ def _known(option: FleetOption) -> bool:
     return loss is not None and loss.value is not None
 
 
-def rank(option: FleetOption) -> tuple:
-    """What sorts options, the decision first: targets missed, quality known, standing, price, complexity, speed."""
+NOTABLE_GOODPUT = 0.98
+"""Below this share of the time that trains, failures are worth a word (chosen)."""
+AS_CHEAP = 1.05
+"""Costs that differ by less are not told apart, so that the simpler option is taken (chosen: half of the usual interval)."""
+
+
+def _class(option: FleetOption) -> tuple:
+    """What comes before cost: targets missed, quality unknown (then the more bits the better), risk, price unknown."""
+    merit, known = merit_of(option), _known(option)
+    fewer_bits = 0 if known else -BITS[option.precision]
+    return (option.standing == "missed", not known, fewer_bits, merit.standing, merit.cost is None)
+
+
+def _price(option: FleetOption) -> float:
     merit = merit_of(option)
-    price = (merit.cost is None, merit.device_hours if merit.cost is None else merit.cost)
-    return (option.standing == "missed", not _known(option), merit.standing, price, merit.complexity, merit.speed_s)
+    return merit.device_hours if merit.cost is None else merit.cost
+
+
+def rank(option: FleetOption) -> tuple:
+    """What sorts options: targets missed, quality known, the more bits, standing, price, complexity, speed."""
+    merit = merit_of(option)
+    return (*_class(option), _price(option), merit.complexity, merit.speed_s)
+
+
+def decided_first(ranked: Sequence[FleetOption]) -> list[FleetOption]:
+    """The decision to the front: of those that are like the first and about as cheap, the simplest."""
+    if not ranked:
+        return []
+    first = ranked[0]
+    alike = [o for o in ranked if _class(o) == _class(first) and _price(o) <= AS_CHEAP * _price(first)]
+    chosen = min(alike, key=lambda option: (merit_of(option).complexity, _price(option)))
+    return [chosen, *(option for option in ranked if option is not chosen)]
 
 
 def cost_of(option: FleetOption) -> float | None:
@@ -143,21 +173,40 @@ def _said(estimate: Estimate | None) -> str:
 
 def _because(problem: Problem, found: Found) -> str:
     best, cost = found.options[0], _cost_metric(problem)
-    same = [o for o in found.options if o.standing == best.standing and _known(o) == _known(best)]
-    priced = best.estimate(cost)
     kept = (
         "meets every target at 90 %"
         if best.standing == "met"
         else "misses no target for certain, but does not meet all at 90 %"
     )
     quality = "its quality is known" if _known(best) else "its quality is unknown until it is measured"
-    text = f"It {kept}, {quality}, and it is the cheapest of {len(same)} such option{'s' if len(same) > 1 else ''}"
+    text = f"It {kept}, {quality}, and {_cheapest(found)}"
+    priced = best.estimate(cost)
     if priced is not None and priced.value is not None:
         text += f": {cost.replace('_', ' ')} {_said(priced)}"
     risky = [t for t in problem.targets if standing_of(t, best.estimate(t.metric)) == "at_risk"]
     for target in risky:
         text += f". At risk: {target}, predicted {_said(best.estimate(target.metric))}"
-    return f"{text}. {found.considered:,} layouts were weighed."
+    return text + "."
+
+
+def _cheapest(found: Found) -> str:
+    """How the decision compares with what is like it."""
+    best = found.options[0]
+    same = [o for o in found.options if _class(o)[:4] == _class(best)[:4]]
+    if len(same) == 1:
+        return "it is the only such option"
+    priced = [o for o in same if merit_of(o).cost is not None]
+    if not priced:
+        return f"it takes the fewest device-hours of {len(same)} such options (no price is known)"
+    least = min(_price(o) for o in priced)
+    of = (
+        f"{len(priced)} such options"
+        if len(priced) == len(same)
+        else f"those {len(priced)} of {len(same)} with a price"
+    )
+    if _price(best) > least:
+        return f"of {of} it is the simplest of those that cost about as little as the cheapest (within 5 %)"
+    return f"it is the cheapest of {of}" if len(priced) > 1 else f"it is the only one of {len(same)} with a price"
 
 
 def _cost_metric(problem: Problem) -> str:
@@ -165,42 +214,56 @@ def _cost_metric(problem: Problem) -> str:
 
 
 def _would_change(problem: Problem, found: Found) -> list[str]:
-    best, own = found.options[0], merit_of(found.options[0])
-    said, forms = [], set()
-    for option in found.options[1:]:
-        other = merit_of(option)
-        here, there = (own.cost, other.cost) if own.cost and other.cost else (own.device_hours, other.device_hours)
-        unit = "cost" if own.cost and other.cost else "device-hours"
-        gain = 1 - there / here
-        better = other.standing < own.standing or gain > 0.02
-        if (
-            option.standing != "missed"
-            and not _known(option)
-            and _known(best)
-            and option.precision not in forms
-            and better
-        ):
-            forms.add(option.precision)
-            what = f"{gain:.0%} less {unit}" if gain > 0 else "targets met at 90 %"
-            said.append(
-                f"If {option.precision} is measured to lose no more than {problem.brief.quality_loss_bound:.0%} of quality, "
-                f"{option.name}: {what}."
-            )
-        elif _known(option) and option.device != best.device and own.cost and other.cost and own.cost < other.cost:
-            said.append(
-                f"If a {option.device} costs less than {own.cost / other.cost:.0%} of its price, {option.name}."
-            )
+    best = found.options[0]
+    said = [*_other_options(problem, found)]
     for target in problem.targets:
-        if standing_of(target, best.estimate(target.metric)) == "at_risk":
+        estimate = best.estimate(target.metric)
+        if estimate is not None and standing_of(target, estimate) == "at_risk":
+            end = humanize(certain_end(target, estimate), target.unit)
             said.append(
-                f"A measurement of {target.metric} on these devices that is above {humanize(target.value, target.unit)}."
+                f"If {target.metric} is measured on the wrong side of {humanize(target.value, target.unit)}; at 90 % this option "
+                f"keeps {target.comparison} {end}, so asking for that would take the risk away."
             )
     most = best.estimate("throughput")
     if most is not None and most.value is not None:
         rate = BUSIEST * most.value / problem.load.output_tokens
         asked = problem.load.requests_per_s
         said.append(f"A load beyond {rate:.3g} requests/s (asked: {asked:g}): this option does not keep up with more.")
+    time = best.estimate("build_time")
+    goodput = next((t.value for t in time.terms if t.name == "goodput"), 1.0) if time else 1.0
+    if goodput < NOTABLE_GOODPUT:
+        said.append(
+            f"Failures of the cluster: at the published rate {goodput:.0%} of the time trains. A measured rate, or how long a "
+            "checkpoint and a restart take, changes the run's time (`aether estimate train`, --set device_mtbf_hours=...)."
+        )
     return said
+
+
+def _other_options(problem: Problem, found: Found) -> Iterator[str]:
+    """A format that would be better if its quality were measured, a device that would be if it were priced otherwise."""
+    best, own = found.options[0], merit_of(found.options[0])
+    seen: set[str] = set()
+    for option in found.options[1:]:
+        other, known = merit_of(option), _known(option)
+        if option.standing == "missed" or option.precision in seen or option.device in seen:
+            continue
+        both = own.cost is not None and other.cost is not None
+        here, there = (own.cost, other.cost) if both else (own.device_hours, other.device_hours)
+        assert here is not None and there is not None
+        alike = both or option.device == best.device
+        gain = 1 - there / here if alike else 0.0
+        if not known and _known(best) and (gain > 0.02 or other.standing < own.standing):
+            seen.add(option.precision)
+            what = f"{gain:.0%} less {'cost' if both else 'device-hours'}" if gain > 0 else "targets met at 90 %"
+            bound = f"{problem.brief.quality_loss_bound:.0%}"
+            yield f"If {option.precision} is measured to lose no more than {bound} of quality, {option.name}: {what}."
+        elif known and option.device != best.device and both and there > here:
+            seen.add(option.device)
+            yield f"If a {option.device} costs less than {here / there:.0%} of its price, {option.name}."
+        elif known and option.device != best.device and own.cost is not None and other.cost is None:
+            seen.add(option.device)
+            limit = own.cost / other.device_hours
+            yield f"If a {option.device}, whose price is not known, costs less than {limit:.3g} USD per hour, {option.name}."
 
 
 def _missed(problem: Problem, best: Sequence[FleetOption]) -> tuple[Shortfall, ...]:

@@ -1,7 +1,7 @@
 """The nearest briefs that can be met: one change along each axis, each planned again by the same search before it is said.
 
-Axes: what is asked (a looser target), the number format, a smaller model of the family, more of the same devices, other
-devices, fewer tokens. When no single change helps, two together are tried. The briefs are searched, not proved nearest: along
+Axes: what is asked (a looser target), less traffic, the number format, a smaller model of the family, more of the same devices,
+other devices, fewer tokens. When no single change helps, two together are tried. The briefs are searched, not proved nearest: along
 an axis the first feasible of a ladder is taken.
 """
 
@@ -20,7 +20,7 @@ from aether.spec.errors import InputError
 from aether.spec.fleet import FleetOption, Nearby
 from aether.spec.units import humanize
 
-AXES = ("target", "precision", "model", "count", "hardware", "tokens")
+AXES = ("target", "load", "precision", "model", "count", "hardware", "tokens")
 LADDER = ("L40S", "H100-SXM-80GB", "H200-SXM-141GB", "B200", "GB300", "MI300X", "MI355X")
 """Devices that are tried in place of the brief's, small ones first."""
 _FACTORS = (2, 4, 8, 16, 32, 64, 128, 512)
@@ -76,7 +76,7 @@ def _checked(axis: str, change: Change) -> Nearby | None:
         return None
     if found.shortfalls or not found.feasible:
         return None
-    assert axis in ("target", "precision", "model", "count", "hardware", "tokens", "several")
+    assert axis in ("target", "load", "precision", "model", "count", "hardware", "tokens", "several")
     return Nearby(axis=axis, change=words, settings=settings, decided=found.options[0].name)
 
 
@@ -85,6 +85,8 @@ def _changes(axis: str, brief: Brief, problem: Problem, found: Found) -> Iterato
         change = None if any(s.subject == "memory" for s in found.shortfalls) else _relaxed(brief)
         if change is not None:
             yield change
+    elif axis == "load":
+        yield from _lighter(brief, problem, found)
     elif axis == "precision":
         yield from _formats(brief, problem)
     elif axis == "model":
@@ -100,30 +102,20 @@ def _changes(axis: str, brief: Brief, problem: Problem, found: Found) -> Iterato
 
 
 def _relaxed(brief: Brief) -> Change | None:
-    """The targets that cannot be met, at what the best options keep at 90 % when nothing but the others is asked.
-
-    Targets are dropped one metric after the other until the search finds an option; what it keeps is asked instead.
-    """
-    problem = problem_of(brief)
-    free = brief.model_copy(update={"targets": ()})
-    options = search(problem_of(free)).options
-    strict = [t for t in brief.targets if all(standing_of(t, o.estimate(t.metric)) == "missed" for o in options)]
-    kept = tuple(t for t in brief.targets if t not in strict)
-    if strict and kept:
-        options = search(problem_of(brief.model_copy(update={"targets": kept}))).options or options
-    elif not strict:
-        options, strict = search(problem).options, list(brief.targets)
-    changes = [changed for option in options if (changed := _ends(option, strict))]
+    """The targets that cannot be met, at what the option that comes nearest to all of them keeps at 90 %."""
+    options = search(problem_of(brief), bounded=False).options
+    changes = [changed for option in options if (changed := _ends(option, brief.targets))]
     if not changes:
         return None
-    best = min(
-        changes,
-        key=lambda changed: sum(abs(math.log(changed[t.metric] / t.value)) for t in strict if t.metric in changed),
-    )
+
+    def distance(changed: dict[str, float]) -> float:
+        return sum(abs(math.log(changed[t.metric] / t.value)) for t in brief.targets if t.metric in changed)
+
+    best = min(changes, key=distance)
     targets = tuple(t.model_copy(update={"value": best.get(t.metric, t.value)}) for t in brief.targets)
     changed = [t for t in targets if t.metric in best]
     words = "ask for " + " and ".join(str(t) for t in changed)
-    return brief.model_copy(update={"targets": targets}), words, tuple(_setting(t) for t in changed)
+    return brief.model_copy(update={"targets": targets}), words, tuple(str(t).replace(",", "") for t in changed)
 
 
 def _ends(option: FleetOption, targets: Sequence[Target]) -> dict[str, float]:
@@ -156,8 +148,7 @@ def _fitting_tokens(brief: Brief) -> Change | None:
 
 def _with_tokens(brief: Brief, tokens: float) -> Change:
     assert brief.model is not None
-    scale = 10.0 ** (math.floor(math.log10(tokens)) - 1)
-    tokens = math.floor(tokens / scale) * scale
+    tokens = _floored(tokens)
     model = brief.model.model_copy(update={"tokens": tokens})
     words = f"train on {humanize(tokens, 'count')} tokens (what that costs in quality: `aether fit-scaling`)"
     return brief.model_copy(update={"model": model}), words, (f"model.tokens={tokens:.6g}",)
@@ -170,9 +161,23 @@ def _rounded(value: float, up: bool) -> float:
     return (math.ceil if up else math.floor)(value / scale) * scale
 
 
-def _setting(target: Target) -> str:
-    unit = {"s": "s", "USD": "USD", "byte": "B", "token/s": "tokens/s"}.get(target.unit, target.unit)
-    return f"{target.metric} {target.comparison} {target.value:.6g} {unit}"
+def _lighter(brief: Brief, problem: Problem, found: Found) -> Iterator[Change]:
+    """Fewer requests: what the devices were found to take, then halves of it."""
+    rate = next((s for s in found.shortfalls if s.subject == "load.requests_per_s"), None)
+    if problem.task != "serve" or any(s.subject == "memory" for s in found.shortfalls):
+        return
+    most = rate.best if rate else brief.load.requests_per_s / 2
+    for share in (1.0, 0.5, 0.25, 0.1):
+        asked = _floored(most * share)
+        load = brief.load.model_copy(update={"requests_per_s": asked})
+        words = f"send {asked:g} requests/s instead of {brief.load.requests_per_s:g}"
+        yield brief.model_copy(update={"load": load}), words, (f"load.requests_per_s={asked:g}",)
+
+
+def _floored(value: float) -> float:
+    """Two digits, downwards."""
+    scale = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.floor(value / scale) * scale
 
 
 def _formats(brief: Brief, problem: Problem) -> Iterator[Change]:
@@ -210,7 +215,8 @@ def _smaller(brief: Brief, problem: Problem) -> Iterator[Change]:
 def _more(brief: Brief, found: Found) -> Iterator[Change]:
     """More of the same devices: only steps that the known factor does not rule out."""
     assert brief.hardware is not None
-    least = max((s.factor for s in found.shortfalls if s.subject in ("memory", "load.requests_per_s")), default=1.0)
+    shared = ("memory", "load.requests_per_s", "build_time", "throughput")
+    least = max((s.factor for s in found.shortfalls if s.subject in shared), default=1.0)
     tried = 0
     for factor in _FACTORS:
         if factor < 0.5 * least:

@@ -17,10 +17,11 @@ from aether.knowledge.models_library import published_model
 from aether.models.accounting import Parameters, parameters
 from aether.models.config_json import architecture_from_config
 from aether.spec.architecture import Architecture
-from aether.spec.brief import Brief, Load, Target
+from aether.spec.brief import Brief, Load, ModelChoice, Target
 from aether.spec.errors import InputError
 from aether.spec.evidence import Kind
 from aether.spec.fleet import Task
+from aether.spec.units import humanize
 
 SERVING_FORMATS = ("bf16", "fp8", "fp8-kv8", "int8", "int4", "mxfp4", "nvfp4")
 TRAINING_FORMATS = ("bf16", "fp8", "mxfp8", "nvfp4")
@@ -101,15 +102,10 @@ def architecture_of(name: str) -> tuple[str, Architecture]:
 
 def problem_of(brief: Brief) -> Problem:
     """The brief as a search needs it. It must have no open question. Raises InputError."""
+    check_given(brief)
     chosen, hardware = brief.model, brief.hardware
     assert chosen is not None and chosen.name and chosen.task and hardware is not None
     name, architecture = architecture_of(chosen.name)
-    known = SERVING_FORMATS if chosen.task == "serve" else TRAINING_FORMATS
-    known = FINE_TUNING_FORMATS if chosen.task == "finetune" and chosen.method != "full" else known
-    for asked in chosen.formats:
-        if asked not in known:
-            raise InputError.of("model.formats", asked, f"{chosen.task} has {', '.join(known)}")
-    _check_targets(brief, SERVING_METRICS if chosen.task == "serve" else TRAINING_METRICS, chosen.task)
     overrides = dict(hardware.prices_usd_per_hour)
     if hardware.price_usd_per_hour:
         overrides.setdefault(hardware.name, hardware.price_usd_per_hour)
@@ -119,11 +115,50 @@ def problem_of(brief: Brief) -> Problem:
         architecture=architecture,
         task=chosen.task,
         hardware=tuple(priced(each, hardware.count, overrides) for each in hardware.names),
-        formats=chosen.formats or known,
+        formats=chosen.formats or known_formats(chosen),
         load=brief.load,
         targets=brief.targets,
         training=None if chosen.task == "serve" else _training(brief),
     )
+
+
+def known_formats(chosen: ModelChoice) -> tuple[str, ...]:
+    """Number formats of the task."""
+    if chosen.task == "serve":
+        return SERVING_FORMATS
+    return FINE_TUNING_FORMATS if chosen.task == "finetune" and chosen.method != "full" else TRAINING_FORMATS
+
+
+def check_given(brief: Brief) -> None:
+    """Everything that a brief with a model already says, whatever is still open. Raises InputError."""
+    chosen, hardware = brief.model, brief.hardware
+    assert chosen is not None
+    for name in (chosen.name, *chosen.others) if chosen.name else ():
+        architecture_of(name)
+    if hardware is not None and hardware.name != "this-machine":
+        for name in hardware.names:
+            library.device(name)
+        for name in hardware.prices_usd_per_hour:
+            library.device(name)
+    _check_order(brief)
+    if chosen.task is None:
+        return
+    if chosen.method != "full" and chosen.task != "finetune":
+        raise InputError.of("model.method", chosen.method, f"{chosen.task} has no adapters: use full, or finetune")
+    if chosen.task == "serve" and chosen.tokens is not None:
+        raise InputError.of("model.tokens", chosen.tokens, "serving trains on none: leave it out, or use finetune")
+    known = known_formats(chosen)
+    for asked in chosen.formats:
+        if asked not in known:
+            raise InputError.of("model.formats", asked, f"{chosen.task} has {', '.join(known)}")
+    allowed = SERVING_METRICS if chosen.task == "serve" else TRAINING_METRICS
+    for target in brief.targets:
+        if target.metric not in allowed:
+            raise InputError.of(
+                "targets.metric", target.metric, f"{chosen.task} is judged by {', '.join(sorted(allowed))}"
+            )
+    if chosen.tokens is not None:
+        _training(brief)
 
 
 def priced(name: str, count: int, overrides: Mapping[str, float]) -> Priced:
@@ -156,19 +191,18 @@ def _training(brief: Brief) -> Training:
 _SHARES = ("p50", "p95", "p99")
 
 
-def _check_targets(brief: Brief, known: frozenset[str], task: str) -> None:
-    for target in brief.targets:
-        if target.metric not in known:
-            raise InputError.of("targets.metric", target.metric, f"{task} is judged by {', '.join(sorted(known))}")
+def _check_order(brief: Brief) -> None:
+    """Targets that contradict each other: a median above its percentile, a first token after the last."""
     for kind in ("ttft", "itl", "e2e", "tpot"):
         bounds = [(share, t) for share in _SHARES if (t := brief.target(f"{kind}_{share}")) is not None]
         for (low, tighter), (high, looser) in itertools.pairwise(bounds):
             if tighter.value > looser.value:
-                mend = (
-                    f"{kind}_{high} <= {looser.value:g} s binds it already, as {low} is never above {high}: swap them"
-                )
-                raise InputError.of(f"targets.{kind}_{low}", f"<= {tighter.value:g} s", mend)
-    first, whole = brief.target("ttft_p99"), brief.target("e2e_p99")
-    if first and whole and first.value > whole.value:
-        mend = f"e2e_p99 <= {whole.value:g} s contains the first token: it must be the larger"
-        raise InputError.of("targets.ttft_p99", f"<= {first.value:g} s", mend)
+                bound = humanize(looser.value, "s")
+                mend = f"{kind}_{high} <= {bound} binds it already, as {low} is never above {high}: swap them"
+                raise InputError.of(f"targets.{kind}_{low}", f"<= {humanize(tighter.value, 's')}", mend)
+    for share in _SHARES:
+        first, whole = brief.target(f"ttft_{share}"), brief.target(f"e2e_{share}")
+        if first and whole and first.value > whole.value:
+            bound = humanize(whole.value, "s")
+            mend = f"e2e_{share} <= {bound} contains the first token: it must be the larger"
+            raise InputError.of(f"targets.ttft_{share}", f"<= {humanize(first.value, 's')}", mend)

@@ -20,13 +20,23 @@ _TABLES = {"fp8": ("fp8-dynamic", 8.0), "int8": ("int8-w8a8", 8.0), "int4": ("gp
 """The published recipe that stands for a format."""
 
 
+BITS = {"bf16": 16, "fp8": 8, "mxfp8": 8, "int8": 8, "fp8-kv8": 7, "mxfp4": 4, "nvfp4": 4, "int4": 4}
+"""Of a weight, for the order of formats whose loss nobody published: the more bits, the less there is to prove (assumed); a
+low cache comes after low weights alone."""
+
+
 def native_format(model: str) -> str:
     """The format that the weights were published in."""
     return next((form for prefix, form in NATIVE if model.lower().startswith(prefix)), "bf16")
 
 
-def quality_of(model: str, parameters: float, form: str, task: str) -> Estimate:
-    """The relative loss of quality against the published weights, or against training in bfloat16."""
+def quality_of(model: str, parameters: float, form: str, task: str, method: str = "full") -> Estimate:
+    """The relative loss of quality against the published weights, or against the same training in bfloat16."""
+    if method == "qlora":
+        text = "nothing published covers four-bit frozen weights (NF4) of " + model
+        return _estimate(
+            None, text, "fine-tune with lora and with qlora, several seeds each; compare on held-out data, paired"
+        )
     if form == "bf16" or (task == "serve" and form == native_format(model)):
         formula = "trained in bfloat16" if task != "serve" else "the published weights as they are"
         return _estimate(0.0, formula, None)

@@ -19,8 +19,8 @@ class Reason(StrEnum):
     UNSUPPORTED = (
         "the parts do not work together (weights split by ZeRO-3 inside a pipeline, virtual stages without one)"
     )
-    FORMAT = "the device has no rate for the number format"
-    ENGINE = "the engine does not run on the device"
+    ADAPTERS = "no tool that Aether writes for trains adapters in this layout"
+    FORMAT = "the device does not compute in the number format"
     QUALITY = "published loss of quality is above the brief's bound"
     MEMORY = "weights alone exceed the memory"
     CACHE = "no room for the cache of one request"
@@ -31,6 +31,7 @@ class Reason(StrEnum):
     COMPUTE_BOUND = "the FLOPs at the peak rate take longer than the time target"
     RATE = "all replicas together do not keep up with the load"
     ESTIMATE = "estimated to miss a target"
+    TOOL = "no tool that Aether writes for can express it"
     COARSE = "a coarse step time ranks it below those that were estimated"
     VARIANT = "a variation of a layout that is not among the best"
     DOMINATED = "another is at least as good in quality, speed, memory, cost and complexity, and better in one"
@@ -65,6 +66,12 @@ class Pruned:
             LeftOut(reason=reason.name.lower(), meaning=reason.value, count=count, example=self.examples[reason])
             for reason, count in self.counts.most_common()
         )
+
+
+def degrees(usual: tuple[int, ...], devices: int) -> tuple[int, ...]:
+    """Degrees of parallelism to try on that many devices: the usual ones, and divisors of their number in between."""
+    divisors = {n for n in range(2, usual[-1] + 1) if devices % n == 0}
+    return tuple(n for n in sorted({*usual, *divisors}) if n <= devices)
 
 
 PLACES = 3

@@ -21,7 +21,7 @@ from aether.planning.serving.setup import Engine, ServingSetup
 from aether.spec.brief import Target
 
 LATENCIES = ("ttft", "itl", "tpot", "e2e")
-FINALISTS = 6
+FINALISTS = 8
 """Candidates that are simulated."""
 _LAYOUTS = 10
 """Layouts whose engines and batch limits are varied."""
@@ -67,14 +67,18 @@ class Candidate:
         parts = (
             layout.pp > 1,
             layout.groups > 1 or layout.ep > 1,
-            layout.form != "bf16",
+            layout.converted,
             self.setup.engine == "trtllm",
         )
         return sum(parts)
 
 
-def _trait(one: Candidate, name: str) -> str:
-    return one.layout.form if name == "form" else one.layout.priced.device.name
+def _firsts(ordered: Sequence[Candidate], trait: str) -> list[Candidate]:
+    """The first of each format or device."""
+    found: dict[str, Candidate] = {}
+    for one in ordered:
+        found.setdefault(one.layout.form if trait == "form" else one.layout.priced.device.name, one)
+    return list(found.values())
 
 
 @dataclass
@@ -93,9 +97,9 @@ class Screened:
 class ServingSearch:
     """One search."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, bounded: bool = True) -> None:
         self.problem, self.load, self.pruned = problem, problem.load, Pruned()
-        self.space = ServingSpace(problem, self.pruned)
+        self.space = ServingSpace(problem, self.pruned, bounded)
 
     def finalists(self) -> tuple[list[Candidate], Screened]:
         """The candidates to simulate, best first, and what was seen on the way. None: nothing keeps up with the load."""
@@ -134,27 +138,23 @@ class ServingSearch:
         return devices / (self.load.requests_per_s * self.load.output_tokens) * 1e6 / 3600
 
     def _spread(self, found: Sequence[Candidate], most: int) -> list[Candidate]:
-        """The front; where it is long, the cheapest of known quality, of each format and device, then some between."""
+        """The front; where it is long, the cheapest of known quality on each device and of each format, then some between."""
         best = sorted(front(found, self.merit), key=self._cost)
         known = [one for one in best if self.space.quality[one.layout.form].value is not None]
-        heads: list[Candidate] = sorted(known, key=lambda one: one.risk > 0)[:1] + known[:1]
-        for name in ("form", "device"):
-            seen = {_trait(one, name) for one in heads}
-            for one in best:
-                if _trait(one, name) not in seen:
-                    seen.add(_trait(one, name))
-                    heads.append(one)
+        safe = [one for one in known if not one.risk]
+        heads = [*_firsts(safe, "device"), *_firsts(known, "device"), *_firsts(best, "form"), *_firsts(best, "device")]
         heads = list(dict.fromkeys(heads))[:most]
-        rest = [one for one in (*known, *best) if one not in heads]
-        rest = list(dict.fromkeys(rest))
+        rest = [one for one in dict.fromkeys((*known, *best)) if one not in heads]
         room = most - len(heads)
         if room < len(rest):
             rest = [rest[round(i * (len(rest) - 1) / max(1, room - 1))] for i in range(room)]
         return sorted(heads + rest, key=self._cost)
 
-    def _cost(self, one: Candidate) -> tuple[float, int, float]:
+    def _cost(self, one: Candidate) -> tuple[bool, float, int, float]:
+        """Known prices first: hours of a device without one are not dollars."""
         merit = self.merit(one)
-        return (merit.device_hours if merit.cost is None else merit.cost, one.complexity, merit.speed_s)
+        price = merit.device_hours if merit.cost is None else merit.cost
+        return (merit.cost is None, price, one.complexity, merit.speed_s)
 
     def _screen(self) -> Screened:
         seen = Screened()

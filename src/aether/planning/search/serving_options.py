@@ -10,9 +10,10 @@ from aether.planning.search.corrected import Corrected
 from aether.planning.search.problem import Priced
 from aether.planning.search.serving import Candidate, ServingSearch
 from aether.planning.search.standing import worst
-from aether.planning.search.steady import Batch, steady
+from aether.planning.search.steady import BUSIEST, Batch, steady
 from aether.planning.serving.arrivals import Fixed, Poisson, Traffic
 from aether.planning.serving.efficiency import coefficients
+from aether.planning.serving.estimate import MEMORY_ERROR
 from aether.planning.serving.memory import serving_memory
 from aether.planning.serving.setup import ServingSetup
 from aether.planning.serving.simulator import Pool, pool_of, simulate
@@ -125,7 +126,7 @@ def _latencies(one: Candidate, load: Load, seen: Summary) -> list[Estimate]:
 
 
 def _rest(search: ServingSearch, one: Candidate) -> list[Estimate]:
-    load, priced = search.load, one.layout.priced
+    load = search.load
     width = math.exp(coefficients().width("token"))
     most = one.capacity_per_s * load.output_tokens * one.replicas
     source = "planning.serving.memory"
@@ -136,7 +137,6 @@ def _rest(search: ServingSearch, one: Candidate) -> list[Estimate]:
         "activations": memory.activations_bytes,
         "runtime": memory.runtime_bytes,
     }
-    hours = search.device_hours(one.devices)
     capacity = Estimate(
         metric="throughput",
         value=most,
@@ -149,13 +149,33 @@ def _rest(search: ServingSearch, one: Candidate) -> list[Estimate]:
         metric="device_memory",
         value=one.device_bytes,
         unit="byte",
-        interval=None,
+        interval=Interval(
+            low=one.device_bytes * (1 - MEMORY_ERROR),
+            high=one.device_bytes * (1 + MEMORY_ERROR),
+            level=LEVEL,
+            method="assumed: the runtime's own share is not measured",
+        ),
         kind="computed",
         formula="weights + cache of the sequences in flight + activations + runtime",
         terms=tuple(Term(name=n, value=v, unit="byte", kind="computed", source=source) for n, v in parts.items()),
         binding=max(parts, key=lambda name: parts[name]),
     )
-    return [capacity, held, cost_estimate("cost_per_million_tokens", hours, priced, None)]
+    return [capacity, held, _cost(search, one, width)]
+
+
+def _cost(search: ServingSearch, one: Candidate, width: float) -> Estimate:
+    """Of the replicas that there are; its interval is that of the replicas that the load needs at either end of the step time."""
+    priced, own = one.layout.priced, search.device_hours(one.devices)
+
+    def hours(capacity_per_s: float) -> float:
+        replicas = math.ceil(search.load.requests_per_s / (BUSIEST * capacity_per_s))
+        return search.device_hours(replicas * one.layout.devices)
+
+    least, most = min(own, hours(one.capacity_per_s * width)), max(own, hours(one.capacity_per_s / width))
+    price = priced.price_usd_per_hour or 0.0
+    method = "replicas that the load needs at either end of the step time"
+    ends = Interval(low=least * price, high=most * price, level=LEVEL, method=method)
+    return cost_estimate("cost_per_million_tokens", own, priced, ends)
 
 
 def cost_estimate(metric: str, hours: float, priced: Priced, interval: Interval | None) -> Estimate:

@@ -12,7 +12,7 @@ from functools import cached_property
 from aether.models.accounting import flops_per_token, parameters
 from aether.planning.search.problem import Priced, Problem
 from aether.planning.search.quality import native_format, quality_of
-from aether.planning.search.reasons import Pruned, Reason, splits_evenly
+from aether.planning.search.reasons import Pruned, Reason, degrees, splits_evenly
 from aether.planning.serving.setup import MULTIPLIED_IN, STORED_BYTES, Engine, Format, Precision
 from aether.planning.serving.step import peak_flops_per_s
 from aether.spec.architecture import Architecture, Attention, Experts, LatentAttention
@@ -26,6 +26,7 @@ CHUNKS = (512, 2048, 8192)
 VARIANTS = len(ENGINES) * len(SEQUENCES) * len(CHUNKS)
 """Layouts that differ only in engine and batch limits."""
 _TENSOR, _GROUPS, _PIPELINE = (1, 2, 4, 8, 16, 32), (1, 2, 4, 8, 16, 32, 64), (1, 2, 4, 8, 16)
+"""Degrees that are always tried; divisors of the devices that there are come to them."""
 
 FORMATS: dict[str, Precision] = {
     "bf16": Precision(),
@@ -50,6 +51,8 @@ class Layout:
     """Attention groups that share the experts."""
     ep: int
     pp: int
+    converted: bool = False
+    """Whether the weights are stored otherwise than they were published."""
 
     @property
     def devices(self) -> int:
@@ -82,8 +85,9 @@ class Bytes:
 class ServingSpace:
     """The layouts of a problem that pass the hard bounds; the others are counted by reason."""
 
-    def __init__(self, problem: Problem, pruned: Pruned) -> None:
-        self.problem, self.pruned = problem, pruned
+    def __init__(self, problem: Problem, pruned: Pruned, bounded: bool = True) -> None:
+        """`bounded` False: targets throw nothing out, so that what comes nearest to them can be seen."""
+        self.problem, self.pruned, self.bounded = problem, pruned, bounded
         self.arch: Architecture = problem.architecture
         self.considered = 0
         self.quality: dict[str, Estimate] = {
@@ -119,13 +123,14 @@ class ServingSpace:
                         self.pruned.add(reason, layout.named, VARIANTS)
 
     def _shapes(self, priced: Priced, form: str) -> Iterator[Layout]:
-        for tp in (n for n in _TENSOR if n <= priced.count):
-            for pp in (n for n in _PIPELINE if n <= self.arch.layers):
-                for groups in _GROUPS if self.experts else (1,):
+        native = native_format(self.problem.model)
+        for tp in degrees(_TENSOR, priced.count):
+            for pp in (n for n in degrees(_PIPELINE, priced.count) if n <= self.arch.layers):
+                for groups in degrees(_GROUPS, priced.count) if self.experts else (1,):
                     if tp * pp * groups > priced.count:
                         continue
                     for ep in sorted({1, tp * groups}) if self.experts else (1,):
-                        yield Layout(priced, form, tp, groups, ep, pp)
+                        yield Layout(priced, form, tp, groups, ep, pp, form != native)
 
     def forbids(self, priced: Priced, form: str) -> Reason | None:
         """What forbids a format on a device in any layout."""
@@ -133,6 +138,8 @@ class ServingSpace:
         wanted: set[Format] = {precision.weights, precision.expert_format}
         wanted.discard("bf16")
         if any(MULTIPLIED_IN[each] != "bfloat16" and MULTIPLIED_IN[each] not in rates for each in wanted):
+            return Reason.FORMAT
+        if form == "nvfp4" and priced.device.vendor.lower() != "nvidia":
             return Reason.FORMAT
         if form == "mxfp4" and (not self.experts or native_format(self.problem.model) != "mxfp4"):
             return Reason.FORMAT
@@ -159,7 +166,7 @@ class ServingSpace:
             return Reason.MEMORY
         token_s = self.token_bound_s(layout)
         first_s = self.prompt_bound_s(layout)
-        for target in self.problem.targets:
+        for target in self.problem.targets if self.bounded else ():
             kind = target.metric.partition("_")[0]
             if kind in ("itl", "tpot") and token_s > target.value:
                 return Reason.DECODE_BOUND

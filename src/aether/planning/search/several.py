@@ -6,7 +6,7 @@ another's, the models' own options stand side by side, and the plan says what wo
 
 from collections.abc import Sequence
 
-from aether.planning.search.decide import Found, cost_of, plan_of, rank
+from aether.planning.search.decide import Found, cost_of, decided_first, plan_of, rank
 from aether.planning.search.problem import Problem
 from aether.planning.search.reasons import Pruned
 from aether.spec.fleet import FleetOption, FleetPlan
@@ -22,7 +22,7 @@ def combined(searched: Sequence[Searched]) -> Searched:
         return min(searched, key=lambda one: max((s.factor for s in one[1].shortfalls), default=1.0))
     if len(searched) == 1:
         return searched[0]
-    options = sorted((o for _, found in feasible for o in found.options), key=rank)
+    options = decided_first(sorted((o for _, found in feasible for o in found.options), key=rank))
     named = tuple(o.model_copy(update={"name": f"{o.model} {o.name}"}) for o in options)
     pruned = Pruned()
     for _, found in searched:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from aether.planning.exports.training import expressible
 from aether.planning.reliability import TrainingJob, best_interval_s, shares
 from aether.planning.search.pareto import Merit, front
 from aether.planning.search.problem import Problem
@@ -75,23 +76,34 @@ class TrainingScreened:
 class TrainingSearch:
     """One search."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, bounded: bool = True) -> None:
         self.problem, self.pruned = problem, Pruned()
-        self.space = TrainingSpace(problem, self.pruned)
+        self.space = TrainingSpace(problem, self.pruned, bounded)
         self.quality: dict[str, Estimate] = {
-            form: quality_of(problem.model, problem.counts.total, form, problem.task) for form in problem.formats
+            form: quality_of(problem.model, problem.counts.total, form, problem.task, self.space.training.method)
+            for form in problem.formats
         }
 
     def finalists(self) -> tuple[list[TrainingCandidate], TrainingScreened]:
         """Those that no other beats, best first. None: nothing fits into memory."""
         seen = self._screen()
-        best = self._spread(front(seen.found, self.merit))
+        best = self._spread(self._expressible(front(seen.found, self.merit)))
         chosen = {id(one) for one in best}
         for one in seen.found:
             if id(one) not in chosen:
                 missed = self._missed(one) and not all(map(self._missed, best))
                 self.pruned.add(Reason.ESTIMATE if missed else Reason.DOMINATED, one.layout.named)
         return best, seen
+
+    def _expressible(self, found: Sequence[TrainingCandidate]) -> list[TrainingCandidate]:
+        """Those that can be written out for a tool; all, where no tool knows the model."""
+        kept = [one for one in found if expressible(one.setup)]
+        if not kept:
+            return list(found)
+        for one in found:
+            if one not in kept:
+                self.pruned.add(Reason.TOOL, one.layout.named)
+        return kept
 
     def merit(self, one: TrainingCandidate) -> Merit:
         """Coordinates of a candidate."""

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from aether.models.accounting import training_flops_per_token
 from aether.planning.search.problem import Priced, Problem
-from aether.planning.search.reasons import Pruned, Reason, splits_evenly
+from aether.planning.search.reasons import Pruned, Reason, degrees, splits_evenly
 from aether.planning.training.memory import STATE_BYTES
 from aether.planning.training.setup import FineTuning, Framework, Layout, Precision, Recompute, Software, TrainingSetup
 from aether.planning.training.work import peak_flops_per_s
@@ -60,9 +60,10 @@ class TrainingLayout:
 class TrainingSpace:
     """The layouts of a problem that pass the hard bounds; the others are counted by reason."""
 
-    def __init__(self, problem: Problem, pruned: Pruned) -> None:
+    def __init__(self, problem: Problem, pruned: Pruned, bounded: bool = True) -> None:
+        """`bounded` False: targets throw nothing out, so that what comes nearest to them can be seen."""
         assert problem.training is not None
-        self.problem, self.pruned, self.training = problem, pruned, problem.training
+        self.problem, self.pruned, self.training, self.bounded = problem, pruned, problem.training, bounded
         self.considered = 0
         self.counts = problem.counts
         mixers = [g.mixer for g in problem.architecture.groups]
@@ -88,21 +89,19 @@ class TrainingSpace:
             for form in self.problem.formats:
                 precision = precision_of(form)
                 whole = self.forbids(priced, form) or self._too_slow(priced, precision)
-                for degrees in self._degrees(priced):
+                for tried in self._degrees(priced):
                     count = VARIANTS * len(_ZERO) * len(_VIRTUAL)
                     self.considered += count
-                    name = (
-                        f"{priced.device.name} {precision} tp{degrees[0]} pp{degrees[1]} cp{degrees[2]} ep{degrees[3]}"
-                    )
-                    reason = whole or self._structure(priced, degrees)
+                    name = f"{priced.device.name} {precision} tp{tried[0]} pp{tried[1]} cp{tried[2]} ep{tried[3]}"
+                    reason = whole or self._structure(priced, tried)
                     if reason is None:
-                        yield from self._shards(priced, precision, degrees)
+                        yield from self._shards(priced, precision, tried)
                     else:
                         self.pruned.add(reason, name, count)
 
     def _degrees(self, priced: Priced) -> Iterator[tuple[int, int, int, int]]:
-        for tp in (n for n in _TENSOR if n <= priced.count):
-            for pp in (n for n in _PIPELINE if tp * n <= priced.count):
+        for tp in degrees(_TENSOR, priced.count):
+            for pp in (n for n in degrees(_PIPELINE, priced.count) if tp * n <= priced.count):
                 for cp in (n for n in _CONTEXT if tp * pp * n <= priced.count):
                     for ep in _EXPERT if self.experts else (1,):
                         yield tp, pp, cp, ep
@@ -121,7 +120,7 @@ class TrainingSpace:
 
     def _too_slow(self, priced: Priced, precision: Precision) -> Reason | None:
         bound = self.problem.target("build_time")
-        if bound is not None and self.least_s(priced, precision) > bound.value:
+        if self.bounded and bound is not None and self.least_s(priced, precision) > bound.value:
             return Reason.COMPUTE_BOUND
         return None
 
@@ -153,6 +152,9 @@ class TrainingSpace:
                 if (virtual > 1 and pp == 1) or (zero == 3 and pp > 1):
                     self.pruned.add(Reason.UNSUPPORTED, named, VARIANTS)
                     continue
+                if self.training.method != "full" and not self._trains_adapters(degrees, zero):
+                    self.pruned.add(Reason.ADAPTERS, named, VARIANTS)
+                    continue
                 if not splits_evenly(self.problem.architecture.layers, pp * virtual):
                     self.pruned.add(Reason.LAYERS, named, VARIANTS)
                     continue
@@ -166,6 +168,12 @@ class TrainingSpace:
                         continue
                     coarse_s = self._coarse_s(priced, precision, layout, micro)
                     yield TrainingLayout(priced, precision, layout, micro, coarse_s)
+
+    def _trains_adapters(self, degrees: tuple[int, int, int, int], zero: int) -> bool:
+        """TRL with PEFT copies the model to each device or shards it (not in four bits); torchtitan splits tensors too."""
+        if zero == 0:
+            return degrees == (1, 1, 1, 1)
+        return zero == 3 and self.training.method == "lora" and degrees[1] == degrees[2] == 1
 
     def _stored_bytes(self, layout: Layout) -> float:
         """Weights, gradients and states: less than any framework keeps, so that what is thrown out is impossible."""
@@ -203,9 +211,9 @@ class TrainingSpace:
 
     def setup_of(self, one: TrainingLayout, recompute: Recompute) -> TrainingSetup:
         """The layout as the estimators take it."""
-        sharded: Framework = "torchtitan" if one.layout.tp > 1 else "fsdp"
-        framework: Framework = sharded if one.layout.zero_stage == 3 else "megatron"
         method = self.training.method
+        sharded: Framework = "torchtitan" if one.layout.tp > 1 else "fsdp"
+        framework: Framework = sharded if one.layout.zero_stage == 3 or method != "full" else "megatron"
         return TrainingSetup(
             architecture=self.problem.architecture,
             device=one.priced.device.name,

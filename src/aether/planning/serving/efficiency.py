@@ -132,16 +132,20 @@ class Coefficients(Noun):
             found[row.quantity][row.trait] = row.log_ratio
         return found
 
+    @functools.cached_property
+    def rooflines(self) -> dict[tuple[str, str, str], Roofline]:
+        """(operator, generation, format) -> its roofline."""
+        return {(row.operator, row.generation, row.format): row for row in self.roofline}
+
     def width(self, quantity: str) -> float:
         """Half of the 80 % interval, in logs."""
         return next((row.half_width for row in self.spread if row.quantity == quantity), 0.5)
 
     def of(self, operator: str, generation: str, stored_as: str) -> Roofline:
         """The roofline of an operator; a missing format falls back to bf16, a missing generation to the nearest fitted one."""
-        rows = [row for row in self.roofline if row.operator == operator]
         for where in (generation, *NEAREST[generation]):
             for what in (stored_as, *SIMILAR.get(stored_as, ()), "bf16"):
-                found = next((row for row in rows if row.generation == where and row.format == what), None)
+                found = self.rooflines.get((operator, where, what))
                 if found is not None:
                     return found
         raise AssertionError(f"no roofline of {operator}")

@@ -16,7 +16,7 @@ from aether.spec.plan import Estimate, Term
 
 _LEVEL = 0.8
 _METHOD = "conformal: 80 % of the rows of models left out of the fit lay within this factor"
-_MEMORY_ERROR = 0.1
+MEMORY_ERROR = 0.1
 """Half of the relative 80 % interval of the memory ledger (assumed: the runtime's own share is not measured here)."""
 
 
@@ -140,8 +140,8 @@ def _memory(memory: ServingMemory, sequences: int, setup: ServingSetup) -> Estim
         value=total,
         unit="byte",
         interval=Interval(
-            low=total * (1 - _MEMORY_ERROR),
-            high=total * (1 + _MEMORY_ERROR),
+            low=total * (1 - MEMORY_ERROR),
+            high=total * (1 + MEMORY_ERROR),
             level=_LEVEL,
             method="assumed: the runtime's own share is not measured",
         ),

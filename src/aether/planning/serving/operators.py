@@ -173,8 +173,17 @@ def _experts(mlp: Experts, group: LayerGroup, setup: ServingSetup) -> tuple[list
     )
 
 
+_latest: list[tuple[ServingSetup, Operators]] = []
+
+
 def operators(setup: ServingSetup) -> Operators:
-    """All operators of one pass through all layers, as one device sees them."""
+    """All operators of one pass through all layers, as one device sees them. Those of the latest setup are kept."""
+    if not _latest or _latest[0][0] is not setup:
+        _latest[:] = [(setup, _operators(setup))]
+    return _latest[0][1]
+
+
+def _operators(setup: ServingSetup) -> Operators:
     arch = setup.architecture
     matrices: list[Matrix] = []
     mixing: list[Mixing] = []

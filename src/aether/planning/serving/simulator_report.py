@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from pydantic import Field
 
-from aether.evidence import statistics
 from aether.planning.serving.arrivals import Trace, Traffic
 from aether.planning.serving.simulator import Deployment, Floats, Handoff, Outcome, Pool, simulate
 from aether.spec.base import Noun
@@ -180,6 +179,8 @@ def forecast(
         values = [value for value in map(read, found) if value is not None]
         if not values:
             continue
+        from aether.evidence import statistics  # Its SciPy takes half a second to load: a plan should not wait for it.
+
         mean = statistics.mean(values, None, level)
         interval = mean.interval
         if interval is not None:

@@ -6,6 +6,7 @@ in bins; all-reduces pay latency and bytes. Pipeline ranks work on equal micro-b
 Shapes: G grid points of tokens.
 """
 
+import functools
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -90,7 +91,7 @@ class Rates(NamedTuple):
     bytes_per_s: Any
 
 
-def product_s(rows: Any, outputs: Any, inputs: Any, stored_bytes: float, rates: Rates, fit: Roofline) -> Any:
+def product_s(rows: Any, outputs: Any, inputs: Any, stored_bytes: float, rates: Rates, fit: "Roofline | _Fit") -> Any:
     """Seconds of a matrix product without its launch; numbers or arrays."""
     compute = 2 * (rows + fit.rows) * (outputs + fit.columns) * inputs / (rates.flops_per_s * fit.compute)
     moved = outputs * inputs * stored_bytes + _HIDDEN_BYTES * rows * (inputs + outputs)
@@ -119,6 +120,33 @@ def reduce_s(message_bytes: Any, ranks: Any, link_bytes_per_s: Any, fit: Reducti
     return smooth_max(fit.latency_s + fit.latency_rank_s * (ranks - 1), moved, fit.order)
 
 
+class _Prefilling(NamedTuple):
+    """One kind of attention over prompts: seconds of its launches, of a FLOP in all layers, and the FLOPs of a token."""
+
+    launch_s: float
+    scale_s: float
+    window: float
+    seen_flops: float
+    """For each position in the window."""
+    any_flops: float
+    """For each position, in the window or not."""
+    fixed_flops: float
+
+
+class _Decoding(NamedTuple):
+    """One kind of attention over a cache: seconds of its launches, layers, and seconds of one sequence's arithmetic and reads.
+
+    Three numbers each: for a position in the window, for any position, and whatever the context.
+    """
+
+    launch_s: float
+    scale: float
+    window: float
+    compute_s: tuple[float, float, float]
+    memory_s: tuple[float, float, float]
+    order: float
+
+
 class StepModel:
     """The step time of one setup: what depends on tokens alone is tabulated once, so that a step costs microseconds."""
 
@@ -130,20 +158,49 @@ class StepModel:
         self.operators: Operators = operators(setup)
         self._peak = peak_flops_per_s(setup.device, "bf16")
         self._bandwidth = setup.device.memory_bandwidth_bytes_per_s
-        self._mixing = [self._attention_fits(mixing) for mixing in self.operators.mixing]
+        fits = [(mixing, *self._attention_fits(mixing)) for mixing in self.operators.mixing]
+        self._prefilling = [self._prefilling_of(mixing, prefill) for mixing, prefill, _ in fits]
+        self._decoding = [self._decoding_of(mixing, decode) for mixing, _, decode in fits]
         self._matrices_G = self._matrix_times(self.operators.matrices).tolist()
         self._experts_G = self._expert_times().tolist()
         self._communication_G = self._communication().tolist()
         self._layers_G = self._small_kernels().tolist()
         self._head_G = self._matrix_times((self.operators.head,)).tolist()
         parts = (self._matrices_G, self._experts_G, self._communication_G, self._layers_G)
-        self._dense_G = [sum(values) for values in zip(*parts, strict=True)]
+        self._dense_line = _line([sum(values) for values in zip(*parts, strict=True)])
+        self._head_line = _line(self._head_G)
 
-    def _attention_fits(self, mixing: Mixing) -> tuple[Mixing, float, Roofline, Roofline]:
+    def _attention_fits(self, mixing: Mixing) -> tuple[Roofline, Roofline]:
         kind = "recurrence" if mixing.state_bytes else "latent" if mixing.latent else self.setup.precision.cache
         prefill = self.fitted.of("prefill_attention", self.generation, "latent" if mixing.latent else "bf16")
         decode = self.fitted.of("decode_attention", self.generation, kind)
-        return mixing, mixing.window or math.inf, prefill, decode
+        return prefill, decode
+
+    def _prefilling_of(self, mixing: Mixing, fit: Roofline) -> _Prefilling:
+        engine, seen = self.engine, mixing.flops_prefill
+        return _Prefilling(
+            mixing.count * engine.launch_scale * fit.launch_s,
+            mixing.count * engine.attention_scale / (self._peak * fit.compute),
+            mixing.window or math.inf,
+            seen,
+            mixing.index_flops,
+            mixing.state_flops + (fit.rows * seen if seen else 0.0),
+        )
+
+    def _decoding_of(self, mixing: Mixing, fit: Roofline) -> _Decoding:
+        rate, bandwidth = self._peak * fit.compute, self._bandwidth * fit.memory
+        return _Decoding(
+            mixing.count * self.engine.launch_scale * fit.launch_s,
+            mixing.count * self.engine.cache_scale,
+            mixing.window or math.inf,
+            (mixing.flops_decode / rate, mixing.index_flops / rate, mixing.state_flops / rate),
+            (
+                mixing.cache_bytes_per_token / bandwidth,
+                mixing.index_bytes_per_token / bandwidth,
+                mixing.state_bytes / bandwidth,
+            ),
+            fit.order,
+        )
 
     def _rates(self, stored_as: Format) -> Rates:
         return Rates(peak_flops_per_s(self.setup.device, stored_as), self._bandwidth)
@@ -152,7 +209,10 @@ class StepModel:
         total_G, engine = np.zeros_like(_GRID_G), self.engine
         for matrix in matrices:
             fit, stored = self.fitted.of("matrix", self.generation, matrix.stored_as), STORED_BYTES[matrix.stored_as]
-            spent_G = product_s(_GRID_G, matrix.outputs, matrix.inputs, stored, self._rates(matrix.stored_as), fit)
+            shape = (matrix.outputs, matrix.inputs, stored)
+            spent_G = _grid_product_s(
+                shape, self._rates(matrix.stored_as), _Fit(*(getattr(fit, n) for n in _Fit._fields))
+            )
             total_G += matrix.count * (engine.matrix_scale * spent_G + engine.launch_scale * fit.launch_s)
         return total_G
 
@@ -220,10 +280,12 @@ class StepModel:
     ) -> float:
         """The total of `time`, for loops that take thousands of steps."""
         prompt, decode, sampled = self._shares(prefill_tokens, decode_sequences)
-        total = _Position(max(1.0, prompt + decode)).of(self._dense_G)
-        total += _Position(sampled).of(self._head_G)
-        total += self._prefill_attention_s(prompt, prefill_context) + self._cache_s(decode, decode_context)
-        return total + self.engine.step_s + self.engine.sequence_s * decode_sequences
+        total = self.engine.step_s + self.engine.sequence_s * decode_sequences
+        for line, tokens in ((self._dense_line, prompt + decode), (self._head_line, sampled)):
+            tokens = tokens if tokens > 1.0 else 1.0
+            place = min(len(_GRID) - 2, bisect_right(_GRID, tokens) - 1)
+            total += line[0][place] + line[1][place] * tokens
+        return total + self._prefill_attention_s(prompt, prefill_context) + self._cache_s(decode, decode_context)
 
     def _shares(self, prefill_tokens: float, decode_sequences: float) -> tuple[float, float, float]:
         """Prompt tokens, sequences and sampled tokens of one device's micro-batch."""
@@ -234,25 +296,21 @@ class StepModel:
     def _prefill_attention_s(self, prompt: float, context: float) -> float:
         if prompt <= 0:
             return 0.0
-        total, engine = 0.0, self.engine
-        for mixing, window, fit, _ in self._mixing:
-            seen = min(context, window) + fit.rows if mixing.flops_prefill else 0.0
-            flops = seen * mixing.flops_prefill + context * mixing.index_flops + mixing.state_flops
-            spent = engine.attention_scale * prompt * flops / (self._peak * fit.compute)
-            total += mixing.count * (engine.launch_scale * fit.launch_s + spent)
+        total = 0.0
+        for launch_s, scale_s, window, seen_flops, any_flops, fixed_flops in self._prefilling:
+            seen = context if context < window else window
+            total += launch_s + prompt * scale_s * (seen * seen_flops + context * any_flops + fixed_flops)
         return total
 
     def _cache_s(self, decode: float, context: float) -> float:
         if decode <= 0:
             return 0.0
-        total, engine = 0.0, self.engine
-        for mixing, window, _, fit in self._mixing:
-            seen = min(context, window)
-            moved = seen * mixing.cache_bytes_per_token + context * mixing.index_bytes_per_token + mixing.state_bytes
-            flops = seen * mixing.flops_decode + context * mixing.index_flops + mixing.state_flops
-            compute, memory = flops / (self._peak * fit.compute), moved / (self._bandwidth * fit.memory)
-            spent = engine.cache_scale * decode * smooth_max(compute, memory, fit.order)
-            total += mixing.count * (engine.launch_scale * fit.launch_s + spent)
+        total = 0.0
+        for launch_s, scale, window, flops, moved, order in self._decoding:
+            seen = context if context < window else window
+            compute_s = seen * flops[0] + context * flops[1] + flops[2]
+            memory_s = seen * moved[0] + context * moved[1] + moved[2]
+            total += launch_s + decode * scale * smooth_max(compute_s, memory_s, order)
         return total
 
 
@@ -276,7 +334,35 @@ class _Position:
         return low + self.share * (values[self.left + 1] - low)
 
 
+class _Fit(NamedTuple):
+    """What a product takes of a `Roofline`, as a key."""
+
+    compute: float
+    memory: float
+    rows: float
+    columns: float
+    order: float
+
+
+@functools.lru_cache(maxsize=2048)
+def _grid_product_s(shape: tuple[float, float, float], rates: Rates, fit: _Fit) -> Floats:
+    """`product_s` over the grid. Layouts of one search share most of their products."""
+    outputs, inputs, stored_bytes = shape
+    return product_s(_GRID_G, outputs, inputs, stored_bytes, rates, fit)
+
+
 _GRID = [float(v) for v in _GRID_G]
+
+
+_GAPS = np.diff(_GRID_G)
+
+
+def _line(values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Intercepts and slopes of the lines between the points of the grid."""
+    slopes = (np.diff(values) / _GAPS).tolist()
+    return [value - slope * tokens for value, slope, tokens in zip(values, slopes, _GRID, strict=False)], slopes
+
+
 _latest: list[StepModel] = []
 
 

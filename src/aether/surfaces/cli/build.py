@@ -51,13 +51,14 @@ def build(brief: Path, out: Path | None, settings: tuple[str, ...], as_json: boo
 @explained
 def plan(brief: Path, out: Path | None, settings: tuple[str, ...], as_json: bool) -> int:
     """Predict what BRIEF will take, decide, and stop before the main run. `aether build` on the same folder goes on."""
-    from aether.counsel import engineer
-
     wanted = _read(brief, settings, as_json)
     if wanted.model is not None:
         from aether.surfaces.cli.fleet import plan_fleet
 
         return plan_fleet(wanted, out or Path("runs") / wanted.name, as_json)
+    # Its statistics take a second to load, which a plan for a cluster does not need.
+    from aether.counsel import engineer
+
     folder = _folder(out or Path("runs") / wanted.name)
     with progress_of(as_json) as listener:
         made = engineer.plan(wanted, folder, _command(), listener)
@@ -96,8 +97,8 @@ def _command() -> tuple[str, ...]:
 
 def _read(path: Path, settings: tuple[str, ...], as_json: bool) -> "Brief":
     """The brief, complete: in a terminal the open questions are asked one by one."""
-    from aether.counsel.engineer import check
     from aether.counsel.fleet import read
+    from aether.counsel.intake import check
 
     answers = list(settings)
     while True:
