@@ -1,6 +1,7 @@
 """What works here, what is missing, and the command that mends it. Tries things; guesses nothing from versions alone."""
 
 import importlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -12,17 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from aether.evidence.extras import EXTRAS, install_command
 from aether.evidence.provenance import cores
 
 Health = Literal["ok", "missing", "broken", "warning"]
-
-EXTRAS: dict[str, tuple[str, ...]] = {
-    "train": ("torch", "tokenizers", "safetensors", "transformers", "rensa", "pyarrow", "zstandard"),
-    "compress": ("compressed_tensors",),
-    "serve": ("starlette", "uvicorn", "httpx"),
-    "ops": ("mlflow",),
-}
-"""Extra -> the modules that it brings; the same lists as in pyproject.toml."""
 
 _TORCH_TRIAL = """
 import torch
@@ -47,8 +41,10 @@ class Finding:
 def examine(folder: Path) -> tuple[Finding, ...]:
     """Every finding for this interpreter and for runs kept in `folder`."""
     found = [_python(), _machine(), _disk(folder), _writable(folder)]
+    seen: dict[str, str] = {}
     for extra, modules in EXTRAS.items():
-        found += [_module(extra, name) for name in modules]
+        seen |= {name: extra for name in modules if name not in seen}
+    found += [_module(extra, name) for name, extra in seen.items()]
     found += [_torch(), _standard_library(), _compiler()]
     return tuple(found)
 
@@ -86,7 +82,7 @@ def _writable(folder: Path) -> Finding:
 
 
 def _module(extra: str, name: str) -> Finding:
-    mend = f"pip install 'aether-engineer[{extra}]'"
+    mend = install_command(extra)
     try:
         version = metadata.version(name.replace("_", "-"))
     except metadata.PackageNotFoundError:
@@ -102,11 +98,13 @@ def _module(extra: str, name: str) -> Finding:
 
 def _torch() -> Finding:
     """A bf16 forward and backward in a process of its own: a crash there is a finding, not our crash."""
+    if importlib.util.find_spec("torch") is None:
+        return Finding("torch runs", "missing", "torch is not installed", install_command("train"))
     done = subprocess.run([sys.executable, "-c", _TORCH_TRIAL], capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return Finding("torch runs", "ok", f"bf16 forward and backward on {done.stdout.strip()}")
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return Finding("torch runs", "broken", last, "pip install 'aether-engineer[train]'")
+    return Finding("torch runs", "broken", last, f"{install_command('train')} --force-reinstall")
 
 
 def _standard_library() -> Finding:

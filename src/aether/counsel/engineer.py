@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aether.counsel.intake import check
 from aether.counsel.keeping import VERDICTS_NAME, KeptPlan, export_model
+from aether.evidence.extras import need
 from aether.evidence.files import write_json
 from aether.evidence.hashing import hash_value
 from aether.evidence.ledger import LEDGER_NAME, Ledger
@@ -61,6 +62,7 @@ def build(brief: Brief, folder: RunFolder, command: tuple[str, ...], listener: L
     if brief.model is not None:
         mend = "a published model is planned for, not built: use `aether plan`"
         raise InputError.of("model.name", brief.model.name, mend)
+    need("train", "compress", "serve")
     with exclusive(folder.lock, folder.path):
         folder.start(brief, command)
         return Build(brief, folder, listener).carry_out()
@@ -69,6 +71,7 @@ def build(brief: Brief, folder: RunFolder, command: tuple[str, ...], listener: L
 def plan(brief: Brief, folder: RunFolder, command: tuple[str, ...], listener: Listener) -> Plan:
     """Everything up to the decision; `build` on the same folder goes on from there."""
     check(brief)
+    need("train", "serve")
     with exclusive(folder.lock, folder.path):
         folder.start(brief, command)
         return Build(brief, folder, listener).decide()

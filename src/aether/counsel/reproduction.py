@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aether.evidence.drift import Drift, compare_records
+from aether.evidence.extras import need
 from aether.evidence.files import write_json
 from aether.running.folder import RunFolder
 from aether.running.lock import exclusive
@@ -31,6 +32,7 @@ def reproduce(original: RunFolder, again: Path, listener: Listener) -> Reproduct
     Raises InputError when the original has no recipe, or when its data has changed.
     """
     brief = original.manifest().brief
+    need("train", "compress", "serve")
     recipe, records = original.recipe(), original.records()
     folder = RunFolder(again)
     with exclusive(folder.lock, again):

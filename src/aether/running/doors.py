@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import aether
+from aether.evidence.extras import install_command
 from aether.evidence.hashing import hash_file, hash_value
 from aether.spec.base import Noun
 from aether.spec.errors import EnvironmentFault, InputError
@@ -34,7 +35,7 @@ def _load(address: str) -> Any:
         if error.name is None or error.name.startswith("aether"):
             raise
         raise EnvironmentFault(
-            f"{module} needs the package {error.name!r}: run `pip install 'aether-engineer[all]'`", package=error.name
+            f"{module} needs the package {error.name!r}: run `{install_command('all')}`", package=error.name
         ) from error
 
 

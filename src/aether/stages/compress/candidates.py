@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from aether.evidence.extras import install_command
 from aether.evidence.files import write_atomically
 from aether.models import quantized
 from aether.models.quantized import Scheme
@@ -105,7 +106,7 @@ def transformers_logits(folder: Path, ids_BT: torch.Tensor) -> torch.Tensor:
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     except ImportError as error:
-        mend = "install it with `pip install 'aether-engineer[compress]'`"
+        mend = f"run `{install_command('compress')}`"
         raise EnvironmentFault(f"compressed-tensors is missing, so {folder.name} cannot be verified: {mend}") from error
     with torch.inference_mode():
         return model(ids_BT).logits.float()

@@ -23,9 +23,10 @@ def doctor(out: Path, as_json: bool) -> int:
         say_json({"status": "broken" if bad else "ok", "findings": [asdict(finding) for finding in found]})
         return 2 if bad else 0
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", "what", "found", "mend", box=None, pad_edge=False)
+    table = Table("", "what", "found", box=None, pad_edge=False)
     marks = {
         "ok": "[green]ok[/]",
         "warning": "[yellow]warning[/]",
@@ -33,6 +34,12 @@ def doctor(out: Path, as_json: bool) -> int:
         "broken": "[red]broken[/]",
     }
     for finding in found:
-        table.add_row(marks[finding.health], finding.name, finding.detail, finding.mend)
+        table.add_row(marks[finding.health], escape(finding.name), escape(finding.detail))
     Console().print(table)
+    mends: dict[str, list[str]] = {}
+    for finding in found:
+        if finding.mend:
+            mends.setdefault(finding.mend, []).append(finding.name)
+    for mend, names in mends.items():  # unwrapped, so that it can be copied
+        click.echo(f"\n{', '.join(names)}:\n  {mend}")
     return 2 if bad else 0

@@ -15,8 +15,12 @@ from aether.surfaces.cli.edge import explained
 def serve(model: Path, host: str, port: int) -> int:
     """Serve MODEL (a run's folder, or a Hugging Face folder) over the OpenAI protocol, until Ctrl-C."""
     from aether.counsel.browse import model_folder
+    from aether.evidence.extras import need
+
+    folder = model_folder(model)
+    need("serve")
     from aether.stages.serve.recipe import ServerSettings
     from aether.stages.serve.server import serve_forever
 
-    serve_forever(model_folder(model), ServerSettings(host=host, port=port))
+    serve_forever(folder, ServerSettings(host=host, port=port))
     return 0
