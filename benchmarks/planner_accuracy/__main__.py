@@ -21,6 +21,7 @@ import numpy as np
 
 from aether.spec.errors import AetherError
 from benchmarks import records
+from benchmarks.planner_accuracy import peers
 from benchmarks.planner_accuracy.korthikanti import korthikanti_rows
 from benchmarks.planner_accuracy.prediction import Prediction
 from benchmarks.planner_accuracy.setups import Row
@@ -181,6 +182,29 @@ def left_out(rows: list[Row]) -> dict[str, dict[str, float]]:
     return found
 
 
+def peers_beside(scored: list[Scored], folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Family -> peer -> errors of both on the rows that the peer answered; and the peers' versions.
+
+    A peer whose environment is not in `folder` is not asked.
+    """
+    compared: dict[str, dict[str, Any]] = {}
+    versions = {}
+    for name, (script, module) in peers.SCRIPTS.items():
+        python = folder / name / "bin" / "python"
+        if not python.exists():
+            continue
+        versions[name] = peers.version(python, name)
+        asked = {f: peers.sampled(i.row for i in items if i.module == module) for f, items in by_family(scored).items()}
+        answers = peers.ask(
+            python, Path(peers.__file__).with_name(script), [row for rows in asked.values() for row in rows]
+        )
+        ours = {item.row["id"]: item.prediction.value for item in scored if item.prediction}
+        for family, rows in asked.items():
+            if rows:
+                compared.setdefault(family, {})[name] = peers.beside(ours, rows, answers)
+    return compared, versions
+
+
 def _files(given: list[Path] | None) -> list[Path]:
     return given or [path for path in map(default_rows, MODULES) if path.exists()]
 
@@ -191,6 +215,9 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, nargs="+", help="files of rows; the published ones when left out")
     parser.add_argument(
         "--cross-validate", action="store_true", help="also errors with models and devices left out (minutes)"
+    )
+    parser.add_argument(
+        "--peers", type=Path, help="also ask other planners: a folder with one environment for each (minutes)"
     )
     parser.add_argument("--json", action="store_true", help="only the last line")
     given = parser.parse_args()
@@ -203,12 +230,18 @@ def main() -> None:
     line = {**summary(scored), "families": families, "korthikanti": korthikanti(using)}
     if given.cross_validate:
         line["left_out"] = left_out(rows)
+    if given.peers:
+        line["peers"], line["peer_versions"] = peers_beside(scored, given.peers)
     if not given.json:
         trivial = baseline_errors(scored, using)
         text = table(families, trivial) + "\n\n" + _notes(line)
+        if given.peers:
+            text += "\n\nOther planners, on the rows that each answered:\n\n"
+            text += peers.markdown(line["peers"], line["peer_versions"])
         print(text)
         if given.rows is None:
             words = ["--cross-validate"] if given.cross_validate else []
+            words += ["--peers", "DIR"] if given.peers else []
             head = records.circumstances("benchmarks.planner_accuracy", "scipy", words=words)
             records.write("planner_accuracy", {**head, **line, "baselines": trivial}, f"# Planner accuracy\n\n{text}\n")
     print(json.dumps(line))
