@@ -16,8 +16,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[all]" --group dev
 	touch $(STAMP)
 
+# A missed target is a result, which the table says; exit code 5 is for scripts that call `aether build` themselves.
 demo: $(STAMP)
-	$(BIN)/aether build recipes/code/python-autocomplete
+	$(BIN)/aether build recipes/code/python-autocomplete || test $$? -eq 5
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

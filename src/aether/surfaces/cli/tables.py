@@ -48,6 +48,11 @@ def print_outcome(outcome: "Outcome", rows: Iterable[Sequence[str]]) -> None:
     console = Console()
     console.print()
     print_verdicts(rows)
+    told = {"missed": "not met: the measured interval is on the wrong side", "unproven": "neither met nor missed"}
+    for status, meaning in told.items():
+        names = [v.target.metric.replace("_", " ") for v in outcome.verdicts if v.status == status]
+        if names:
+            console.print(f"\n{_state(status)}  {escape(', '.join(names))} ({meaning})", highlight=False)
     console.print(f"\nmodel   {escape(str(outcome.model))}", highlight=False)
     console.print(f"report  {escape(str(outcome.folder / 'report' / 'report.html'))}", highlight=False)
 
