@@ -43,6 +43,7 @@ OPTIONS = {
     "build": ["--help", "--json", "--out", "--set"],
     "plan": ["--help", "--json", "--out", "--set"],
     "estimate": ["--devices", "--explain", "--help", "--json", "--on", "--set"],
+    "simulate": ["--devices", "--help", "--json", "--on", "--set"],
     "fit-scaling": ["--help", "--json", "--resamples", "--seed", "--tied"],
     "resume": ["--help", "--json"],
     "reproduce": ["--help", "--json", "--out"],

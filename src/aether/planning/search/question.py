@@ -162,7 +162,14 @@ def _fastest(model: str, on: str, devices: int, given: Mapping[str, Any], batch:
     return min(best, key=lambda one: (not one.fits_surely, one.run_s)).setup
 
 
-def _serve(kind: Kind, model: str, on: str, devices: int, given: Mapping[str, Any]) -> Answer:
+def read_deployment(settings: Sequence[str]) -> dict[str, Any]:
+    """The fields of a deployment alone, without a closed loop's. Raises InputError for an unknown one."""
+    loop = ("prompt_tokens", "output_tokens", "concurrency")
+    return _read(settings, {name: value for name, value in _SERVE.items() if name not in loop})
+
+
+def serving_setup(model: str, on: str, devices: int, given: Mapping[str, Any]) -> tuple[str, ServingSetup]:
+    """The model's name, and one replica of it; all devices are its tensor-parallel ranks unless `given` says otherwise."""
     name, architecture = architecture_of(model)
     if given["precision"] not in FORMATS:
         raise InputError.of("precision", given["precision"], f"use one of {', '.join(FORMATS)}")
@@ -177,6 +184,12 @@ def _serve(kind: Kind, model: str, on: str, devices: int, given: Mapping[str, An
         tp=tp,
         **{key: given[key] for key in ("pp", "attn_dp", "ep", "engine", "max_sequences", "chunk_tokens")},
     )
+    return name, setup
+
+
+def _serve(kind: Kind, model: str, on: str, devices: int, given: Mapping[str, Any]) -> Answer:
+    name, setup = serving_setup(model, on, devices, given)
+    tp = setup.tp
     if setup.devices != devices:
         raise InputError.of("devices", devices, f"tp * attn_dp * pp = {setup.devices}: make both equal")
     traffic = ClosedLoop(**{key: given[key] for key in ("prompt_tokens", "output_tokens", "concurrency")})

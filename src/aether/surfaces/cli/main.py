@@ -10,6 +10,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("aether.surfaces.cli.build:build", "Build the model that a brief asks for, and judge every target."),
     "plan": ("aether.surfaces.cli.build:plan", "Predict what a brief will take, decide, and stop before the main run."),
     "estimate": ("aether.surfaces.cli.estimate:estimate", "Answer one question about a model on devices, in one line."),
+    "simulate": (
+        "aether.surfaces.cli.simulate:simulate",
+        "Run traffic or a trace through a deployment, request by request.",
+    ),
     "fit-scaling": ("aether.surfaces.cli.scaling:fit_scaling", "Fit a scaling law to a CSV of trained models."),
     "resume": ("aether.surfaces.cli.build:resume", "Go on with a run that was stopped."),
     "reproduce": ("aether.surfaces.cli.again:reproduce", "Carry out a run's record again and compare every number."),
