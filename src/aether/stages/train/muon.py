@@ -43,9 +43,7 @@ def polynomials(kind: str, steps: int) -> list[tuple[float, float, float]]:
     return [(a / s, b / s**3, c / s**5) for a, b, c in _POLAR_EXPRESS[:steps]]
 
 
-def orthogonalise(
-    matrices_SRC: Tensor, coefficients: list[tuple[float, float, float]], dtype: torch.dtype = torch.bfloat16
-) -> Tensor:
+def orthogonalise(matrices_SRC: Tensor, coefficients: list[tuple[float, float, float]], dtype: torch.dtype) -> Tensor:
     """Each matrix with its singular values moved near 1. Products are in `dtype`: a CPU without bfloat16 instructions
     multiplies bfloat16 about 60 times slower than float32 (measured, Zen 3: 1.3 and 73 GFLOP/s on one core)."""
     x = matrices_SRC.to(dtype)
@@ -78,7 +76,7 @@ class Muon:
         self,
         matrices: list[tuple[nn.Parameter, list[int]]],
         settings: Optimiser,
-        dtype: torch.dtype = torch.bfloat16,
+        dtype: torch.dtype,
     ) -> None:
         self.settings, self._dtype = settings, dtype
         self._coefficients = polynomials(settings.newton_schulz, settings.newton_schulz_steps)
@@ -109,7 +107,10 @@ class Muon:
 
 
 class Optimisers:
-    """All of a decoder's parameters, each with its rule. `tensors` and `load` are its whole state."""
+    """All of a decoder's parameters, each with its rule. `tensors` and `load` are its whole state.
+
+    Newton-Schulz multiplies in the type that the model's own products have: the recipe's precision decides both.
+    """
 
     def __init__(self, model: Decoder, settings: Optimiser) -> None:
         if not settings.learn_block_gains:
@@ -121,7 +122,7 @@ class Optimisers:
                 gains += [parameter] if parameter.requires_grad else []
             elif name != "embedding":
                 matrices.append((parameter, fused.get(name.rsplit(".", 1)[-1], [parameter.shape[0]])))
-        self.muon = Muon(matrices, settings, model.compute_dtype or torch.float32)
+        self.muon = Muon(matrices, settings, model.dtype)
         groups = [
             {"params": [model.embedding], "lr": settings.embedding_lr, "weight_decay": settings.embedding_weight_decay},
             {"params": gains, "lr": settings.gain_lr, "weight_decay": 0.0},

@@ -5,6 +5,7 @@ hyperparameter. Does not compare models or give intervals over documents: that i
 """
 
 import math
+import os
 import statistics
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,11 @@ def _prepare(recipe: TrainRecipe, context: StepContext) -> None:
             raise EnvironmentFault(
                 'device = "cuda": torch sees no GPU here; set device = "cpu" or install a CUDA build'
             )
+        # Without it deterministic mode refuses cuBLAS products; read once, at the first one (torch/aten/src/ATen/Context.cpp).
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
+        # Every empty tensor would be filled with NaN first, to show reads of what was never written: a debugging aid.
+        torch.utils.deterministic.fill_uninitialized_memory = False
     torch.set_num_threads(context.threads)
     keep_freed_memory()
 
