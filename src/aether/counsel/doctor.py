@@ -15,6 +15,7 @@ from typing import Literal
 
 from aether.evidence.extras import EXTRAS, install_command
 from aether.evidence.provenance import cores
+from aether.hardware.compiler import compiler_fault
 
 Health = Literal["ok", "missing", "broken", "warning"]
 
@@ -116,7 +117,9 @@ def _standard_library() -> Finding:
 
 
 def _compiler() -> Finding:
-    found = shutil.which("g++") or shutil.which("clang++")
-    if found:
-        return Finding("C++ compiler", "ok", found)
-    return Finding("C++ compiler", "warning", "none: torch.compile cannot be used", "apt-get install g++")
+    fault = compiler_fault()
+    if fault is None:
+        return Finding("torch.compile", "ok", "the C++ compiler builds a Python extension with OpenMP")
+    return Finding(
+        "torch.compile", "warning", f"{fault}; long trainings run about a tenth slower", "apt-get install g++"
+    )

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 from pydantic import Field
 
+from aether.hardware.compiler import COMPILER, compiler_fault
 from aether.hardware.machine import Machine, cpu_name, memory_limit_bytes, usable_cores
 from aether.hardware.probe_floor import decode_floors, served_floor
 from aether.hardware.sampling import Sampled, Timer
@@ -126,7 +127,11 @@ def _described(recipe: ProbeRecipe, torch: Any, cuda: bool) -> dict[str, Any]:
         "threads": recipe.cores,
         "memory_bytes": recipe.memory_bytes,
         "memory_available_bytes": min(recipe.memory_bytes, memory.available),
-        "supports": (*_instruction_sets(), *((f"cuda:sm_{device.major}{device.minor}",) if device else ())),
+        "supports": (
+            *_instruction_sets(),
+            *((f"cuda:sm_{device.major}{device.minor}",) if device else ()),
+            *((COMPILER,) if compiler_fault() is None else ()),
+        ),
         "accelerator": device.name if device else None,
         "accelerator_memory_bytes": int(device.total_memory) if device else None,
         "source": f"aether probe, torch {torch.__version__}, {recipe.cores} threads",

@@ -9,6 +9,7 @@ Shapes: B batch, T tokens, C hidden size, E fused query-key-value width, H query
 D head size, F MLP size, V vocabulary, P cached positions.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -119,6 +120,10 @@ class Block(nn.Module):
         return x + F.linear(F.silu(gate) * up, self.down)
 
 
+def _run_block(block: nn.Module, x_BTC: Tensor, window: _Window) -> Tensor:
+    return block(x_BTC, window)
+
+
 def _sdpa(q_BHTD: Tensor, k_BKPD: Tensor, v_BKPD: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
     """SDPA with grouped keys and values, as [B, T, H * D]."""
     grouped = q_BHTD.shape[1] != k_BKPD.shape[1]
@@ -156,6 +161,7 @@ class Decoder(nn.Module):
         self.config = config
         self.compute_dtype = compute_dtype
         self.matmul_attention_tokens = MATMUL_ATTENTION_TOKENS
+        self.keep_plain()
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_gain = nn.Parameter(torch.ones(config.hidden_size))
@@ -199,6 +205,19 @@ class Decoder(nn.Module):
             assert isinstance(block, Block)
             block.gains_learnt = False
 
+    def compile_blocks(self) -> None:
+        """Let `loss` run its blocks through torch.compile: one graph for all of a shape, made at the first pass over it.
+
+        Scoring and generation, whose shapes vary, stay as they are. Results differ from plain ones by rounding.
+        """
+        self._trained_block = torch.compile(_run_block, dynamic=False, fullgraph=True)
+        self.compiled = True
+
+    def keep_plain(self) -> None:
+        """Let `loss` run its blocks as they are written: what a new decoder does."""
+        self._trained_block = _run_block
+        self.compiled = False
+
     @property
     def dtype(self) -> torch.dtype:
         """The type of the stream."""
@@ -211,12 +230,18 @@ class Decoder(nn.Module):
         """
         return self._hidden(tokens_BT, self.embedding.to(self.dtype), document_ids_BT)
 
-    def _hidden(self, tokens_BT: Tensor, embedding_VC: Tensor, document_ids_BT: Tensor | None) -> Tensor:
+    def _hidden(
+        self,
+        tokens_BT: Tensor,
+        embedding_VC: Tensor,
+        document_ids_BT: Tensor | None,
+        run_block: Callable[[nn.Module, Tensor, _Window], Tensor] = _run_block,
+    ) -> Tensor:
         assert tokens_BT.shape[1] <= self.config.context_tokens, "a window is longer than the context"
         window = self._window(tokens_BT, document_ids_BT)
         x = F.embedding(tokens_BT, embedding_VC)
         for block in self.blocks:
-            x = block(x, window)
+            x = run_block(block, x, window)
         return kernels.rms_norm(x, self.final_gain, self.config.norm_eps)
 
     def forward(self, tokens_BT: Tensor, document_ids_BT: Tensor | None = None) -> Tensor:
@@ -227,14 +252,16 @@ class Decoder(nn.Module):
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor, document_ids_BT: Tensor | None = None) -> Tensor:
         """Mean cross-entropy of the targets in nats, for training: gradients are computed on the way."""
         embedding = self.embedding.to(self.dtype)
-        x = self._hidden(tokens_BT, embedding, document_ids_BT)
+        x = self._hidden(tokens_BT, embedding, document_ids_BT, self._trained_block)
         return kernels.tied_cross_entropy(x.flatten(0, 1), embedding, targets_BT.flatten())
 
     def _window(self, tokens_BT: Tensor, document_ids_BT: Tensor | None) -> _Window:
         tokens, device = tokens_BT.shape[1], tokens_BT.device
         positions = _Positions(self.cos[:tokens].to(self.dtype), self.sin[:tokens].to(self.dtype))
-        if document_ids_BT is not None and bool((document_ids_BT[:, 0] == document_ids_BT[:, -1]).all()):
-            document_ids_BT = None
+        # A compiled graph is of one shape of the mask: leaving it out where it masks nothing would be a second graph.
+        if document_ids_BT is not None and not self.compiled:
+            alone = bool((document_ids_BT[:, 0] == document_ids_BT[:, -1]).all())
+            document_ids_BT = None if alone else document_ids_BT
         by_products = device.type == "cpu" and tokens <= self.matmul_attention_tokens
         if document_ids_BT is None and not by_products:
             return _Window(positions, None, None)

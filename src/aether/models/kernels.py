@@ -199,6 +199,10 @@ class _SwiGlu(torch.autograd.Function):
 
 def swiglu(gate_up: Tensor) -> Tensor:
     """silu(gate) * up (GLU variants, arXiv 2002.05202) of a fused [..., 2 F] projection, as [..., F]."""
+    if torch.compiler.is_compiling():
+        # The compiler takes no `out=` of half a tensor, and fuses this formula's own backward pass.
+        gate, up = gate_up.chunk(2, dim=-1)
+        return F.silu(gate) * up
     return _SwiGlu.apply(gate_up)  # pyright: ignore[reportReturnType]
 
 

@@ -10,13 +10,18 @@ from aether.planning.batch import LEAST_STEPS, coarse, settle
 from aether.planning.facts import DataFacts, PilotResult
 from aether.planning.forecast import Forecast, Prediction
 from aether.planning.laws import effective_tokens
-from aether.planning.recipes import Precision, train_recipe
+from aether.planning.recipes import Compile, Precision, train_recipe
 from aether.planning.timing import StepTime
+from aether.stages.train.estimate import COMPILE_S
 from aether.stages.train.recipe import TrainRecipe
 
 MOST_EPOCHS = 8.0
 """Beyond about this many passes, repeated data add little: half the value of fresh tokens is gone at R* ln 2 = 10.7
 (published: arXiv 2305.16264); chosen below that."""
+
+_WORTH_COMPILING = 1.02
+"""Tokens in the same time, compiled over plain, from which compiling is chosen: below, the time to compile, which is known
+to a third, could eat the gain (chosen)."""
 
 _SAFE = 1.2816
 """One-sided 90 %: the chance that training takes longer than its share is one in ten."""
@@ -49,6 +54,8 @@ class Knowledge:
     step_time: StepTime
     curve: Forecast | None
     precision: Precision
+    compiles: bool = False
+    """Whether torch.compile can be used in training, on a CPU: what it is worth on a GPU is not measured."""
 
     def loss(self, decoder: DecoderConfig, tokens: float) -> Prediction | None:
         """Predicted validation loss after `tokens`, repeats counted at what they are worth."""
@@ -59,13 +66,22 @@ class Knowledge:
 
 def candidate(decoder: DecoderConfig, training_s: float, known: Knowledge) -> Candidate | None:
     """`decoder` trained for at most `training_s` with nine chances in ten; None when that is no training at all."""
-    time = known.step_time
-    usable_s = (training_s - time.fixed_s) / (1.0 + _SAFE * time.relative_spread)
+    plain = _fitted(decoder, training_s, known, "off")
+    compiled = _fitted(decoder, training_s, known, "blocks") if known.compiles else None
+    if plain is None or compiled is None:
+        return plain
+    return compiled if compiled.tokens >= _WORTH_COMPILING * plain.tokens else plain
+
+
+def _fitted(decoder: DecoderConfig, training_s: float, known: Knowledge, how: Compile) -> Candidate | None:
+    time, precision = known.step_time, known.precision
+    fixed_s = time.fixed_s + (COMPILE_S if how != "off" else 0.0)
+    usable_s = (training_s - fixed_s) / (1.0 + _SAFE * time.relative_spread)
     if usable_s <= 0:
         return None
 
     def steps_for(sequences: int) -> int:
-        trial = train_recipe(decoder, 1, sequences, known.precision)
+        trial = train_recipe(decoder, 1, sequences, precision, how)
         most = MOST_EPOCHS * known.facts.train_tokens / trial.batch_tokens()
         return coarse(min(usable_s / time.seconds(trial), most))
 
@@ -74,8 +90,8 @@ def candidate(decoder: DecoderConfig, training_s: float, known: Knowledge) -> Ca
     steps = steps_for(sequences)
     if steps < LEAST_STEPS:
         return None
-    recipe = train_recipe(decoder, steps, sequences, known.precision)
-    return Candidate(recipe, steps * time.seconds(recipe) + time.fixed_s, known.loss(decoder, recipe.tokens()))
+    recipe = train_recipe(decoder, steps, sequences, precision, how)
+    return Candidate(recipe, steps * time.seconds(recipe) + fixed_s, known.loss(decoder, recipe.tokens()))
 
 
 def candidates(found: Sequence[Candidate]) -> list[Candidate]:

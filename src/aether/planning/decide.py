@@ -16,7 +16,7 @@ from aether.planning.forecast import ASYMPTOTE_BITS_PER_BYTE, Forecast, LossPoin
 from aether.planning.ladder import context_for, ladder
 from aether.planning.nearest import out_of_reach, would_change
 from aether.planning.options import Scene, misses, option_of
-from aether.planning.recipes import precision_for
+from aether.planning.recipes import compiles, precision_for
 from aether.planning.timing import fit_step_time
 from aether.spec.brief import Brief
 from aether.spec.errors import Infeasible
@@ -74,7 +74,9 @@ def scene_of(
     """What options share, and the shapes that may be chosen. `circumstances`: elapsed seconds, price, steps done."""
     elapsed_s, price, before = circumstances
     price = price if price is not None else machine.price_usd_per_hour
-    known = Knowledge(facts, fit_step_time(machine, pilots), curve_of(pilots, facts), precision_for(machine))
+    known = Knowledge(
+        facts, fit_step_time(machine, pilots), curve_of(pilots, facts), precision_for(machine), compiles(machine)
+    )
     budget = budget_of(brief, elapsed_s, price)
     context = context_for(brief.load.prompt_tokens, brief.load.output_tokens)
     asked = brief.target("parameters")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from aether.hardware.compiler import COMPILER
 from aether.hardware.machine import Machine
 from aether.models.config import DecoderConfig
 from aether.spec.brief import Brief
@@ -14,6 +15,7 @@ from aether.stages.serve.recipe import EngineRecipe, ServeRecipe
 from aether.stages.train.recipe import TrainRecipe
 
 Precision = Literal["bfloat16", "float32"]
+Compile = Literal["off", "blocks"]
 
 
 def precision_for(machine: Machine) -> Precision:
@@ -27,9 +29,16 @@ def serving_threads(machine: Machine) -> int:
     return max(1, machine.cores - 1)
 
 
-def train_recipe(decoder: DecoderConfig, steps: int, sequences: int, precision: Precision) -> TrainRecipe:
-    """The train stage's defaults with the planner's four choices: shape, steps, batch and precision."""
-    return TrainRecipe(model=decoder, steps=steps, batch_sequences=sequences, precision=precision)
+def train_recipe(
+    decoder: DecoderConfig, steps: int, sequences: int, precision: Precision, how: Compile = "off"
+) -> TrainRecipe:
+    """The train stage's defaults with the planner's five choices: shape, steps, batch, precision and torch.compile."""
+    return TrainRecipe(model=decoder, steps=steps, batch_sequences=sequences, precision=precision, compile=how)
+
+
+def compiles(machine: Machine) -> bool:
+    """Whether training may be compiled: on a CPU with a C++ compiler that works. On a GPU its worth is not measured."""
+    return machine.accelerator is None and COMPILER in machine.supports
 
 
 def train_step(name: str, recipe: TrainRecipe, brief: Brief, machine: Machine) -> Step:

@@ -54,7 +54,7 @@ class StepTime:
     def seconds(self, recipe: TrainRecipe) -> float:
         """One step's expected seconds."""
         work_s = step_flops(recipe) / self.rate_flops_per_s + recipe.batch_tokens() * self.per_token_s
-        return work_s + recipe.model.layers * self.overhead_per_layer_s
+        return (work_s + recipe.model.layers * self.overhead_per_layer_s) * estimate.step_share(recipe)
 
 
 def fit_step_time(machine: Machine, pilots: Sequence[PilotResult]) -> StepTime:

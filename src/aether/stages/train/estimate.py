@@ -8,6 +8,12 @@ from aether.stages.train.recipe import TrainRecipe
 
 RUNTIME_BYTES = 450_000_000
 """Resident memory of Python with torch loaded, before any model. Measured: torch 2.13 CPU wheel, 430 to 470 MB."""
+COMPILE_S = 30.0
+"""Wall seconds of torch.compile before the first update, on a CPU. Measured: see `benchmarks/records/training_step.md`."""
+COMPILED_STEP_SHARE = 0.92
+"""Time of a compiled update over that of a plain one, on a CPU. Measured: see `benchmarks/records/training_step.md`."""
+_COMPILER_BYTES = 100_000_000
+"""Resident memory that torch.compile adds. Measured: 332 to 433 MB with a model of 30,000 parameters, torch 2.13."""
 _STREAM_COPIES = 16
 """Values that a layer keeps per token and hidden unit for its backward pass. Counted from `kernels` and `decoder`."""
 
@@ -40,10 +46,20 @@ def flops(recipe: TrainRecipe) -> float:
     return flops_per_token(recipe) * recipe.tokens()
 
 
+def step_share(recipe: TrainRecipe) -> float:
+    """Time of one update over that of a plain one."""
+    return 1.0 if recipe.compile == "off" else COMPILED_STEP_SHARE
+
+
+def compile_s(recipe: TrainRecipe) -> float:
+    """Wall seconds before the first update."""
+    return 0.0 if recipe.compile == "off" else COMPILE_S
+
+
 def seconds(recipe: TrainRecipe, flops_per_s: float) -> float:
-    """Wall time of the updates at an achieved rate of model FLOPs."""
+    """Wall time of compiling and of the updates, at the rate of model FLOPs that plain updates achieve."""
     assert flops_per_s > 0
-    return flops(recipe) / flops_per_s
+    return compile_s(recipe) + flops(recipe) / flops_per_s * step_share(recipe)
 
 
 def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
@@ -57,6 +73,7 @@ def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
     adam = parameters - model.matrix_parameters()
     return {
         "runtime": RUNTIME_BYTES,
+        "compiler": 0.0 if recipe.compile == "off" else _COMPILER_BYTES,
         "weights": 4.0 * parameters,
         "gradients": 4.0 * parameters,
         "optimiser": 4.0 * model.matrix_parameters() + 8.0 * adam,

@@ -92,7 +92,7 @@ class Loop:
             while state.step < recipe.steps:
                 if state.step % recipe.spikes.snapshot_every_steps == 0:
                     state.take_snapshot()
-                outcome = self._update()
+                outcome = self.update()
                 self._log(log, outcome)
                 self._tell(outcome)
                 if outcome.judgement == "rewind":
@@ -121,7 +121,7 @@ class Loop:
         checkpoint.save(self.folder, self.state.step, tensors, plain | {"identity": identity})
         self._saved_s = time.monotonic()
 
-    def _update(self) -> Outcome:
+    def update(self) -> Outcome:
         """One update, or none when it is not believed. Either way its data is behind the cursor."""
         began_s = time.perf_counter()
         state, recipe = self.state, self.recipe

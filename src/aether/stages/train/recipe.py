@@ -136,6 +136,11 @@ class TrainRecipe(Noun):
         default="bfloat16",
         description="Of activations and products; weights and optimiser state are float32 (Micikevicius, arXiv 1710.03740).",
     )
+    compile: Literal["off", "blocks"] = Field(
+        default="off",
+        description="Blocks through torch.compile in the updates: faster steps after seconds of compiling, other rounding. "
+        "The planner chooses it for runs that are long enough.",
+    )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="One processor or one GPU.")
     checkpoint_every_s: float = Field(default=20.0, gt=0, description="Wall time; no result depends on it (assumed).")
     validation_bytes: int = Field(

@@ -7,6 +7,7 @@ hyperparameter. Does not compare models or give intervals over documents: that i
 import math
 import os
 import statistics
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from aether.spec.errors import EnvironmentFault, InputError
 from aether.spec.evidence import Evidence
 from aether.spec.run import StepContext
 from aether.stages.train.batches import ShuffledWindows
+from aether.stages.train.compiling import Compilation, compile_for
 from aether.stages.train.estimate import flops_per_token
 from aether.stages.train.loop import Loop, new_state
 from aether.stages.train.metrics import curve, read_losses
@@ -44,15 +46,19 @@ def run(recipe: TrainRecipe, context: StepContext) -> tuple[Evidence, ...]:
         mend = f"the data's tokenizer has {described['vocab_size']} entries; use that number"
         raise InputError.of("model.vocab_size", recipe.model.vocab_size, mend)
     packed = PackedTokens(data_folder / "train", recipe.model.context_tokens, context.seed)
-    identity = hash_value([recipe.model_dump(mode="json"), described, context.seed, context.threads])
     try:
         state = new_state(recipe, context.seed)
+        compilation = _compile(recipe, state, context)
+        # A run that began compiled cannot go on plain: the bits would be those of neither.
+        choices = [recipe.model_dump(mode="json"), compilation.used]
+        identity = hash_value([*choices, described, context.seed, context.threads])
         Loop(recipe, state, ShuffledWindows(packed, context.seed), context).run(identity)
         validation = _validate(recipe, state.model, data_folder, context)
     except (RuntimeError, MemoryError) as error:
         raise _explained(error, recipe) from error
     save_pretrained(state.model, context.out / "model", data_folder / "tokenizer")
     summary = _summary(recipe, state, validation, context.out)
+    summary["compile"] = asdict(compilation) | {"asked": recipe.compile}
     write_json(context.out / "train.json", summary)
     return _evidence(recipe, state, summary, context)
 
@@ -70,6 +76,15 @@ def _prepare(recipe: TrainRecipe, context: StepContext) -> None:
         torch.utils.deterministic.fill_uninitialized_memory = False
     torch.set_num_threads(context.threads)
     keep_freed_memory()
+
+
+def _compile(recipe: TrainRecipe, state: TrainState, context: StepContext) -> Compilation:
+    if recipe.compile != "off":
+        context.tell(message="compiling the blocks")
+    found = compile_for(recipe, state.model, context.out / "checkpoint" / "compiled")
+    if found.fault:
+        context.tell(message=f'compile = "{recipe.compile}": {found.fault}; training goes on without it')
+    return found
 
 
 def _explained(error: RuntimeError | MemoryError, recipe: TrainRecipe) -> Exception:
@@ -141,6 +156,17 @@ def _evidence(
     )
     scored += f"{recipe.precision} products"
     loop = f"wall time of {len(state.step_s)} updates on {recipe.device}, {context.threads} threads"
+    compilation = summary["compile"]
+    compiled = (
+        context.measured(
+            "compile_time",
+            compilation["seconds"],
+            "s",
+            f"torch.compile before the first update; used: {compilation['used']}"
+            + (f", because {compilation['fault']}" if compilation["fault"] else ""),
+            repeats="machine",
+        ),
+    )
     weights = context.measured("weights", 1, "count", "model/model.safetensors after the last update")
     return (
         context.measured("loss", held["loss"], "nat/token", f"cross-entropy on {scored}", n=held["documents"]),
@@ -163,5 +189,6 @@ def _evidence(
             "skipped_steps", summary["skipped_steps"], "count", "updates that the spike guard did not believe"
         ),
         context.measured("rewinds", summary["rewinds"], "count", "returns to a snapshot"),
+        *(compiled if recipe.compile != "off" else ()),
         weights.model_copy(update={"artefact_sha256": summary["weights_sha256"]}),
     )

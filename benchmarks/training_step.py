@@ -1,0 +1,179 @@
+"""Seconds of one training update, plain and compiled, against transformers' Qwen3 and Llama of the same shape.
+
+    python -m benchmarks.training_step --threads 2 [--json]
+
+Same shape, vocabulary, window, batch, tokens and bfloat16 products on each side, random tokens, two documents a window. The peers are
+`Qwen3ForCausalLM` (the architecture that Aether exports) and `LlamaForCausalLM` under bfloat16 autocast with fused AdamW and
+gradient clipping, SDPA attention, plain causal mask: less work than Aether's (documents that do not see each other,
+Newton-Schulz products). Sides take turns update by update; a ratio is the median over turns of the peer's time over
+Aether's. Says nothing about what an update is worth: `loss_per_compute.py` does. Compiling is timed with an empty cache and again
+from the kernels it left, in a process each.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+from aether.models.config import DecoderConfig
+from aether.models.host import keep_freed_memory
+from aether.planning.ladder import decoder
+from aether.spec.run import StepContext
+from aether.stages.train.compiling import Compilation, compile_for
+from aether.stages.train.loop import Loop, new_state
+from aether.stages.train.recipe import TrainRecipe
+from benchmarks.records import circumstances, write
+
+VOCABULARY, CONTEXT = 4096, 256
+SHAPES = ((128, 2, 32), (64, 5, 8), (256, 4, 16))
+"""(width, layers, windows): what the plan of the demo trained on two cores, a smaller and a larger one of the ladder."""
+TURNS, WARM_UPS = 10, 3
+
+
+class TwoDocuments:
+    """Random tokens; each window is cut into two documents at token 100."""
+
+    def batch(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Samples first .. first + count - 1."""
+        rows = [np.random.default_rng(first + row).integers(0, VOCABULARY, CONTEXT + 1) for row in range(count)]
+        ids = np.broadcast_to(np.arange(CONTEXT + 1) >= 100, (count, CONTEXT + 1)).astype(np.int64)
+        return np.stack(rows), ids
+
+
+def aether(recipe: TrainRecipe, folder: Path, threads: int) -> tuple[Callable[[], object], Compilation]:
+    """One update of the real loop, and what compiling it took."""
+    context = StepContext("train", folder, {}, 0, threads, lambda progress: None)
+    state = new_state(recipe, 0)
+    compilation = compile_for(recipe, state.model, folder / "kernels")
+    assert compilation.used == recipe.compile, compilation.fault
+    return Loop(recipe, state, TwoDocuments(), context).update, compilation
+
+
+def peer(kind: str, shape: DecoderConfig, windows: int) -> Callable[[], object]:
+    """One update of a transformers model."""
+    torch.manual_seed(0)
+    fields: dict[str, Any] = {
+        "vocab_size": shape.vocab_size,
+        "hidden_size": shape.hidden_size,
+        "intermediate_size": shape.mlp_size,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_size,
+        "max_position_embeddings": shape.context_tokens,
+        "tie_word_embeddings": True,
+        "attn_implementation": "sdpa",
+        "use_cache": False,
+    }
+    model = Qwen3ForCausalLM(Qwen3Config(**fields)) if kind == "qwen3" else LlamaForCausalLM(LlamaConfig(**fields))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    data, seen = TwoDocuments(), iter(range(0, 1 << 30, windows))
+
+    def update() -> None:
+        tokens = torch.from_numpy(data.batch(next(seen), windows)[0])[:, :-1]
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(input_ids=tokens, labels=tokens).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        loss.item()
+
+    return update
+
+
+def measure(width: int, layers: int, windows: int, threads: int) -> dict[str, Any]:
+    """Every side on one shape, by turns."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    shape = decoder(width, layers, VOCABULARY, CONTEXT)
+    plain = TrainRecipe(model=shape, steps=10_000, batch_sequences=windows)
+    with tempfile.TemporaryDirectory() as out:
+        kernels = Path(out)
+        cold_s = compile_alone(width, layers, windows, threads, kernels)
+        updates = {"aether": aether(plain, kernels, threads)[0]}
+        updates["aether-compiled"], warm = aether(plain.model_copy(update={"compile": "blocks"}), kernels, threads)
+        updates |= {kind: peer(kind, shape, windows) for kind in ("qwen3", "llama")}
+        taken: dict[str, list[float]] = {name: [] for name in updates}
+        for turn in range(WARM_UPS + TURNS):
+            for name, update in updates.items():
+                began_s = time.perf_counter()
+                update()
+                if turn >= WARM_UPS:
+                    taken[name].append(time.perf_counter() - began_s)
+    own = np.array(taken["aether"])
+    return {
+        "width": width,
+        "layers": layers,
+        "windows": windows,
+        "threads": threads,
+        "parameters": shape.parameters(),
+        "step_s": {name: float(np.median(values)) for name, values in taken.items()},
+        "tokens_per_s": {n: windows * CONTEXT / float(np.median(values)) for n, values in taken.items()},
+        "over_aether": {n: float(np.median(np.array(v) / own)) for n, v in taken.items()},
+        "compile_s": {"cold": cold_s, "warm": warm.seconds},
+    }
+
+
+def compile_alone(width: int, layers: int, windows: int, threads: int, folder: Path) -> float:
+    """Seconds of a first compilation in a process of its own, which leaves its kernels in `folder`."""
+    words = [sys.executable, "-m", "benchmarks.training_step", "--compile", *map(str, (width, layers, windows))]
+    words += ["--threads", str(threads), "--folder", str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def markdown(record: dict[str, Any]) -> str:
+    """The record as a table."""
+    lines = ["# One training update, plain, compiled, and transformers' models", "", f"{record['date']}, "]
+    lines[-1] += (
+        f"{record['machine']['cpu']}, {record['machine']['cores']} cores, torch {record['packages']['torch']}, "
+    )
+    lines[-1] += f"transformers {record['packages']['transformers']}. `{record['command']}`"
+    lines += ["", "Ratios are medians over turns of the side's time over plain Aether's.", ""]
+    lines += [
+        "| width, layers, windows, threads | aether, ms | tokens/s | compiled | Qwen3 | Llama | compile, cold / warm |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for row in record["shapes"]:
+        ratio = row["over_aether"]
+        lines.append(
+            f"| {row['width']}, {row['layers']}, {row['windows']}, {row['threads']} | {1e3 * row['step_s']['aether']:.1f} "
+            f"| {row['tokens_per_s']['aether']:.0f} | {ratio['aether-compiled']:.3f} | {ratio['qwen3']:.2f} "
+            f"| {ratio['llama']:.2f} | {row['compile_s']['cold']:.1f} s / {row['compile_s']['warm']:.1f} s |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, print, record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--threads", type=int, nargs="+", default=[2])
+    parser.add_argument("--compile", type=int, nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    if asked.compile:
+        width, layers, windows = asked.compile
+        torch.set_num_threads(asked.threads[0])
+        shape = decoder(width, layers, VOCABULARY, CONTEXT)
+        recipe = TrainRecipe(model=shape, steps=10_000, batch_sequences=windows, compile="blocks")
+        print(aether(recipe, asked.folder, asked.threads[0])[1].seconds)
+        return
+    shapes = [measure(*shape, threads) for threads in asked.threads for shape in SHAPES]
+    record = circumstances("benchmarks.training_step", "transformers") | {"shapes": shapes}
+    path = write("training_step", record, markdown(record))
+    print(json.dumps(record) if asked.json else path.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
