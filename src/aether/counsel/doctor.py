@@ -121,5 +121,8 @@ def _compiler() -> Finding:
     if fault is None:
         return Finding("torch.compile", "ok", "the C++ compiler builds a Python extension with OpenMP")
     return Finding(
-        "torch.compile", "warning", f"{fault}; long trainings run about a tenth slower", "apt-get install g++"
+        "torch.compile",
+        "warning",
+        f"{fault}; long trainings run about a tenth slower",
+        "apt-get install g++ python3-dev",
     )

@@ -58,3 +58,11 @@ def test_memory_parts_of_the_state_are_what_the_state_holds():
 def test_recipe_and_estimate_load_no_torch():
     code = "import sys, aether.stages.train.recipe, aether.stages.train.estimate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_compiling_costs_seconds_and_memory_before_it_saves_any():
+    compiled = RECIPE.model_copy(update={"compile": "blocks"})
+    plain_s = estimate.flops(RECIPE) / 1e9
+    assert estimate.seconds(compiled, 1e9) == estimate.COMPILE_S + plain_s * estimate.COMPILED_STEP_SHARE
+    more = set(estimate.memory_bytes(compiled)) - set(estimate.memory_bytes(RECIPE))
+    assert more == {"compiler"} and estimate.memory_bytes(compiled)["compiler"] > 0

@@ -8,11 +8,13 @@ from aether.stages.train.recipe import TrainRecipe
 
 RUNTIME_BYTES = 450_000_000
 """Resident memory of Python with torch loaded, before any model. Measured: torch 2.13 CPU wheel, 430 to 470 MB."""
-COMPILE_S = 30.0
-"""Wall seconds of torch.compile before the first update, on a CPU. Measured: see `benchmarks/records/training_step.md`."""
-COMPILED_STEP_SHARE = 0.92
-"""Time of a compiled update over that of a plain one, on a CPU. Measured: see `benchmarks/records/training_step.md`."""
-_COMPILER_BYTES = 100_000_000
+COMPILE_S = 25.0
+"""Wall seconds of torch.compile before the first update, on a CPU. Measured: 18 to 21 s from nothing on two cores, 1 to 4 s from
+kept kernels (`benchmarks/records/training_step.md`); rounded up for a machine with other work."""
+COMPILED_STEP_SHARE = 0.91
+"""Time of a compiled update over that of a plain one, on a CPU in bfloat16. Measured: 0.90 and 0.91 for widths 128 and 256,
+0.84 for 64 (`benchmarks/records/training_step.md`)."""
+_COMPILER_BYTES = 100_000_000.0
 """Resident memory that torch.compile adds. Measured: 332 to 433 MB with a model of 30,000 parameters, torch 2.13."""
 _STREAM_COPIES = 16
 """Values that a layer keeps per token and hidden unit for its backward pass. Counted from `kernels` and `decoder`."""
@@ -73,7 +75,7 @@ def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
     adam = parameters - model.matrix_parameters()
     return {
         "runtime": RUNTIME_BYTES,
-        "compiler": 0.0 if recipe.compile == "off" else _COMPILER_BYTES,
+        **({} if recipe.compile == "off" else {"compiler": _COMPILER_BYTES}),
         "weights": 4.0 * parameters,
         "gradients": 4.0 * parameters,
         "optimiser": 4.0 * model.matrix_parameters() + 8.0 * adam,
