@@ -28,15 +28,15 @@ sys.path[:0] = {path!r}
 from pathlib import Path
 from test_loop import context, recipe
 from aether.stages.train.run import run
-wanted = recipe(steps=400, checkpoint_every_s=0.05, precision="bfloat16", compile="blocks")
+wanted = recipe(steps=int(sys.argv[3]), checkpoint_every_s=0.05, precision="bfloat16", compile="blocks")
 run(wanted, context(Path(sys.argv[1]), Path(sys.argv[2])))
 """
 
 
-def command(out: Path, data: Path) -> list[str]:
+def command(out: Path, data: Path, steps: int = 400) -> list[str]:
     here = Path(__file__).parent
     code = _CHILD.format(path=[str(here), str(here.parents[1] / "helpers")])
-    return [sys.executable, "-c", code, str(out), str(data)]
+    return [sys.executable, "-c", code, str(out), str(data), str(steps)]
 
 
 def compile_summary(out: Path) -> dict:
@@ -46,11 +46,11 @@ def compile_summary(out: Path) -> dict:
 def test_without_a_compiler_the_run_is_plain_and_its_record_says_why(tmp_path):
     data = write_tiny_data(tmp_path / "data")
     nowhere = str(tmp_path / "no-compiler")
-    subprocess.run(command(tmp_path / "run", data), check=True, env=os.environ | {"CXX": nowhere})
+    subprocess.run(command(tmp_path / "run", data, 20), check=True, env=os.environ | {"CXX": nowhere})
     found = compile_summary(tmp_path / "run")
     assert (found["asked"], found["used"], found["seconds"]) == ("blocks", "off", 0)
     assert found["fault"] == f"there is no C++ compiler ({nowhere})"
-    assert len(read_losses(tmp_path / "run" / "metrics.jsonl")) == 400
+    assert len(read_losses(tmp_path / "run" / "metrics.jsonl")) == 20
 
 
 def test_a_compiler_that_fails_is_not_believed(tmp_path):
@@ -66,6 +66,7 @@ def test_a_compiler_that_fails_is_not_believed(tmp_path):
 
 @pytest.mark.slow
 @needs_a_compiler
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own tracing hides it
 @pytest.mark.parametrize("learnt", [True, False])
 def test_compiled_gradients_are_the_plain_ones_to_rounding(learnt):
     torch.set_num_threads(1)
