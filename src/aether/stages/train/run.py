@@ -73,7 +73,7 @@ def _prepare(recipe: TrainRecipe, context: StepContext) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
         # Every empty tensor would be filled with NaN first, to show reads of what was never written: a debugging aid.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     torch.set_num_threads(context.threads)
     keep_freed_memory()
 
