@@ -2,7 +2,9 @@
 
 Takes any files of the form of the published rows (`.jsonl`, `.jsonl.gz`), asks each family module for predictions, and prints
 errors beside trivial baselines and, with the eight iteration times of Korthikanti et al. 2022, Calculon's published error.
-The last line is one line of JSON. Error: |predicted - measured| / measured. Without `--rows` the record is written too.
+The last line is one line of JSON. Error: |predicted - measured| / measured. Without `--rows` the record is
+written too, with `--peers` as `planner_peers`.
+No line of a file stops the command: what is not a row, belongs to no family or cannot be predicted is counted by its reason.
 """
 
 import argparse
@@ -10,7 +12,7 @@ import importlib
 import importlib.util
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +27,15 @@ from benchmarks.planner_accuracy import peers
 from benchmarks.planner_accuracy.korthikanti import korthikanti_rows
 from benchmarks.planner_accuracy.prediction import Prediction
 from benchmarks.planner_accuracy.setups import Row
-from benchmarks.planner_accuracy.training import default_rows, read_rows
+from benchmarks.planner_accuracy.training import UNREADABLE, default_rows, read_rows
 
 MODULES = ("training", "memory", "inference")
 CALCULON = 0.0365
 """Calculon's mean absolute error on Korthikanti's eight iteration times (its own validation command)."""
+
+
+LEFT_OUT = "medians of rows and MFUs of rows are of the other rows (the asked row left out), yet of the same sources:"
+"""What the table says of the baselines that are made of measured rows."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Scored:
     family: str
     module: str
     prediction: Prediction | None
+    reason: str = ""
+    """Why there is no prediction."""
 
     @property
     def error(self) -> float:
@@ -66,28 +74,49 @@ def modules() -> dict[str, ModuleType]:
     }
 
 
-def _attempt(predictor: Callable[[Row], Any], row: Row) -> Any:
-    """A prediction, or None where the row cannot be understood: counted as not predicted, never dropped."""
+def _attempt(predictor: Callable[[Row], Any], row: Row) -> tuple[Any, str]:
+    """A prediction, or None with the kind of trouble where the row cannot be understood."""
     try:
-        return predictor(row)
-    except (AetherError, KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
-        return None
+        return predictor(row), ""
+    except AetherError as error:
+        return None, type(error).__name__
+    except (ArithmeticError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        return None, f"malformed: {type(error).__name__}"
 
 
-def score(rows: Iterable[Row], using: dict[str, ModuleType]) -> list[Scored]:
-    """Every row that a module calls its own."""
-    found = []
+def score(rows: Iterable[Row], using: dict[str, ModuleType]) -> tuple[list[Scored], Counter[str]]:
+    """Every row that a module calls its own, and how many belong to none, by reason."""
+    found, unclaimed = [], Counter()
     for row in rows:
+        trouble = ""
         for name, module in using.items():
-            family = _attempt(module.family, row)
-            if family is None:
-                continue
-            prediction = _attempt(module.predict, row)
-            if prediction is not None and not math.isfinite(prediction.value):
-                prediction = None
-            found.append(Scored(row, family, name, prediction))
-            break
-    return found
+            family, why = _attempt(module.family, row)
+            trouble = trouble or why
+            if family is not None:
+                found.append(_scored(row, family, name, module))
+                break
+        else:
+            unclaimed[_unclaimed(row, trouble)] += 1
+    return found, unclaimed
+
+
+def _scored(row: Row, family: str, name: str, module: ModuleType) -> Scored:
+    prediction, reason = _attempt(module.predict, row)
+    if prediction is None:
+        return Scored(row, family, name, None, reason or "model, device or load unknown")
+    if not math.isfinite(prediction.value):
+        return Scored(row, family, name, None, "prediction not finite")
+    return Scored(row, family, name, prediction)
+
+
+def _unclaimed(row: Row, trouble: str) -> str:
+    """Why a row is in no family."""
+    if UNREADABLE in row:
+        return str(row[UNREADABLE])
+    value = row.get("value")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        return "no positive number for a value"
+    return trouble or "metric of no family, or no load stated"
 
 
 def summary(scored: list[Scored]) -> dict[str, Any]:
@@ -107,15 +136,16 @@ def summary(scored: list[Scored]) -> dict[str, Any]:
 
 
 def baseline_errors(scored: list[Scored], using: dict[str, ModuleType]) -> dict[str, dict[str, float]]:
-    """Family -> baseline -> median absolute error."""
+    """Family -> baseline -> median absolute error. Those with a table of measured rows never see the row they are asked about."""
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for name, module in using.items():
         own = [item for item in scored if item.module == name]
-        for label, predictor in module.baselines([item.row for item in own]).items():
+        understood = [item.row for item in own if item.prediction is not None]
+        for label, predictor in module.baselines(understood).items():
             errors = defaultdict(list)
             for item in own:
-                value = _attempt(predictor, item.row)
-                if value is not None:
+                value, _ = _attempt(predictor, item.row)
+                if value is not None and math.isfinite(value):
                     errors[item.family].append(abs(value / item.row["value"] - 1))
             for family, values in errors.items():
                 found[family][label] = float(np.median(values))
@@ -146,7 +176,7 @@ def table(families: dict[str, dict[str, Any]], trivial: dict[str, dict[str, floa
         others = sorted(trivial.get(family, {}).items(), key=lambda pair: pair[1])
         best = f"{_percent(others[0][1])} ({others[0][0]})" if others else "-"
         lines.append(f"| {family} | {found['rows']} | {' | '.join(cells)} | {best} |")
-    lines += ["", "Baselines, median absolute error in %:", ""]
+    lines += ["", f"Baselines, median absolute error in %; {LEFT_OUT}", ""]
     lines += [
         f"- {family}: " + ", ".join(f"{name} {_percent(value)}" for name, value in found.items())
         for family, found in sorted(trivial.items())
@@ -156,7 +186,7 @@ def table(families: dict[str, dict[str, Any]], trivial: dict[str, dict[str, floa
 
 def korthikanti(using: dict[str, ModuleType]) -> dict[str, Any]:
     """Errors on the eight iteration times, signed too."""
-    scored = score(korthikanti_rows(), {"training": using["training"]})
+    scored, _ = score(korthikanti_rows(), {"training": using["training"]})
     signed = {item.row["id"]: item.prediction.value / item.row["value"] - 1 for item in scored if item.prediction}
     values = np.abs(list(signed.values()))
     return {
@@ -225,9 +255,11 @@ def main() -> None:
     if not files:
         parser.error("no rows: give --rows FILE, or set AETHER_TRUTH to the folder that holds them")
     rows = read_rows(files)
-    scored = score(rows, using)
+    scored, unclaimed = score(rows, using)
     families = {family: summary(items) for family, items in by_family(scored).items()}
     line = {**summary(scored), "families": families, "korthikanti": korthikanti(using)}
+    line["in_no_family"] = dict(unclaimed)
+    line["not_predicted"] = dict(Counter(item.reason for item in scored if item.prediction is None))
     if given.cross_validate:
         line["left_out"] = left_out(rows)
     if given.peers:
@@ -243,7 +275,8 @@ def main() -> None:
             words = ["--cross-validate"] if given.cross_validate else []
             words += ["--peers", "DIR"] if given.peers else []
             head = records.circumstances("benchmarks.planner_accuracy", "scipy", words=words)
-            records.write("planner_accuracy", {**head, **line, "baselines": trivial}, f"# Planner accuracy\n\n{text}\n")
+            name = "planner_peers" if given.peers else "planner_accuracy"
+            records.write(name, {**head, **line, "baselines": trivial}, f"# Planner accuracy\n\n{text}\n")
     print(json.dumps(line))
 
 
@@ -255,6 +288,9 @@ def _notes(line: dict[str, Any]) -> str:
         "The coefficients of training time were fitted to the published training rows: the errors above are where they were "
         "fitted, those below are of fits without the model or the device.",
     ]
+    for title, name in (("Rows in no family", "in_no_family"), ("Rows without a prediction", "not_predicted")):
+        if line[name]:
+            notes.append(f"{title}: " + ", ".join(f"{reason} {count}" for reason, count in line[name].items()) + ".")
     for family, found in line.get("left_out", {}).items():
         notes.append(f"- {family}: " + ", ".join(f"{name} {_percent(value)} %" for name, value in found.items()))
     return "\n".join(notes)

@@ -8,7 +8,6 @@ import functools
 import json
 import math
 import re
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,7 @@ from aether.spec.architecture import Architecture, Experts
 from benchmarks.planner_accuracy.machines import device_named
 from benchmarks.planner_accuracy.prediction import Prediction
 from benchmarks.planner_accuracy.shapes import architecture_of
+from benchmarks.planner_accuracy.training import median_without
 
 Row = dict[str, Any]
 
@@ -351,7 +351,7 @@ def pooled_value(row: Row, fitted: Coefficients) -> float | None:
 
 
 def baselines(rows: list[Row]) -> dict[str, Callable[[Row], float | None]]:
-    """The median of the family's rows, and the median of the rows with the same model, device and engine."""
+    """The median of the family's other rows, and of the other rows with the same model, device and engine."""
     return {
         "median of the family": _medians(rows, lambda row: ()),
         "median of model, device and engine": _medians(rows, _alike),
@@ -366,4 +366,4 @@ def _medians(rows: list[Row], key: Callable[[Row], tuple[str, ...]]) -> Callable
     values: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:
         values.setdefault((family(row), row["metric"], *key(row)), []).append(row["value"])
-    return lambda row: statistics.median(values.get((family(row), row["metric"], *key(row)), [math.nan]))
+    return lambda row: median_without(values.get((family(row), row["metric"], *key(row)), []), row["value"])

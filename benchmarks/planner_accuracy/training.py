@@ -158,14 +158,21 @@ def _mfu(row: Row) -> float | None:
 
 
 def _table(rows: list[Row], key: Callable[[Row], tuple[str, ...]]) -> Callable[[Row], float | None]:
-    """Median MFU per key. Fitted to the very rows that it is judged on: a bar that is too low, never too high."""
+    """Median MFU per key, over the other rows: the row that is asked about is left out."""
     seen: dict[tuple[str, ...], list[float]] = {}
     for row in rows:
         mfu = _mfu(row) if family(row) else None
         if mfu:
             seen.setdefault(key(row), []).append(mfu)
-    table = {name: statistics.median(values) for name, values in seen.items()}
-    return _by_mfu(lambda row: table.get(key(row)))
+    return _by_mfu(lambda row: median_without(seen.get(key(row), []), _mfu(row)))
+
+
+def median_without(values: list[float], own: float | None) -> float | None:
+    """Median of the values without one that equals `own`; None where nothing is left."""
+    others = list(values)
+    if own in others:
+        others.remove(own)
+    return statistics.median(others) if others else None
 
 
 def baselines(rows: list[Row]) -> dict[str, Callable[[Row], float | None]]:
@@ -184,11 +191,28 @@ def default_rows(name: str) -> Path:
     return Path(folder) / f"{name}.jsonl.gz"
 
 
+UNREADABLE = "unreadable"
+"""Field of the stand-in for a line that is no row: it holds the reason."""
+
+
 def read_rows(paths: list[Path]) -> list[Row]:
-    """All rows of some .jsonl or .jsonl.gz files."""
+    """All rows of some .jsonl or .jsonl.gz files. A row without an id gets its file and line; a line that is no JSON object
+    becomes a row that says so in `UNREADABLE`."""
     rows: list[Row] = []
     for path in paths:
         data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
-        rows += [json.loads(line) for line in text.splitlines() if line.strip()]
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8", errors="replace")
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                row = _row(line)
+                row.setdefault("id", f"{path.name}:{number}")
+                rows.append(row)
     return rows
+
+
+def _row(line: str) -> Row:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return {UNREADABLE: "line is not JSON"}
+    return row if isinstance(row, dict) else {UNREADABLE: "line is not a JSON object"}

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.planner_accuracy.training import median_without
+
 ROOT = Path(__file__).parents[3]
 
 WHOLE = {
@@ -53,6 +55,34 @@ def test_rows_without_any_one_field_are_counted_and_never_crash(tmp_path):
     assert found["rows"] == 1 + len(partial) - 2 + len(odd) - 1
     assert 0.8 < found["predicted_share"] < 1.0
     assert found["families"]["memory, training"]["rows"] == 1
+
+
+def test_lines_that_are_no_rows_are_counted_by_reason(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    served = {"metric": "ttft_ms", "value": 3.0, "unit": "ms", "hardware": "H100-SXM-80GB", "batch_size": 1}
+    odd = [
+        "not json",
+        "[1, 2]",
+        json.dumps({**WHOLE, "value": "OOM"}),
+        json.dumps({**WHOLE, "metric": 7}),
+        json.dumps({**served, "model": None}),
+        json.dumps({**served, "model": {"name": "Llama-2-7B"}, "framework": 3, "isl": "long"}),
+    ]
+    path.write_text("\n".join([json.dumps(WHOLE), *odd]) + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "benchmarks.planner_accuracy", "--rows", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    reasons = found["in_no_family"]
+    assert reasons["line is not JSON"] == reasons["line is not a JSON object"] == 1
+    assert reasons["no positive number for a value"] == 1
+    assert found["rows"] + sum(reasons.values()) == 1 + len(odd)
+    assert found["predicted_share"] * found["rows"] + sum(found["not_predicted"].values()) == found["rows"]
+    assert "Rows in no family: " in done.stdout and "left out" in done.stdout
+
+
+def test_a_median_of_measured_rows_never_holds_the_row_it_is_asked_about():
+    assert median_without([1.0, 2.0, 9.0], 9.0) == 1.5
+    assert median_without([9.0], 9.0) is None
 
 
 def test_korthikantis_iteration_times_are_met_better_than_by_calculon(tmp_path):
