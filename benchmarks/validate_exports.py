@@ -2,10 +2,10 @@
 
     python -m benchmarks.validate_exports --tool vllm --python PATH_TO_ITS_PYTHON
 
-Each run adds its tool to `records/exports.json`. What is checked: vLLM's and LMDeploy's option parsers, the fields of
-SGLang's `ServerArgs`, torchtitan's `ConfigManager` on the exported function, `TransformerConfig` of megatron-core and the
+Each run adds its tool to `records/exports.json`. What is checked: vLLM's, SGLang's and LMDeploy's option parsers, torchtitan's `ConfigManager` on the exported function, `TransformerConfig` of megatron-core and the
 fields of its other configuration classes, DeepSpeed's `DeepSpeedConfig`, accelerate's `ClusterConfig`, TRL's `SFTConfig`.
-Nothing is trained or served.
+Nothing is trained or served. What no package index has cannot be parsed: `--tool trtllm` and `--tool tgi` take no `--python`
+and record why.
 """
 
 import argparse
@@ -24,6 +24,16 @@ from aether.planning.serving.setup import Precision, ServingSetup
 from aether.planning.training.setup import FineTuning, Layout, Software, TrainingSetup
 from aether.spec.errors import InputError
 from benchmarks import records
+
+UNPARSED = {
+    "trtllm": (
+        "1.2.1",
+        "written, not parsed: the package on PyPI is a placeholder that fetches the wheel from the vendor's own index; keys of "
+        "parallelism and cache were looked up in the repository's tensorrt_llm/llmapi/llm_args.py (2026-11-25)",
+    ),
+    "tgi": ("3.3", "written, not parsed: archived, its launcher is a Rust program that PyPI does not have"),
+}
+"""Tool -> its version, and why its parser was not asked."""
 
 PROBES = Path(__file__).with_name("validate_exports_probes.py")
 
@@ -59,6 +69,20 @@ def training_setups() -> dict[str, TrainingSetup]:
         ),
         "context": TrainingSetup(
             architecture=dense, devices=16, global_batch=8, layout=Layout(tp=2, cp=2, dp=4, zero_stage=3), **common
+        ),
+        "uneven": TrainingSetup(
+            architecture=published_model("Llama-3.1-405B").architecture,
+            devices=256,
+            global_batch=64,
+            layout=Layout(tp=8, pp=16, dp=2, zero_stage=1),
+            **common,
+        ),
+        "latent": TrainingSetup(
+            architecture=published_model("DeepSeek-V3").architecture,
+            devices=1024,
+            global_batch=1024,
+            layout=Layout(tp=2, pp=8, virtual_stages=4, ep=64, dp=64, zero_stage=1),
+            **common,
         ),
         "experts": TrainingSetup(
             architecture=experts, devices=8, global_batch=64, layout=Layout(ep=8, dp=8, zero_stage=1), **common
@@ -105,13 +129,34 @@ def main() -> None:
     """Export, ask the probe in the tool's environment, and keep its answers beside those of the other tools."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tool", required=True, choices=[*TrainingTool, *ServingTool])
-    parser.add_argument("--python", required=True, help="the interpreter of the environment that has the tool")
+    parser.add_argument("--python", help="the interpreter of the environment that has the tool")
     given = parser.parse_args()
     setups = training_setups() if given.tool in list(TrainingTool) else serving_setups()
     asked = {name: _export(given.tool, setup) for name, setup in setups.items()}
+    answer = _unparsed(given.tool, asked) if given.tool in UNPARSED else _parsed(given.tool, given.python, asked)
+    path = records.FOLDER / "exports.json"
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"tools": {}}
+    words = ["--tool", given.tool, *([] if given.tool in UNPARSED else ["--python", "PYTHON"])]
+    record["tools"][given.tool] = {
+        **answer,
+        "circumstances": records.circumstances("benchmarks.validate_exports", words=words),
+    }
+    records.write("exports", record, _markdown(record))
+    print(json.dumps(answer))
+
+
+def _unparsed(tool: str, asked: dict[str, Any]) -> dict[str, Any]:
+    version, why = UNPARSED[tool]
+    answers = {
+        name: f"refused by Aether: {made['refused']}" if "refused" in made else why for name, made in asked.items()
+    }
+    return {"version": version, "setups": answers}
+
+
+def _parsed(tool: str, python: str, asked: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [given.python, "-W", "ignore", str(PROBES), given.tool],
+            [python, "-W", "ignore", str(PROBES), tool],
             input=json.dumps(asked),
             capture_output=True,
             text=True,
@@ -120,16 +165,7 @@ def main() -> None:
             timeout=240,
         )
     assert done.returncode == 0, done.stderr[-3000:]
-    answer = json.loads(done.stdout.splitlines()[-1])
-    path = records.FOLDER / "exports.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"tools": {}}
-    words = ["--tool", given.tool, "--python", "PYTHON"]
-    record["tools"][given.tool] = {
-        **answer,
-        "circumstances": records.circumstances("benchmarks.validate_exports", words=words),
-    }
-    records.write("exports", record, _markdown(record))
-    print(json.dumps(answer))
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _markdown(record: dict[str, Any]) -> str:

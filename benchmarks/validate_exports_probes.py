@@ -38,22 +38,18 @@ def lmdeploy(made: dict[str, Any]) -> str:
 
 
 def sglang(made: dict[str, Any]) -> str:
-    """The fields of the option classes, from their source: importing them needs a GPU build."""
-    import importlib.util
+    """The option parser of `sglang.launch_server`."""
+    import argparse
 
-    found = importlib.util.find_spec("sglang")
-    assert found and found.submodule_search_locations
-    folder = Path(found.submodule_search_locations[0]) / "srt" / "arg_groups" / "fields"
-    known = {}
-    for path in folder.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                known[node.target.id] = ast.unparse(node.annotation)
-    flags = [w[2:].replace("-", "_") for w in made["words"]["sglang.sh"] if w.startswith("--")]
-    flags = [f for f in flags if f != "model_path"]
-    missing = [f for f in flags if f not in known or "no_cli=True" in known[f]]
-    assert not missing, missing
-    return f"{len(flags)} options found in the source of ServerArgs (values not parsed)"
+    from sglang.srt.server_args import ServerArgs
+
+    words = made["words"]["sglang.sh"]
+    given = [w for w in words[words.index("sglang.launch_server") + 1 :] if not w.startswith("${@")]
+    parser = argparse.ArgumentParser()
+    ServerArgs.add_cli_args(parser)
+    found = parser.parse_args(["m" if w == "$1" else w for w in given])
+    assert str(found.tp_size) == given[given.index("--tp-size") + 1]
+    return f"{len(given)} words parsed, tp-size {found.tp_size}"
 
 
 def torchtitan(made: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ OPTIONS = {
     "plan": ["--help", "--json", "--out", "--set"],
     "estimate": ["--devices", "--explain", "--help", "--json", "--on", "--set"],
     "simulate": ["--devices", "--help", "--json", "--on", "--set"],
-    "fit-scaling": ["--help", "--json", "--resamples", "--seed", "--tied"],
+    "fit-scaling": ["--at", "--help", "--json", "--plot", "--resamples", "--seed", "--tied"],
     "resume": ["--help", "--json"],
     "reproduce": ["--help", "--json", "--out"],
     "runs": ["--help", "--json"],

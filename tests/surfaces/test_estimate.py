@@ -21,7 +21,8 @@ def test_one_question_one_line():
 def test_explained_terms_have_kind_and_source():
     done = ask("train", "llama-3.1-8b", "--on", "H100-SXM-80GB", "--devices", "8", "--explain")
     assert done.exit_code == 0
-    terms = [line for line in done.output.splitlines() if line.startswith("  ") and "settle" not in line]
+    _, _, explained = done.output.partition("\n\n")
+    terms = [line for line in explained.splitlines() if line.startswith("  ") and "settle" not in line]
     assert len(terms) > 10 and all("[" in line and "]" in line for line in terms)
 
 

@@ -1,4 +1,4 @@
-"""A plan for a model at the scale of a cluster, as one answer and as a folder: plan.json, plan.md with pictures, exports.
+"""A plan for a model at the scale of a cluster, as one answer and as a folder: plan.html, plan.md, plan.json, pictures, exports.
 
 Brings the search, the exports of tools and the report together. Raises what a person must hear: questions, a refusal with its
 arithmetic and the nearest feasible briefs, or a word that is wrong.
@@ -22,7 +22,7 @@ from aether.planning.search.several import combined, plan_of_several
 from aether.planning.serving.setup import ServingSetup
 from aether.planning.training.setup import TrainingSetup
 from aether.policy.brief_file import load_brief
-from aether.report.fleet import markdown, pictures
+from aether.report.fleet import markdown
 from aether.spec.brief import Brief
 from aether.spec.errors import Infeasible, InputError
 from aether.spec.fleet import FleetOption, FleetPlan, Shortfall
@@ -37,6 +37,8 @@ class Written:
     folder: Path
     files: tuple[str, ...]
     notes: tuple[str, ...]
+    starts: dict[str, str]
+    """Exported file -> the command that starts it."""
 
 
 def read(path: Path, settings: Sequence[str]) -> Brief:
@@ -97,17 +99,42 @@ def _sentence(lack: Shortfall) -> str:
 
 def write(brief: Brief, folder: Path) -> Written:
     """Decide, and leave everything in `folder`."""
+    # Matplotlib takes a third of a second to load: a refusal does not wait for it.
+    from aether.report.fleet_page import to_page
+    from aether.report.fleet_plots import as_file, pictures
+
     problem, plan = decide(brief)
     exported, notes = exports(plan.decision)
-    for tool, file in exported:
-        write_atomically(folder / "exports" / tool / file.name, file.text)
-    drawn = pictures(plan, latency_at_load(problem, plan))
+    paths = {f"exports/{tool}/{file.name}": file for tool, file in exported}
+    drawn = pictures(plan, latency_at_load(problem, plan), brief.load.requests_per_s)
+    names = [f"{name}.svg" for name in drawn]
+    for path, file in paths.items():
+        write_atomically(folder / path, file.text)
     for name, svg in drawn.items():
-        write_atomically(folder / name, svg)
-    names = [f"exports/{tool}/{file.name}" for tool, file in exported]
-    write_atomically(folder / "plan.md", markdown(plan, list(drawn), names))
+        write_atomically(folder / f"{name}.svg", as_file(svg))
+    write_atomically(folder / "plan.md", markdown(plan, names, list(paths), notes))
+    starts = {path: start_of(path) for path in paths}
+    write_atomically(folder / "plan.html", to_page(plan, drawn, starts, notes))
     write_json(folder / "plan.json", {"brief": brief.model_dump(mode="json"), "plan": plan.model_dump(mode="json")})
-    return Written(plan, folder, ("plan.json", "plan.md", *drawn, *names), notes)
+    return Written(plan, folder, ("plan.html", "plan.md", "plan.json", *names, *paths), notes, starts)
+
+
+START = {
+    "vllm.sh": "bash vllm.sh MODEL",
+    "sglang.sh": "bash sglang.sh MODEL",
+    "trtllm.sh": "bash trtllm.sh MODEL",
+    "megatron.sh": "bash megatron.sh path/to/pretrain_gpt.py",
+    "torchtitan.sh": "bash torchtitan.sh OUTPUT_FOLDER",
+    "accelerate.yaml": "accelerate launch --config_file accelerate.yaml -m trl.scripts.sft --config trl_sft.yaml --model_name_or_path MODEL "
+    "--dataset_name DATA",
+    "ds_config.json": "deepspeed YOUR_PROGRAM --deepspeed_config ds_config.json",
+}
+"""What starts an exported file; its head says what must still be given. Aether itself runs no cluster."""
+
+
+def start_of(path: str) -> str:
+    """The command for an exported file, to be given in its folder; empty for a file that another one reads."""
+    return START.get(path.rsplit("/", 1)[-1], "")
 
 
 def setup_of(option: FleetOption) -> ServingSetup | TrainingSetup:

@@ -19,27 +19,27 @@ from aether.report.wording import scale
 from aether.spec.evidence import Evidence
 from aether.spec.report import Figure, Mark
 
-_INK, _MUTED, _GRID = "#010101", "#020202", "#030303"
-_COLOURS = ("#0a0001", "#0a0002", "#0a0003", "#0a0004")
+INK, MUTED, GRID = "#010101", "#020202", "#030303"
+COLOURS = tuple(f"#0a000{i}" for i in range(1, 9))
 """Stand-ins that the page's style replaces: no one sees these values."""
-_VARIABLES = {_INK: "ink", _MUTED: "muted", _GRID: "line"} | {c: f"series-{i}" for i, c in enumerate(_COLOURS)}
-_ROLE = {"measured": _COLOURS[0], "chosen": _COLOURS[0], "predicted": _COLOURS[1], "other": _COLOURS[2]}
-_STYLE: dict[Any, Any] = {
+_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "line"} | {c: f"series-{i}" for i, c in enumerate(COLOURS)}
+_ROLE = {"measured": COLOURS[0], "chosen": COLOURS[0], "predicted": COLOURS[1], "other": COLOURS[2]}
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "aether",
     "font.size": 9.5,
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _MUTED,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.7,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": _GRID,
+    "grid.color": GRID,
     "grid.linewidth": 0.7,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "text.color": _INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "text.color": INK,
     "text.parse_math": False,
     "legend.frameon": False,
     "axes.formatter.useoffset": False,
@@ -48,7 +48,7 @@ _STYLE: dict[Any, Any] = {
 
 def to_svg(figure: Figure, sources: Sources) -> str:
     """The figure as an `<svg>` element to stand inside a page. The same figure gives the same bytes."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         rows = len(figure.marks) if figure.form == "intervals" else 0
         height = max(1.6, 0.8 + 0.36 * rows) if rows else 3.3
         canvas = Canvas(figsize=(7.2, height), layout="constrained")
@@ -59,25 +59,26 @@ def to_svg(figure: Figure, sources: Sources) -> str:
         axes.set_xlabel(figure.x_label)
         out = io.StringIO()
         FigureCanvasSVG(canvas).print_svg(out, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _for_page(out.getvalue(), figure)
+    return for_page(out.getvalue(), figure.name)
 
 
-def _for_page(svg: str, figure: Figure) -> str:
+def for_page(svg: str, name: str) -> str:
+    """Matplotlib's SVG to stand inside a page: its own ids, the page's colours and font, nothing of the file around it."""
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\b(id|href|xlink:href)="(#?)', rf'\1="\2{figure.name}-', svg)
-    svg = svg.replace("url(#", f"url(#{figure.name}-")
+    svg = re.sub(r'\b(id|href|xlink:href)="(#?)', rf'\1="\2{name}-', svg)
+    svg = svg.replace("url(#", f"url(#{name}-")
     svg = re.sub(r'\s(width|height)="[\d.]+pt"', "", svg, count=2)
     svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
-    for colour, name in _VARIABLES.items():
-        svg = svg.replace(colour, f"var(--{name})")
-    return svg.replace("<svg", f'<svg data-figure="{figure.name}" role="img"', 1)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    return svg.replace("<svg", f'<svg data-figure="{name}" role="img"', 1)
 
 
 def _curve(axes: Axes, figure: Figure, sources: Sources) -> None:
     for index, line in enumerate(figure.lines):
-        colour = _COLOURS[index % len(_COLOURS)]
+        colour = COLOURS[index % len(COLOURS)]
         if line.style == "dots":
             axes.plot(line.x, line.y, ".", color=colour, markersize=6, label=line.name)
         else:
@@ -107,7 +108,7 @@ def _intervals(axes: Axes, figure: Figure, sources: Sources) -> None:
         axes.errorbar([x], [row], xerr=_reach(evidence, factor), fmt=_shape(mark), **_look(mark))
     axes.set_yticks(range(len(figure.marks)), [mark.label for mark in figure.marks])
     axes.set_ylim(len(figure.marks) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0, labelcolor=_INK)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.08)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from aether.spec.base import Noun
+from aether.spec.brief import Target
 from aether.spec.plan import Estimate, Term
 
 Task = Literal["serve", "pretrain", "finetune"]
@@ -84,6 +85,8 @@ class FleetPlan(Noun):
     """The whole answer to a brief that can be met."""
 
     schema_version: Literal[1] = 1
+    targets: tuple[Target, ...]
+    """What the brief asks."""
     models: tuple[str, ...] = Field(min_length=1)
     """Those that the brief would take."""
     task: Task

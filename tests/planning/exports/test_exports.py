@@ -181,3 +181,21 @@ def test_quantised_weights_and_an_archived_server_are_noted():
     vllm = export_serving(setup, "vllm")[0]
     assert any("int4" in note for note in vllm.notes) and "--enforce-eager" in vllm.text
     assert any("archived since 2026-03-21" in note for note in export_serving(setup, "tgi")[0].notes)
+
+
+def test_layers_that_do_not_divide_are_laid_out_by_megatron():
+    layout = Layout(tp=2, pp=8, virtual_stages=4, ep=64, dp=64, zero_stage=1)
+    setup = TrainingSetup(
+        architecture=published_model("DeepSeek-V3").architecture,
+        device="H800-SXM-80GB",
+        devices=1024,
+        seq_tokens=4096,
+        global_batch=1024,
+        recompute="full",
+        layout=layout,
+    )
+    words = command_words(export_training(setup, "megatron")[0].text)
+    stages = words[words.index("--pipeline-model-parallel-layout") + 1].split("|")
+    assert len(stages) == 32 and {len(stage) for stage in stages} == {2}
+    assert stages[0] == "Et" and stages[-1] == "mL" and sum(stage.count("t") for stage in stages) == 61
+    assert "--num-virtual-stages-per-pipeline-rank" not in words and "--moe-router-enable-expert-bias" in words

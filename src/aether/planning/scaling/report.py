@@ -1,16 +1,19 @@
 """A fit to one's own points as data: coefficients with intervals, the optimal exponent, the compute-optimal frontier."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from aether.planning.scaling.allocation import Allocation, compute_optimal
-from aether.planning.scaling.curves import fitted_curve
-from aether.planning.scaling.fit import LEVEL, fit
-from aether.planning.scaling.points import read_points
+from aether.planning.scaling.curves import Curve, fitted_curve
+from aether.planning.scaling.fit import LEVEL, LawFit, fit
+from aether.planning.scaling.points import Points, read_points
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
 from aether.spec.evidence import Interval
+from aether.spec.plan import Estimate
+from aether.spec.units import parse_quantity
 
 MOST_RESAMPLES = 10_000
 
@@ -24,6 +27,26 @@ class Coefficient(Noun):
     meaning: str
 
 
+class Seen(Noun):
+    """One point of the file, and what the law says there."""
+
+    parameters: float
+    tokens: float
+    training_flops: float
+    loss: float
+    fitted_loss: float
+
+
+class Prediction(Noun):
+    """The loss of one run that was not made."""
+
+    parameters: float
+    tokens: float
+    training_flops: float
+    loss: Estimate
+    extrapolated: str | None
+
+
 class FitReport(Noun):
     """What `aether fit-scaling` says."""
 
@@ -33,6 +56,9 @@ class FitReport(Noun):
     coefficients: tuple[Coefficient, ...]
     frontier: tuple[Allocation, ...]
     """Compute-optimal sizes from the largest budget of the points upwards, by factors of ten."""
+    predictions: tuple[Prediction, ...]
+    """At the sizes and tokens that were asked for."""
+    seen: tuple[Seen, ...]
     warnings: tuple[str, ...]
 
 
@@ -46,10 +72,13 @@ _MEANING = {
 }
 
 
-def report_fit(path: Path, resamples: int = 400, seed: int = 0, tied: bool = False) -> FitReport:
-    """Fit the law to the points of a CSV file. Raises InputError for a file that cannot be used."""
+def report_fit(
+    path: Path, resamples: int = 400, seed: int = 0, tied: bool = False, at: Sequence[str] = ()
+) -> FitReport:
+    """Fit the law to the points of a CSV file, and predict `at` "PARAMETERS,TOKENS". Raises InputError for what cannot be used."""
     if not 0 <= resamples <= MOST_RESAMPLES:
         raise InputError.of("resamples", resamples, f"give 0 (no intervals) to {MOST_RESAMPLES}")
+    asked = [_asked(text) for text in at]
     points = read_points(path)
     fitted = fit(points, resamples, seed, tied)
     values = {name: getattr(fitted.law, name) for name in ("E", "A", "B", "alpha", "beta")}
@@ -79,5 +108,60 @@ def report_fit(path: Path, resamples: int = 400, seed: int = 0, tied: bool = Fal
         residual_rms=fitted.residual_rms,
         coefficients=coefficients,
         frontier=tuple(compute_optimal(largest * 10.0**decade, curve) for decade in range(4)),
+        predictions=tuple(_prediction(curve, fitted.residual_rms, *one) for one in asked),
+        seen=_seen(points, fitted),
         warnings=tuple(warnings),
+    )
+
+
+def _seen(points: Points, fitted: LawFit) -> tuple[Seen, ...]:
+    predicted_P = fitted.law.loss(points.parameters_P, points.tokens_P)
+    columns = (points.parameters_P, points.tokens_P, points.flops_P, points.loss_P, predicted_P)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return tuple(
+        Seen(parameters=n, tokens=d, training_flops=c, loss=loss, fitted_loss=found) for n, d, c, loss, found in rows
+    )
+
+
+def _asked(text: str) -> tuple[float, float]:
+    size, comma, tokens = text.partition(",")
+    if not comma:
+        raise InputError.of("--at", text, "write PARAMETERS,TOKENS, such as 70B,15T")
+    found = (parse_quantity(size, "count", "--at parameters"), parse_quantity(tokens, "count", "--at tokens"))
+    if min(found) <= 0:
+        raise InputError.of("--at", text, "give numbers above 0")
+    return found
+
+
+_NORMAL_90 = 1.2816
+"""Standard deviations between the middle and the end of an 80 % interval of a normal distribution."""
+
+
+def _prediction(curve: Curve, residual_rms: float, parameters: float, tokens: float) -> Prediction:
+    """One run's loss: the spread of the fits, and of single runs round the law."""
+    drawn_R = np.log(np.atleast_1d(curve.loss(parameters, tokens)))
+    middle, interval = float(drawn_R[0]), None
+    if len(drawn_R) > 1:
+        low, high = np.quantile(drawn_R[1:], [0.1, 0.9]).tolist()
+        run = _NORMAL_90 * residual_rms
+        below, above = np.hypot(max(0.0, middle - low), run), np.hypot(max(0.0, high - middle), run)
+        method = f"{curve.spread_source}, and the residuals of single runs"
+        ends = (float(np.exp(middle - below)), float(np.exp(middle + above)))
+        interval = Interval(low=ends[0], high=ends[1], level=0.8, method=method)
+    loss = Estimate(
+        metric="loss",
+        value=float(np.exp(middle)),
+        unit="nat/token",
+        interval=interval,
+        kind="computed",
+        formula="E + A / N^alpha + B / D^beta",
+        terms=curve.terms,
+    )
+    flops = 6.0 * parameters * tokens  # As the points' own.
+    return Prediction(
+        parameters=parameters,
+        tokens=tokens,
+        training_flops=flops,
+        loss=loss,
+        extrapolated=curve.beyond(parameters, tokens),
     )

@@ -125,10 +125,12 @@ def rank(option: FleetOption) -> tuple:
 
 
 def decided_first(ranked: Sequence[FleetOption]) -> list[FleetOption]:
-    """The decision to the front: of those that are like the first and about as cheap, the simplest."""
+    """The decision to the front: of those that meet the targets like the first and are about as cheap, the simplest."""
     if not ranked:
         return []
     first = ranked[0]
+    if first.standing != "met":
+        return list(ranked)
     alike = [o for o in ranked if _class(o) == _class(first) and _price(o) <= AS_CHEAP * _price(first)]
     chosen = min(alike, key=lambda option: (merit_of(option).complexity, _price(option)))
     return [chosen, *(option for option in ranked if option is not chosen)]
@@ -149,6 +151,7 @@ def plan_of(problem: Problem, found: Found) -> FleetPlan:
             if estimate.value is None:
                 unknown.setdefault(f"{estimate.metric} {estimate.formula}", estimate)
     return FleetPlan(
+        targets=problem.targets,
         models=(problem.model,),
         task=problem.task,
         options=found.options,

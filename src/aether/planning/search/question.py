@@ -5,6 +5,7 @@ devices as one tensor-parallel replica unless told otherwise, with clients in a 
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,20 +13,23 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from aether.knowledge.library import device
+from aether.planning.reliability import TrainingJob
+from aether.planning.reliability import estimates as reliability_estimates
 from aether.planning.scaling.question import size_answer
-from aether.planning.search.problem import architecture_of, problem_of
+from aether.planning.search.problem import BATCH_TOKENS, architecture_of, problem_of
+from aether.planning.search.problem import TRAINING_FORMATS as TRAINING_PRECISIONS
 from aether.planning.search.serving_space import FORMATS
-from aether.planning.search.training import TrainingSearch
+from aether.planning.search.training import CHECKPOINT_S, RESTART_S, TrainingSearch
 from aether.planning.serving.closed_loop import ClosedLoop
 from aether.planning.serving.estimate import serving_estimates
 from aether.planning.serving.setup import ServingSetup
 from aether.planning.training.estimate import estimate_training
 from aether.planning.training.setup import Layout, TrainingSetup
-from aether.spec.architecture import Attention, LatentAttention
+from aether.spec.architecture import Architecture, Attention, LatentAttention
 from aether.spec.brief import Brief, Hardware, ModelChoice
 from aether.spec.errors import Infeasible, InputError
 from aether.spec.plan import Estimate
-from aether.spec.units import parse_quantity
+from aether.spec.units import humanize, parse_quantity
 
 Kind = Literal["train", "serve", "memory", "quality"]
 _LAYOUT = ("tp", "pp", "virtual_stages", "cp", "ep", "dp", "zero_stage")
@@ -37,6 +41,17 @@ _TRAIN: dict[str, Any] = {
     "precision": "bf16",
 }
 _TRAIN |= {"recompute": None, "price_usd_per_hour": None} | dict.fromkeys(_LAYOUT)
+_TRAIN |= {
+    "checkpoint_s": CHECKPOINT_S,
+    "restart_s": RESTART_S,
+    "device_mtbf_hours": None,
+    "straggler_sigma": 0.0,
+    "seed": 0,
+}
+TOKENS_PER_DEVICE = 1024
+"""Of a batch that nobody asked for, at least (assumed: Llama 3 405B trained on 16,384 devices with 16M tokens)."""
+USUAL_WORK_S = 30 * 86400.0
+"""The run whose failures are estimated when no tokens are given (assumed)."""
 _SERVE: dict[str, Any] = {
     "prompt_tokens": 1024,
     "output_tokens": 256,
@@ -102,17 +117,30 @@ def _read(settings: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(found[name], str) and name in ("tokens", "price_usd_per_hour"):
             found[name] = parse_quantity(text, "count" if name == "tokens" else "USD", name)
         number = isinstance(found[name], int | float)
-        if number and name != "zero_stage" and found[name] <= 0:
+        if number and name not in _ZERO_ALLOWED and found[name] <= 0:
             raise InputError.of(name, found[name], "give a number above 0")
         if not number and name not in ("precision", "engine", "recompute"):
             raise InputError.of(name, text, "give a number")
     return found
 
 
+_ZERO_ALLOWED = ("zero_stage", "checkpoint_s", "restart_s", "straggler_sigma", "seed")
+
+
+def _usual_batch(devices: int, seq_tokens: int) -> int:
+    """Sequences of a step: about four million tokens, more on many devices, in powers of two of what the devices divide by."""
+    wanted = max(BATCH_TOKENS, devices * TOKENS_PER_DEVICE) / seq_tokens
+    odd = devices // (devices & -devices)
+    return odd * 2 ** max(0, round(math.log2(max(1.0, wanted) / odd)))
+
+
 def _train(model: str, on: str, devices: int, given: Mapping[str, Any]) -> Answer:
     name, architecture = architecture_of(model)
     chosen = device(on)
-    batch = given["global_batch"] or max(devices, 1024)
+    if given["precision"] not in TRAINING_PRECISIONS:
+        raise InputError.of("precision", given["precision"], f"use one of {', '.join(TRAINING_PRECISIONS)}")
+    _divides_heads(architecture, "layout.tp", given["tp"] or 1)
+    batch = given["global_batch"] or _usual_batch(devices, given["seq_tokens"])
     degrees = {key: given[key] for key in _LAYOUT if given[key] is not None}
     if degrees:
         rest = 1
@@ -139,8 +167,40 @@ def _train(model: str, on: str, devices: int, given: Mapping[str, Any]) -> Answe
     subject = (
         f"{name} on {devices} x {chosen.name}, {setup.precision}, {layout or 'one device'}, {setup.software.framework}"
     )
-    numbers = (found.step_time, found.tokens_per_s_per_device, found.mfu, found.memory, *found.run)
-    return Answer(subject, numbers, setup.model_dump(mode="json"))
+    numbers = (found.step_time, found.tokens_per_s_per_device, found.mfu, found.memory)
+    if devices == 1:
+        return Answer(subject, (*numbers, *found.run), setup.model_dump(mode="json"))
+    failures, note = _failures(devices, found.of_run("run_time") if found.run else None, given)
+    return Answer(subject, (*numbers, failures[0], *found.run, *failures[1:]), setup.model_dump(mode="json"), (note,))
+
+
+def _failures(devices: int, run: Estimate | None, given: Mapping[str, Any]) -> tuple[tuple[Estimate, ...], str]:
+    """What failures cost the run, goodput first, and one line about it."""
+    work_s = run.value if run is not None and run.value is not None else USUAL_WORK_S
+    own = given["device_mtbf_hours"]
+    job = TrainingJob(
+        devices=devices,
+        work_s=work_s,
+        checkpoint_s=given["checkpoint_s"],
+        restart_s=given["restart_s"],
+        device_mtbf_s=None if own is None else own * 3600.0,
+    )
+    found = {e.metric: e for e in reliability_estimates(job, given["straggler_sigma"], seed=given["seed"])}
+    said = {name: humanize(e.value, e.unit) for name, e in found.items() if e.value is not None}
+    rate = f"the published rate of {job.rate_from}" if own is None else "the given rate"
+    slow = next(term.value for term in found["goodput"].terms if term.name == "straggler slowdown")
+    note = (
+        f"failures: one every {said['job_mtbf']} by {rate}; a checkpoint every {said['checkpoint_interval']}, "
+        f"{humanize(work_s, 's')} of training take {said['wall_clock']} with {said['failures']} failures; "
+        f"stragglers x {slow:.3g} (--set straggler_sigma=...)"
+    )
+    return (found.pop("goodput"), *found.values()), note
+
+
+def _divides_heads(architecture: Architecture, field: str, tp: int) -> None:
+    for mixer in (group.mixer for group in architecture.groups):
+        if isinstance(mixer, Attention | LatentAttention) and mixer.heads % tp:
+            raise InputError.of(field, tp, f"it must divide {mixer.heads} attention heads")
 
 
 def _fastest(model: str, on: str, devices: int, given: Mapping[str, Any], batch: int) -> TrainingSetup:
@@ -174,9 +234,7 @@ def serving_setup(model: str, on: str, devices: int, given: Mapping[str, Any]) -
     if given["precision"] not in FORMATS:
         raise InputError.of("precision", given["precision"], f"use one of {', '.join(FORMATS)}")
     tp = given["tp"] or max(1, devices // (given["pp"] * given["attn_dp"]))
-    for mixer in (group.mixer for group in architecture.groups):
-        if isinstance(mixer, Attention | LatentAttention) and mixer.heads % tp:
-            raise InputError.of("tp", tp, f"it must divide {mixer.heads} attention heads")
+    _divides_heads(architecture, "tp", tp)
     setup = ServingSetup(
         architecture=architecture,
         device=device(on),

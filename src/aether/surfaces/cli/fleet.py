@@ -1,9 +1,13 @@
 """What `aether plan` prints for a brief with a model."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aether.spec.brief import Brief
 from aether.surfaces.cli.edge import say_json
+
+if TYPE_CHECKING:
+    from aether.counsel.fleet import Written
 
 
 def plan_fleet(brief: Brief, folder: Path, as_json: bool) -> int:
@@ -21,37 +25,42 @@ def plan_fleet(brief: Brief, folder: Path, as_json: bool) -> int:
     return 0
 
 
-def _print(written) -> None:
+def _print(written: "Written") -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from aether.report.fleet import columns, said
+    from aether.report.fleet import columns, heading, interval_of, kinds, said
 
     plan, console = written.plan, Console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
+
+    def show(text: str, style: str | None = None) -> None:
+        console.print(escape(text), highlight=False, style=style)
+
     names = columns(plan)
-    short = {
-        "quality_loss": "quality loss",
-        "cost_per_million_tokens": "USD / M tokens",
-        "device_memory": "GB / device",
-    }
-    for head in ("", *(short.get(name, name.replace("_", " ")) for name in names), "complex", "targets"):
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in ("", *(heading(plan, name) for name in names), "complex", "targets"):
         table.add_column(head)
     for index, option in enumerate(plan.options, 1):
-        cells = [said(option.estimate(name), interval=False) for name in names]
+        show(f"{index}  {option.name}")
+        cells = [
+            f"{said(estimate, interval=False)}\n[dim]{interval_of(estimate)}[/]"
+            for estimate in map(option.estimate, names)
+        ]
         table.add_row(str(index), *cells, option.complexity, option.standing.replace("_", " "))
-    for index, option in enumerate(plan.options, 1):
-        console.print(f"{index}  {escape(option.name)}", highlight=False)
     console.print()
     console.print(table)
-    best = plan.decision
+    show(kinds(plan), "dim")
     console.print(f"\n[bold]Decision: 1[/]. {escape(plan.because)}", highlight=False)
-    for name in names:
-        console.print(f"  {name.replace('_', ' ')}: {escape(said(best.estimate(name)))}", highlight=False)
-    console.print("\nWhat would change it", style="bold")
-    for change in plan.would_change:
-        console.print(f"- {escape(change)}", highlight=False)
-    left = ", ".join(f"{x.count:,} {x.reason}" for x in plan.left_out[:6])
-    console.print(f"\nLeft out of {plan.considered:,}: {left}", highlight=False)
-    console.print(f"written to {escape(str(written.folder))}: {escape(', '.join(written.files))}", highlight=False)
+    show("\nWhat would change it", "bold")
+    for change in plan.would_change or ("Nothing among the options.",):
+        show(f"- {change}")
+    show(f"\nLeft out of {plan.considered:,} layouts", "bold")
+    for one in plan.left_out[:6]:
+        show(f"{one.count:>9,}  {one.reason}: {one.meaning}")
+    show("\nFor the tools", "bold")
+    for path, command in written.starts.items():
+        show(f"- {path}" + (f": {command}" if command else ""))
+    for note in written.notes:
+        show(f"- {note}")
+    show(f"\nwritten to {written.folder}: {', '.join(n for n in written.files if n not in written.starts)}")

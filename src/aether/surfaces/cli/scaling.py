@@ -19,13 +19,25 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--tied", is_flag=True, help="One exponent for both terms: for few points, or for over-trained models.")
+@click.option("--at", multiple=True, metavar="PARAMETERS,TOKENS", help="Predict the loss there, as in 70B,15T.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Write a picture of the fit to this SVG file.")
 @json_option
 @explained
-def fit_scaling(points: Path, resamples: int, seed: int, tied: bool, as_json: bool) -> int:
+def fit_scaling(
+    points: Path, resamples: int, seed: int, tied: bool, at: tuple[str, ...], plot: Path | None, as_json: bool
+) -> int:
     """Fit E + A / N^alpha + B / D^beta to a CSV of trained models with columns parameters, tokens, loss."""
     from aether.planning.scaling.report import report_fit
 
-    report = report_fit(points, resamples, seed, tied)
+    report = report_fit(points, resamples, seed, tied, at)
+    if plot is not None:
+        from aether.evidence.files import write_atomically
+        from aether.report.scaling_plot import scaling_svg
+
+        seen = [(one.training_flops, one.loss) for one in report.seen]
+        frontier = [(row.training_flops.value or 0.0, row.loss) for row in report.frontier]
+        asked = [(one.training_flops, one.loss) for one in report.predictions]
+        write_atomically(plot, scaling_svg(seen, frontier, asked))
     if as_json:
         say_json({"status": "ok", **report.model_dump(mode="json")})
     else:
@@ -50,6 +62,10 @@ def _print(report: "FitReport") -> None:
         cells = [_cell(each) for each in (row.parameters, row.tokens, row.loss)]
         table.add_row(f"{row.training_flops.value:.3g}", *cells, "extrapolated" if row.extrapolated else "")
     console.print(table)
+    for one in report.predictions:
+        where = f"{one.parameters:.3g} parameters, {one.tokens:.3g} tokens"
+        note = f"; {one.extrapolated}" if one.extrapolated else ""
+        console.print(f"\nloss at {where}: {_cell(one.loss)}, 80 % of single runs{note}", highlight=False)
     for warning in report.warnings:
         console.print(f"[yellow]warning[/]: {warning}")
 
