@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aether.spec.errors import NeedsInput
+from aether.spec.errors import Interrupted, NeedsInput
 from aether.surfaces.cli.edge import explained, json_option, say_json
 
 if TYPE_CHECKING:
@@ -119,7 +119,10 @@ def _ask(questions: list[dict[str, Any]]) -> list[str]:
         click.echo(f"\n{question['text']}\n  {question['why']}")
         if question["choices"]:
             click.echo(f"  one of: {', '.join(question['choices'])}")
-        answers.append(f"{question['field']}={click.prompt('  answer', default=question['default'])}")
+        try:
+            answers.append(f"{question['field']}={click.prompt('  answer', default=question['default'])}")
+        except click.Abort:  # click's word for Ctrl-C and for the end of the input
+            raise Interrupted("\nnothing was started; answer in the brief or with --set FIELD=VALUE") from None
     return answers
 
 

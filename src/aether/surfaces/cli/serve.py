@@ -1,6 +1,7 @@
 """`aether serve`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,5 +23,9 @@ def serve(model: Path, host: str, port: int) -> int:
     from aether.stages.serve.recipe import ServerSettings
     from aether.stages.serve.server import serve_forever
 
-    serve_forever(folder, ServerSettings(host=host, port=port))
+    serve_forever(folder, ServerSettings(host=host, port=port), _announce)
     return 0
+
+
+def _announce(served: dict[str, Any]) -> None:
+    click.echo(f"serving {served['model']} at {served['url']}/v1; Ctrl-C stops")

@@ -1,0 +1,46 @@
+"""`aether serve` as a person starts and stops it."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from tiny_served_model import write_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("served") / "tiny")
+
+
+@contextmanager
+def serving(folder, *words):
+    command = [sys.executable, "-m", "aether", "serve", str(folder), *map(str, words)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_it_says_where_it_is_and_ctrl_c_ends_it_in_order(folder):
+    with serving(folder, "--port", 0) as process:
+        line = process.stdout.readline()
+        address = re.fullmatch(r"serving tiny at (http://127\.0\.0\.1:\d+/v1); Ctrl-C stops\n", line)
+        assert address, line
+        answer = httpx.post(f"{address[1]}/completions", json={"model": "tiny", "prompt": "import", "max_tokens": 3})
+        assert answer.status_code == 200
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_a_port_in_use_is_a_sentence_for_a_person(folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken, serving(folder, "--port", taken.getsockname()[1]) as process:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 2 and "is in use" in err and "Traceback" not in err and not out
