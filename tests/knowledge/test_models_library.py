@@ -81,9 +81,11 @@ def test_names_people_use(spelling: str, name: str) -> None:
 
 
 def test_an_unknown_model_names_the_known() -> None:
-    """A misspelling gets the list."""
+    """A misspelling gets what is spelled alike, anything else the list."""
+    with pytest.raises(InputError, match=r"did you mean llama-3\.1-8b"):
+        published_model("llama-3.1-8bb")
     with pytest.raises(InputError, match=r"llama-3\.1-8b"):
-        published_model("llama-9")
+        published_model("xyz")
 
 
 def test_a_count_without_a_source_does_not_load() -> None:

@@ -5,6 +5,7 @@ architecture is `aether.models.accounting.parameters`, and a test compares it wi
 and training data are not here.
 """
 
+import difflib
 import functools
 import re
 import tomllib
@@ -84,9 +85,13 @@ def _by_spelling() -> dict[str, PublishedModel]:
 
 
 def published_model(name: str) -> PublishedModel:
-    """The model of that name or alias, its owner, case, tuning and number format aside. Raises InputError listing the known."""
+    """The model of that name or alias, its owner, case, tuning and number format aside. Raises InputError with those spelled alike, else all."""
     found = _by_spelling().get(_plain(name))
     if found is None:
-        known = ", ".join(published_models())
-        raise InputError.of("model", name, f"give a config.json, or use one of {known}")
+        spelled = {_plain(known): known for known in published_models()}
+        near = [spelled[key] for key in difflib.get_close_matches(_plain(name), spelled, n=5, cutoff=0.5)]
+        if near:
+            mend = f"did you mean {', '.join(near)}? {len(spelled)} models are on record; any other, by its config.json"
+            raise InputError.of("model", name, mend)
+        raise InputError.of("model", name, f"give a config.json, or use one of {', '.join(spelled.values())}")
     return found

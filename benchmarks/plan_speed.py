@@ -1,0 +1,180 @@
+"""How long a plan takes: the whole command, the search in it, layouts weighed in a second, and `aether --help`.
+
+    python -m benchmarks.plan_speed [--demo-run FOLDER]
+
+Each brief is planned by the command itself in a process of its own, as a person does, so that the interpreter, imports, pictures
+and exports count; the search alone is timed in this process. `--demo-run` is a folder in which `aether build` has run the demo
+brief: its pilots are on record there, and what is timed is the plan without them. Infeasible briefs include the search for the
+nearest feasible ones. Nothing here says whether a plan is right (`planner_accuracy` does).
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from aether.planning.search.decide import search
+from aether.planning.search.problem import problem_of
+from aether.policy.brief_file import to_brief
+from aether.spec.brief import Brief
+from benchmarks import records
+
+ROOT = Path(__file__).parents[1]
+REPEATS = 3
+_AETHER = "from aether.surfaces.cli.main import main; main()"
+
+
+def _brief(task: str, model: str, hardware: dict[str, Any], targets: list[str], **sections: Any) -> dict[str, Any]:
+    rest = {key: value for key, value in sections.items() if key == "load"}
+    chosen = {"name": model, "task": task} | {key: value for key, value in sections.items() if key != "load"}
+    return {"targets": targets, "model": chosen, "hardware": hardware, **rest}
+
+
+BRIEFS: dict[str, dict[str, Any]] = {
+    "serve Llama-3.1-70B on 3 kinds of 64": _brief(
+        "serve",
+        "llama-3.1-70b",
+        {"name": ["H100-SXM-80GB", "H200-SXM-141GB", "B200"], "count": 64},
+        ["ttft_p99 <= 500 ms", "itl_p99 <= 60 ms"],
+        load={"requests_per_s": 40, "prompt_tokens": 1000, "output_tokens": 300},
+    ),
+    "serve DeepSeek-V3 on 3 kinds of 64": _brief(
+        "serve",
+        "deepseek-v3",
+        {"name": ["H200-SXM-141GB", "B200", "MI300X"], "count": 64},
+        ["ttft_p99 <= 3 s", "itl_p99 <= 80 ms"],
+        load={"requests_per_s": 20, "prompt_tokens": 2000, "output_tokens": 500},
+    ),
+    "serve Qwen3-30B-A3B on 16 L40S": _brief(
+        "serve",
+        "qwen3-30b-a3b",
+        {"name": "L40S", "count": 16},
+        ["ttft_p99 <= 2 s", "tpot_p50 <= 30 ms"],
+        load={"requests_per_s": 5, "prompt_tokens": 1000, "output_tokens": 400},
+    ),
+    "serve Llama-3.1-405B on 5 kinds of 64": _brief(
+        "serve",
+        "llama-3.1-405b",
+        {"name": ["H100-SXM-80GB", "H200-SXM-141GB", "B200", "MI300X", "MI355X"], "count": 64},
+        ["ttft_p99 <= 5 s", "itl_p99 <= 100 ms"],
+        load={"requests_per_s": 10, "prompt_tokens": 4000, "output_tokens": 500},
+    ),
+    "pretrain 8 B on 256 H100, 15 T tokens": _brief(
+        "pretrain",
+        "llama-3.1-8b",
+        {"name": "H100-SXM-80GB", "count": 256},
+        ["build_time <= 90 d"],
+        tokens=15e12,
+        sequence_tokens=8192,
+    ),
+    "pretrain DeepSeek-V3 on 2,048 H800": _brief(
+        "pretrain",
+        "deepseek-v3",
+        {"name": "H800-SXM-80GB", "count": 2048},
+        ["build_time <= 120 d"],
+        tokens=14.8e12,
+        sequence_tokens=4096,
+    ),
+    "QLoRA of 8 B on an RTX 4090": _brief(
+        "finetune",
+        "llama-3.1-8b",
+        {"name": "RTX-4090", "count": 1},
+        ["build_time <= 24 h"],
+        tokens=50e6,
+        sequence_tokens=2048,
+        method="qlora",
+    ),
+    "infeasible: Llama-3.1-70B, 1 ms between tokens": _brief(
+        "serve",
+        "llama-3.1-70b",
+        {"name": "H100-SXM-80GB", "count": 8},
+        ["itl_p99 <= 1 ms"],
+        load={"requests_per_s": 1, "prompt_tokens": 500, "output_tokens": 200},
+    ),
+}
+
+
+def _wall_s(*words: str, allowed: tuple[int, ...] = (0,)) -> float:
+    """Median seconds of the command in a process of its own."""
+    spent = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", _AETHER, *words], capture_output=True, text=True, check=False)
+        spent.append(time.perf_counter() - start)
+        assert done.returncode in allowed, done.stderr[-2000:]
+    return statistics.median(spent)
+
+
+def _search_s(brief: Brief) -> tuple[float, int]:
+    """Median seconds of the search, and the layouts that it weighs."""
+    spent, considered = [], 0
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        considered = search(problem_of(brief)).considered
+        spent.append(time.perf_counter() - start)
+    return statistics.median(spent), considered
+
+
+def measure(folder: Path) -> dict[str, dict[str, float]]:
+    """Every brief: the whole command and the search in it."""
+
+    found = {}
+    for name, raw in BRIEFS.items():
+        file = folder / "brief.json"
+        file.write_text(json.dumps(raw), encoding="utf-8")
+        whole_s = _wall_s("plan", str(file), "--out", str(folder / "out"), "--json", allowed=(0, 3))
+        search_s, layouts = _search_s(to_brief(raw, name))
+        found[name] = {
+            "command_s": whole_s,
+            "search_s": search_s,
+            "layouts": layouts,
+            "layouts_per_s": layouts / search_s,
+        }
+    return found
+
+
+def main() -> None:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--demo-run", type=Path, help="a folder in which the demo brief was built")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        briefs = measure(Path(folder))
+    record: dict[str, Any] = {
+        "help_s": _wall_s("--help"),
+        "briefs": briefs,
+        "demo_plan_s": None,
+        "circumstances": records.circumstances("benchmarks.plan_speed", words=[]),
+    }
+    if given.demo_run is not None:
+        demo = str(ROOT / "recipes" / "code" / "python-autocomplete")
+        record["demo_plan_s"] = _wall_s("plan", demo, "--out", str(given.demo_run), "--json")
+    records.write("plan_speed", record, _markdown(record))
+    print(_markdown(record))
+
+
+def _markdown(record: dict[str, Any]) -> str:
+    machine = record["circumstances"]["machine"]
+    lines = [
+        "# How long a plan takes",
+        "",
+        "| brief | command, s | search, s | layouts | layouts/s |",
+        "|---|---|---|---|---|",
+    ]
+    for name, one in record["briefs"].items():
+        lines.append(
+            f"| {name} | {one['command_s']:.2f} | {one['search_s']:.2f} | {one['layouts']:,} | {one['layouts_per_s']:,.0f} |"
+        )
+    demo = "not measured" if record["demo_plan_s"] is None else f"{record['demo_plan_s']:.2f} s"
+    lines += ["", f"`aether --help`: {record['help_s']:.2f} s. The demo brief's plan, its pilots on record: {demo}."]
+    lines += [f"Medians of {REPEATS}; {machine['cores']} cores of {machine['cpu']}, {record['circumstances']['date']};"]
+    return "\n".join([*lines, "`python -m benchmarks.plan_speed [--demo-run FOLDER]`.", ""])
+
+
+if __name__ == "__main__":
+    main()
