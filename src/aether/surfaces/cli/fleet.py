@@ -9,6 +9,9 @@ from aether.surfaces.cli.edge import say_json
 if TYPE_CHECKING:
     from aether.counsel.fleet import Written
 
+SHOWN = 10
+"""Options that a terminal shows; the page has all."""
+
 
 def plan_fleet(brief: Brief, folder: Path, as_json: bool) -> int:
     """Decide, write the folder, and print the table or one line of JSON."""
@@ -41,13 +44,15 @@ def _print(written: "Written") -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head in ("", *(heading(plan, name) for name in names), "complex", "targets"):
         table.add_column(head)
-    for index, option in enumerate(plan.options, 1):
+    for index, option in enumerate(plan.options[:SHOWN], 1):
         show(f"{index}  {option.name}")
         cells = [
             f"{said(estimate, interval=False)}\n[dim]{interval_of(estimate)}[/]"
             for estimate in map(option.estimate, names)
         ]
         table.add_row(str(index), *cells, option.complexity, option.standing.replace("_", " "))
+    if len(plan.options) > SHOWN:
+        show(f"and {len(plan.options) - SHOWN} more in plan.html")
     console.print()
     console.print(table)
     show(kinds(plan), "dim")
