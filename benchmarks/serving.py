@@ -1,14 +1,15 @@
 """Aether's server against its peers on the same model, prompts and number of clients, in one run. Ratios first.
 
-    python -m benchmarks.serving --model FOLDER [--clients 1 8 32] [--peers-venv DIR] [--llama-only] [--json]
+    python -m benchmarks.serving --model FOLDER [--engine E --dtype T] [--clients 1 8 32] [--peers-venv DIR] [--json]
 
 Closed loop: each client streams a completion, then asks for the next. Every contender has the same threads, and runs in
 turn within each round, so that a slow moment of the machine falls on all. The peers have an environment of their own:
 
-    python3 -m venv DIR && DIR/bin/pip install torch==2.13.0 "transformers[serving]==5.17.0" xllamacpp gguf
+    python3 -m venv DIR && DIR/bin/pip install torch==2.13.0 "transformers[serving]==5.17.0" xllamacpp
 
 FOLDER may be a quantised one: everyone is given the same weights, expanded. Contenders of torch compute in the type that
-Aether's `auto` takes on this processor; llama.cpp is there with float16 and with float32 weights. Output tokens are the
+a bare server's `auto` takes on this processor; llama.cpp's own server is there with float16 and with float32 weights.
+Aether is judged with the engine that is named, which a build chooses by measuring; its others run beside it. Output tokens are the
 server's own count where it gives one, else events with text. Latency is of whole requests (e2e) and between events (itl).
 Contenders named "in process" pay for no HTTP; "static" gets all requests at the same moment.
 """
@@ -34,15 +35,17 @@ import psutil
 
 import aether
 from aether.models import quantized
-from aether.models.weights import save_pretrained
+from aether.models.gguf_file import GgufType, write_gguf
+from aether.models.weights import load, save_pretrained, to_qwen3
 from aether.stages.serve.client import stream_completion
-from aether.stages.serve.loading import resolve_dtype
+from aether.stages.serve.loading import multiplies_bfloat16, resolve_dtype
 from aether.stages.serve.recipe import EngineRecipe, ServerSettings
 from aether.stages.serve.run import running_server
 from benchmarks.records import circumstances, write
 
 HERE = Path(__file__).parent
 OURS = "aether"
+ENGINES = (("packed", "float32"), ("packed", "bfloat16"), ("llama.cpp", "float16"))
 
 
 @dataclass
@@ -158,23 +161,33 @@ def process(command: list[str], threads: int, log: Path) -> Iterator[subprocess.
                 found.kill()
 
 
+GGUF_TYPES: dict[str, GgufType] = {"f16": "float16", "f32": "float32"}
 COUNTED = {"ignore_eos": True, "stream_options": {"include_usage": True}}
 
 
-def ours(stack: ExitStack, model: Path, threads: int, slots: int, scratch: Path) -> Contender:
-    """Aether as it comes."""
-    settings = ServerSettings(engine=EngineRecipe(slots=slots), port=0, threads=threads, model_name="model")
-    server = stack.enter_context(running_server(model, settings, scratch / "aether.log"))
-    return Contender(OURS, f"aether {aether.__version__}, {server.facts['dtype']}", server.url, "model", True, COUNTED)
+def ours(
+    stack: ExitStack, model: Path, arguments: argparse.Namespace, slots: int, scratch: Path
+) -> Iterator[Contender]:
+    """Aether with the engine that is judged, then with its others."""
+    first = (arguments.engine, arguments.dtype)
+    others = [pair for pair in ENGINES if pair != first and (pair[1] != "bfloat16" or multiplies_bfloat16())]
+    for number, (engine, dtype) in enumerate([first, *others]):
+        recipe = EngineRecipe.model_validate({"engine": engine, "dtype": dtype, "slots": slots})
+        settings = ServerSettings(engine=recipe, port=0, threads=arguments.threads, model_name="model")
+        server = stack.enter_context(running_server(model, settings, scratch / f"aether-{number}.log"))
+        name = f"aether, {engine}, {dtype}" if number else OURS
+        said = f"aether {aether.__version__}, {server.facts['engine']}, {server.facts['dtype']}"
+        yield Contender(name, said, server.url, "model", True, COUNTED)
 
 
 def llama(stack: ExitStack, venv: Path, model: Path, threads: int, slots: int, scratch: Path) -> Iterator[Contender]:
     """llama.cpp's own server, with weights of two types."""
     python = str(venv / "bin" / "python")
     context = json.loads((model / "config.json").read_text())["max_position_embeddings"]
-    for dtype in ("f16", "f32"):
+    decoder = load(model)
+    for dtype, kind in GGUF_TYPES.items():
         path = scratch / f"model-{dtype}.gguf"
-        subprocess.run([python, str(HERE / "to_gguf.py"), str(model), str(path), "--dtype", dtype], check=True)
+        write_gguf(path, decoder.config, to_qwen3(decoder), kind)
         command = [python, str(HERE / "serving_peers.py"), "llama", str(path), str(threads), str(slots), str(context)]
         server = stack.enter_context(process(command, threads, scratch / f"llama-{dtype}.log"))
         assert server.stdout is not None
@@ -286,7 +299,7 @@ def compete(arguments: argparse.Namespace) -> dict[str, Any]:
         scratch = Path(folder)
         model = scratch / "model"
         save_pretrained(quantized.load(arguments.model), model, arguments.model)
-        contenders = [ours(stack, model, threads, slots, scratch)]
+        contenders = list(ours(stack, model, arguments, slots, scratch))
         if venv is not None:
             contenders += llama(stack, venv, model, threads, slots, scratch)
             if not arguments.llama_only:
@@ -348,6 +361,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--peers-venv", type=Path)
+    parser.add_argument("--engine", choices=["packed", "llama.cpp"], default="packed", help="the one that is judged")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
     parser.add_argument("--llama-only", action="store_true", help="leave the other peers out")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--prompt-tokens", type=int, default=128)

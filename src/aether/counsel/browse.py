@@ -10,6 +10,7 @@ from aether.report.write import write_report
 from aether.running.folder import RunFolder, find_runs
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
+from aether.stages.serve.recipe import EngineRecipe, ServerSettings
 
 
 class Summary(Noun):
@@ -61,3 +62,13 @@ def model_folder(path: Path) -> Path:
     if (path / "model" / "config.json").exists():
         return path / "model"
     raise InputError.of("model", str(path), "neither a model folder (config.json) nor a finished run")
+
+
+def server_settings(path: Path, host: str, port: int) -> ServerSettings:
+    """How to serve what `path` means: a run's model as it was served in its load test, by the engine that was chosen there."""
+    record = None if (path / "config.json").exists() else RunFolder(path).records().get("serve")
+    if record is None:
+        return ServerSettings(host=host, port=port)
+    used = next((e.conditions for e in record.evidence if "engine" in e.conditions), {})
+    engine = record.config["engine"] | {key: used[key] for key in ("engine", "dtype") if key in used}
+    return ServerSettings(engine=EngineRecipe(**engine), host=host, port=port, threads=record.threads)

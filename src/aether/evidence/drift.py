@@ -81,7 +81,11 @@ def circumstances(original: Mapping[str, StepRecord], again: Mapping[str, StepRe
 
 def _around(record: StepRecord) -> dict[str, str]:
     provenance = record.provenance.model_dump(mode="json", exclude={"command"})
-    return {"seed": str(record.seed), "threads": str(record.threads)} | {k: str(v) for k, v in provenance.items()}
+    engines = {str(e.conditions["engine"]) for e in record.evidence if "engine" in e.conditions}
+    chosen = {"engine": ", ".join(sorted(engines)) or "none"}
+    return (
+        chosen | {"seed": str(record.seed), "threads": str(record.threads)} | {k: str(v) for k, v in provenance.items()}
+    )
 
 
 def _numbers(first: StepRecord | None, second: StepRecord | None, ratio: float) -> list[Drift]:
@@ -104,6 +108,13 @@ def _number(evidence_id: str, first: Evidence, second: Evidence | None, ratio: f
 
 
 def _close(first: Evidence, second: Evidence, ratio: float) -> tuple[Status, str]:
+    status, note = _apart(first, second, ratio)
+    was, is_now = first.conditions.get("engine"), second.conditions.get("engine")
+    # The choice of an engine is measured, so another moment may choose another: never silently.
+    return status, note if was == is_now else f"{note}; measured with the engine {is_now}, was {was}"
+
+
+def _apart(first: Evidence, second: Evidence, ratio: float) -> tuple[Status, str]:
     if first.unit != second.unit or first.repeats != second.repeats:
         return "differs", f"was {first.repeats} in {first.unit}, is {second.repeats} in {second.unit}"
     if first.value == second.value:

@@ -21,7 +21,7 @@ _TRAIN = ("torch", "tokenizers", "safetensors", "transformers", "rensa", "pyarro
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": _TRAIN,
     "compress": (*_TRAIN, "compressed_tensors"),
-    "serve": (*_TRAIN, "starlette", "uvicorn", "httpx", "threadpoolctl"),
+    "serve": (*_TRAIN, "starlette", "uvicorn", "httpx", "threadpoolctl", "xllamacpp", "gguf"),
     "ops": ("mlflow",),
 }
 """Extra -> the modules that it brings; a test holds it to pyproject.toml."""

@@ -14,7 +14,8 @@ from aether.stages.compress import estimate as compress_estimate
 from aether.stages.compress.recipe import CompressRecipe
 from aether.stages.evaluate import estimate as evaluate_estimate
 from aether.stages.evaluate.recipe import EvaluateRecipe
-from aether.stages.serve.recipe import Saturation
+from aether.stages.serve.estimate import choice_s
+from aether.stages.serve.recipe import EngineRecipe, Saturation
 
 STARTS_S = {"compress": 4.0, "evaluate": 3.0, "serve": 8.0, "report": 4.0}
 """What each step takes besides its own arithmetic: imports, loading, a server's start, plots (assumed)."""
@@ -70,10 +71,11 @@ def other_stages(decoder: DecoderConfig, brief: Brief, machine: Machine, facts: 
     compress = compress_estimate.wall_time(CompressRecipe(), decoder, rate)
     recipe = EvaluateRecipe(modality=brief.modality or "code")
     evaluate = evaluate_estimate.estimate(recipe, decoder, facts.bytes_per_token, rate, facts.train_tokens)
-    starts, load = sum(STARTS_S.values()), load_test_s(brief)
+    starts, load, choice = sum(STARTS_S.values()), load_test_s(brief), choice_s(EngineRecipe())
     parts = [Term(name="starts", value=starts, unit="s", kind="assumed", source="planning.budget")]
     parts.append(Term(name="load test", value=load, unit="s", kind="computed", source="the brief's load"))
-    value, upward = starts + load, (starts * STARTS_SPREAD) ** 2
+    parts.append(Term(name="choice of an engine", value=choice, unit="s", kind="computed", source="its trials"))
+    value, upward = starts + load + choice, (starts * STARTS_SPREAD) ** 2
     for name, one in (("compress", compress), ("evaluate", evaluate)):
         assert one.value is not None and one.interval is not None
         parts.append(Term(name=name, value=one.value, unit="s", kind=one.kind, source=one.formula))

@@ -7,11 +7,12 @@ from aether.hardware.compiler import COMPILER
 from aether.hardware.machine import Machine
 from aether.models.config import DecoderConfig
 from aether.spec.brief import Brief
+from aether.spec.metrics import METRICS
 from aether.spec.recipe import Recipe, Step
 from aether.stages.compress.recipe import CompressRecipe
 from aether.stages.data.recipe import DataRecipe
 from aether.stages.evaluate.recipe import EvaluateRecipe
-from aether.stages.serve.recipe import EngineRecipe, ServeRecipe
+from aether.stages.serve.recipe import ServeRecipe
 from aether.stages.train.recipe import TrainRecipe
 
 Precision = Literal["bfloat16", "float32"]
@@ -63,7 +64,8 @@ def whole_recipe(brief: Brief, machine: Machine, training: TrainRecipe, before: 
     compress = CompressRecipe(quality_loss_bound=brief.quality_loss_bound)
     precision = precision_for(machine)
     evaluate = EvaluateRecipe(modality=modality, device="cuda" if machine.accelerator else "cpu", dtype=precision)
-    serve = ServeRecipe(load=brief.load, engine=EngineRecipe(dtype=precision))
+    wanted = tuple(target for target in brief.targets if METRICS[target.metric].stage == "serve")
+    serve = ServeRecipe(load=brief.load, targets=wanted)
     return Recipe(
         name=brief.name,
         steps=(

@@ -11,7 +11,7 @@ from aether.stages.serve.recipe import EngineRecipe, Saturation, ServeRecipe
 from aether.stages.serve.run import read_prompts, run
 
 RECIPE = ServeRecipe(
-    engine=EngineRecipe(slots=4, dtype="float32"),
+    engine=EngineRecipe(engine="packed", slots=4, dtype="float32"),
     load=Load(requests_per_s=20, prompt_tokens=24, output_tokens=8, requests=30),
     saturation=Saturation(clients=3, seconds=1.5),
 )
@@ -46,6 +46,20 @@ def test_the_stage_measures_a_real_server_and_leaves_nothing_running(inputs, tmp
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["requests.jsonl", "serve.json"]
     assert json.loads((tmp_path / "out" / "serve.json").read_text())["errors"] == {}
     assert told and children() == before
+
+
+def test_the_engines_are_tried_and_one_is_served_by(inputs, tmp_path):
+    context = StepContext("serve", tmp_path / "out", inputs, seed=0, threads=1, listener=lambda _: None)
+    recipe = RECIPE.model_copy(update={"engine": EngineRecipe(slots=4, dtype="float32")})
+    evidence = {e.id: e for e in run(recipe, context)}
+    tried = {i.rpartition(".")[2] for i in evidence if i.startswith("serve.throughput.")}
+    assert tried == {"packed-float32", "llamacpp-float32"}
+    assert all(evidence[f"serve.{m}.{label}"].value > 0 for m in ("throughput", "e2e_p50") for label in tried)
+    used = evidence["serve.throughput"].conditions
+    summary = json.loads((tmp_path / "out" / "serve.json").read_text())
+    assert used["engine"] == summary["server"]["engine"] in ("packed", "llama.cpp")
+    assert [t["engine"]["engine"] for t in summary["trials"]] == ["packed", "llama.cpp"]
+    assert summary["metrics"]["throughput"]["value"] == evidence["serve.throughput"].value
 
 
 def test_prompts_are_real_beginnings_of_exact_length(inputs):

@@ -35,9 +35,11 @@ def folder(tmp_path_factory):
     return write_model(tmp_path_factory.mktemp("served") / "model", LONG)
 
 
-@pytest.fixture(scope="module")
-def server(folder, tmp_path_factory):
-    with running_server(folder, SETTINGS, tmp_path_factory.mktemp("log") / "log") as running:
+@pytest.fixture(scope="module", params=["packed", "llama.cpp"])
+def server(request, folder, tmp_path_factory):
+    engine = SETTINGS.engine.model_copy(update={"engine": request.param})
+    settings = SETTINGS.model_copy(update={"engine": engine})
+    with running_server(folder, settings, tmp_path_factory.mktemp("log") / "log") as running:
         yield running
 
 

@@ -7,6 +7,7 @@ which keeps a web page elsewhere from sending them through a visitor's browser.
 import asyncio
 import json
 import math
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -35,11 +36,13 @@ class Service:
         recipe = settings.engine
         limits = Limits(recipe.max_queue, recipe.chunk_tokens, served.eos_tokens, settings.threads)
         self.served, self.settings = served, settings
-        self.engine = Engine(served.model, served.table, limits, self._hear)
+        self.engine = served.make_engine(limits, self._hear)
         self.seen = Observations()
         self.started_s = int(time.time())
         self._inboxes: dict[Generation, Inbox] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._unread: list[Delta] = []
+        self._lock = threading.Lock()
 
     @asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -50,11 +53,17 @@ class Service:
         self.engine.stop()
 
     def _hear(self, news: list[Delta]) -> None:
-        """Called by the engine's thread, once per step."""
+        """Called by the engine's threads. News that come before the loop has read the last ones cost no second wake-up."""
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._dispatch, news)
+        with self._lock:
+            asleep = not self._unread
+            self._unread += news
+        if asleep:
+            self._loop.call_soon_threadsafe(self._dispatch)
 
-    def _dispatch(self, news: list[Delta]) -> None:
+    def _dispatch(self) -> None:
+        with self._lock:
+            news, self._unread = self._unread, []
         for delta in news:
             inbox = self._inboxes.get(delta.generation)
             if inbox is not None:
@@ -189,7 +198,7 @@ def build(service: Service) -> Starlette:
         served = service.served
         kind = "base" if served.template is None else "chat"
         entry = {"id": served.name, "object": "model", "created": service.started_s, "owned_by": "aether"}
-        entry |= {"max_model_len": served.context_tokens, "kind": kind, "dtype": served.dtype}
+        entry |= {"max_model_len": served.context_tokens, "kind": kind, "dtype": served.dtype, "engine": served.engine}
         return JSONResponse({"object": "list", "data": [entry]})
 
     async def health(_request: Request) -> Response:
@@ -222,15 +231,17 @@ def build(service: Service) -> Starlette:
 def engine_numbers(service: Service) -> dict[str, tuple[str, str, float]]:
     """The engine's counters under Prometheus names: (type, meaning, value)."""
     engine, counters = service.engine, service.engine.counters
-    return {
+    numbers: dict[str, tuple[str, str, float]] = {
         "aether_requests_running": ("gauge", "Requests that hold a slot.", engine.running),
         "aether_requests_waiting": ("gauge", "Requests that wait for a slot.", engine.waiting),
-        "aether_slots": ("gauge", "Slots.", engine.model.slots),
-        "aether_cache_bytes": ("gauge", "Bytes of the key-value cache.", engine.model.cache_bytes),
+        "aether_slots": ("gauge", "Slots.", engine.slots),
+        "aether_cache_bytes": ("gauge", "Bytes of the key-value cache.", engine.cache_bytes),
         "aether_prompt_tokens_total": ("counter", "Prompt tokens read.", counters.prompt_tokens),
         "aether_output_tokens_total": ("counter", "Tokens generated.", counters.output_tokens),
-        "aether_steps_total": ("counter", "Steps of the engine.", counters.steps),
         "aether_busy_seconds_total": ("counter", "Time spent in steps.", counters.busy_s),
         "aether_cancelled_total": ("counter", "Requests stopped before their end.", counters.cancelled),
         "aether_disconnected_total": ("counter", "Clients that went away.", service.seen.disconnected),
     }
+    if counters.steps is not None:
+        numbers["aether_steps_total"] = ("counter", "Steps of the engine.", counters.steps)
+    return numbers

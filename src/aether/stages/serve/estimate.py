@@ -18,7 +18,7 @@ from aether.models.config import DecoderConfig
 from aether.spec.brief import Load
 from aether.spec.evidence import Interval
 from aether.spec.plan import Estimate, Term
-from aether.stages.serve.recipe import EngineRecipe, Precision, ServeRecipe
+from aether.stages.serve.recipe import TRIAL_CLOSED_S, TRIAL_OPEN_S, EngineRecipe, Precision, ServeRecipe
 from aether.stages.serve.scheduler import Scheduler
 from aether.stages.serve.summary import LatencyReport, Timing, latency
 
@@ -41,6 +41,20 @@ WEB_BYTES = 110_000_000
 SPREAD = 3.0
 """A prediction is given as value / SPREAD to value x SPREAD. Two trials on a shared machine: measured / predicted was
 0.5 to 2.6 for every latency and the throughput. As an interval with a level it is assumed."""
+
+TRIAL_START_S = 2.5
+"""The trials' own process: imports. Assumed."""
+TRIAL_LOAD_S = 0.6
+"""What a candidate takes besides its two loops: loading, warm-up, its last request. Assumed."""
+CANDIDATES = 3
+"""Engines and types that are tried where nothing is missing: packed in two types, llama.cpp in one."""
+
+
+def choice_s(engine: EngineRecipe) -> float:
+    """Seconds that the choice of an engine takes; none where the recipe leaves no choice."""
+    if "auto" not in (engine.engine, engine.dtype):
+        return 0.0
+    return TRIAL_START_S + CANDIDATES * (TRIAL_LOAD_S + TRIAL_OPEN_S + TRIAL_CLOSED_S)
 
 
 @dataclass(frozen=True)

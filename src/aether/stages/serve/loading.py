@@ -4,10 +4,11 @@ Reads a Hugging Face folder through `aether.models`. A chat template, where ther
 immutable sandbox, because it comes with the model and is not ours; messages are data to it, never code.
 """
 
+import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import torch
@@ -16,10 +17,16 @@ from tokenizers import Tokenizer
 
 from aether.evidence.files import read_json
 from aether.models import quantized, weights
+from aether.models.decoder import Decoder
 from aether.models.packed import PackedDecoder
-from aether.spec.errors import InputError
+from aether.spec.errors import EnvironmentFault, InputError
 from aether.stages.serve.detokenize import token_bytes
+from aether.stages.serve.engine import Deliver, Engine, Limits
+from aether.stages.serve.packed_engine import PackedEngine
 from aether.stages.serve.recipe import EngineRecipe, Precision
+
+if TYPE_CHECKING:
+    from aether.stages.serve.llama_engine import LlamaModel
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Served:
     """A model that is ready to be served. `bos_token` begins a prompt that is given as text; None when it has none."""
 
     name: str
-    model: PackedDecoder
+    model: "PackedDecoder | LlamaModel"
     table: list[bytes]
     tokenizer: Tokenizer
     bos_token: int | None
@@ -49,39 +56,79 @@ class Served:
             return "\n\n".join(message["content"] for message in messages)
         return self.template.render(messages=messages, add_generation_prompt=True)
 
+    @property
+    def engine(self) -> str:
+        """Which engine computes it, as `EngineRecipe.engine` names it."""
+        return "packed" if isinstance(self.model, PackedDecoder) else "llama.cpp"
+
+    def make_engine(self, limits: Limits, deliver: Deliver) -> Engine:
+        """The engine over the model; `start` is still to be called."""
+        if isinstance(self.model, PackedDecoder):
+            return PackedEngine(self.model, self.table, limits, deliver)
+        from aether.stages.serve.llama_engine import LlamaEngine
+
+        return LlamaEngine(self.model, self.table, limits, deliver)
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for it."""
+    information = Path("/proc/cpuinfo")
+    flags = information.read_text(encoding="utf-8") if information.is_file() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
 
 def resolve_dtype(wanted: Precision) -> torch.dtype:
     """`auto` is bfloat16 only where the processor has instructions for it; emulated bfloat16 is slower than float32."""
     if wanted == "auto":
-        information = Path("/proc/cpuinfo")
-        flags = information.read_text(encoding="utf-8") if information.is_file() else ""
-        return torch.bfloat16 if "avx512_bf16" in flags or "amx_bf16" in flags else torch.float32
+        return torch.bfloat16 if multiplies_bfloat16() else torch.float32
     return torch.bfloat16 if wanted == "bfloat16" else torch.float32
 
 
-def load_served(folder: Path, engine: EngineRecipe, name: str | None = None) -> Served:
-    """Everything from a model folder. Raises InputError or DamagedRecord when something in it cannot be served."""
+def load_served(folder: Path, engine: EngineRecipe, name: str | None = None, threads: int = 1) -> Served:
+    """Everything from a model folder. `threads` are llama.cpp's own; torch and numpy take those that the process set.
+
+    Raises InputError or DamagedRecord when something in it cannot be served, EnvironmentFault when the engine is missing.
+    """
     if not folder.is_dir():
         raise InputError.of("model", str(folder), "give a Hugging Face model folder that exists")
     for needed in ("config.json", "tokenizer.json"):
         if not (folder / needed).is_file():
             raise InputError.of("model", str(folder), f"it has no {needed}; give a whole Hugging Face model folder")
-    dtype = resolve_dtype(engine.dtype)
     decoder = quantized.load(folder)
-    packed = PackedDecoder(decoder.config, weights.to_qwen3(decoder), engine.slots, dtype)
+    model, dtype = _backend(decoder, engine, threads)
     raw = read_json(folder / "config.json")
     begin, end = raw.get("bos_token_id"), raw.get("eos_token_id")
     return Served(
         name=name or _folder_name(folder),
-        model=packed,
+        model=model,
         table=token_bytes(folder / "tokenizer.json"),
         tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
         bos_token=begin,
         eos_tokens=frozenset([end] if isinstance(end, int) else end or []),
         template=_template(folder),
         context_tokens=decoder.config.context_tokens,
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=dtype,
     )
+
+
+def _backend(decoder: Decoder, engine: EngineRecipe, threads: int) -> "tuple[PackedDecoder | LlamaModel, str]":
+    """The model in the engine's own form, and the type that it computes in."""
+    named = weights.to_qwen3(decoder)
+    if engine.engine != "llama.cpp" and engine.dtype != "float16":
+        dtype = resolve_dtype(engine.dtype)
+        return PackedDecoder(decoder.config, named, engine.slots, dtype), str(dtype).removeprefix("torch.")
+    if not llama_is_here():
+        raise EnvironmentFault("engine = llama.cpp needs xllamacpp and gguf: pip install 'aether-engineer[serve]'")
+    from aether.stages.serve.llama_engine import LlamaModel, LlamaSettings
+
+    kind = "float16" if engine.dtype == "auto" else engine.dtype
+    settings = LlamaSettings(engine.slots, engine.chunk_tokens, threads, kind)
+    return LlamaModel(decoder.config, named, settings), kind
+
+
+def llama_is_here() -> bool:
+    """Whether llama.cpp can be had in this environment."""
+    return all(importlib.util.find_spec(name) is not None for name in ("xllamacpp", "gguf"))
 
 
 def _folder_name(folder: Path) -> str:

@@ -2,17 +2,31 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aether.spec.base import Noun
-from aether.spec.brief import Load
+from aether.spec.brief import Load, Target
+from aether.spec.errors import InputError
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+EngineName = Literal["auto", "packed", "llama.cpp"]
+
+TRIAL_OPEN_S = 0.8
+"""Arrivals of one candidate's trial. Assumed: 16 requests of the demo's load."""
+TRIAL_CLOSED_S = 0.6
+"""The closed loop of one candidate's trial. Assumed."""
+TRIAL_LONGEST_S = 3.0
+"""A trial's request that takes longer counts as failed. Assumed."""
 
 
 class EngineRecipe(Noun):
-    """How requests share one model."""
+    """How requests share one model, and what computes it."""
 
+    engine: EngineName = Field(
+        default="auto",
+        description="packed: our own decoder; llama.cpp: through xllamacpp. auto: the serve stage measures both and "
+        "records the better one; a server that is told nothing takes packed.",
+    )
     slots: int = Field(
         default=32, ge=1, le=1024, description="Requests decoded together, each with a cache row (assumed; see docs)."
     )
@@ -27,9 +41,16 @@ class EngineRecipe(Noun):
     )
     dtype: Precision = Field(
         default="auto",
-        description="Arithmetic of weights and cache. auto: bfloat16 where the processor multiplies it natively "
-        "(2 to 3 times the speed of float32 there from 8 rows on, benchmarks/records/serving-*.md), else float32.",
+        description="Arithmetic of weights and cache. auto: the serve stage measures the types too; a server that is "
+        "told nothing takes bfloat16 for packed where the processor multiplies it natively, else float32, and float16 for "
+        "llama.cpp, which alone has it.",
     )
+
+    @model_validator(mode="after")
+    def _can_compute(self) -> "EngineRecipe":
+        if self.engine == "packed" and self.dtype == "float16":
+            raise InputError.of("engine.dtype", self.dtype, "packed computes in float32 or bfloat16")
+        return self
 
 
 class ServerSettings(Noun):
@@ -60,6 +81,9 @@ class ServeRecipe(Noun):
     engine: EngineRecipe = EngineRecipe()
     load: Load = Field(default=Load(), description="Open-loop Poisson arrivals: the brief's own traffic.")
     saturation: Saturation = Saturation()
+    targets: tuple[Target, ...] = Field(
+        default=(), description="The brief's targets that this stage measures: an engine that meets more goes first."
+    )
     warmup_requests: int = Field(
         default=4, ge=1, description="Answered and not counted: first calls allocate (assumed)."
     )

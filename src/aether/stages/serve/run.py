@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,10 @@ from aether.evidence.statistics import Measurement
 from aether.spec.errors import AetherError, DamagedRecord, EnvironmentFault, InputError
 from aether.spec.evidence import Evidence
 from aether.spec.run import StepContext
+from aether.stages.serve.choose import Trial, TrialPlan, best, candidates
+from aether.stages.serve.loading import llama_is_here, multiplies_bfloat16
 from aether.stages.serve.loadtest import LoadPlan, read_timings
-from aether.stages.serve.recipe import ServeRecipe, ServerSettings
+from aether.stages.serve.recipe import EngineRecipe, ServeRecipe, ServerSettings
 from aether.stages.serve.summary import LatencyReport, Timing, latency, throughput
 
 _READY_S = 60.0
@@ -139,9 +141,10 @@ def run(recipe: ServeRecipe, context: StepContext) -> tuple[Evidence, ...]:
     prompts = read_prompts(
         context.inputs["data"], recipe.split, recipe.load.prompt_tokens, recipe.load.requests, context.seed
     )
-    settings = ServerSettings(engine=recipe.engine, port=0, threads=context.threads)
     with tempfile.TemporaryDirectory(prefix="aether-serve-") as scratch:
         folder = Path(scratch)
+        engine, trials = settle(recipe, context, model, folder, prompts)
+        settings = ServerSettings(engine=engine, port=0, threads=context.threads)
         context.tell(message="starting the server")
         with running_server(model, settings, folder / "server.log") as server:
             plan = _plan(recipe, context, server, folder, prompts)
@@ -154,8 +157,54 @@ def run(recipe: ServeRecipe, context: StepContext) -> tuple[Evidence, ...]:
     report = latency([t for t in timings if t.phase == "open"], recipe.level, context.seed)
     rate = throughput([t for t in timings if t.phase == "closed"], window, recipe.level)
     evidence = _evidence(recipe, context, (report, rate, memory_bytes), facts)
-    _write_summary(context, report, timings, evidence, facts)
-    return evidence
+    _write_summary(context, report, timings, evidence, facts | {"trials": [t.model_dump(mode="json") for t in trials]})
+    return evidence + _trial_evidence(context, trials)
+
+
+def settle(
+    recipe: ServeRecipe, context: StepContext, model: Path, folder: Path, prompts: list[dict[str, Any]]
+) -> tuple[EngineRecipe, tuple[Trial, ...]]:
+    """The engine to serve with, and the trials that chose it: none where the recipe leaves no choice."""
+    open_to_us = candidates(recipe.engine, multiplies_bfloat16(), llama_is_here())
+    if len(open_to_us) == 1:
+        return open_to_us[0], ()
+    context.tell(message="trying the engines")
+    plan = TrialPlan(
+        model=str(model),
+        candidates=open_to_us,
+        prompts=tuple(tuple(prompt["prompt"]) for prompt in prompts),
+        load=recipe.load,
+        clients=recipe.saturation.clients,
+        threads=context.threads,
+        seed=context.seed,
+    )
+    path = folder / "trial.json"
+    path.write_text(plan.model_dump_json(), encoding="utf-8")
+    trials: list[Trial] = []
+    _talk("aether.stages.serve.trial", path, folder / "trial.log", lambda said: trials.append(Trial(**said)))
+    chosen = best(trials, recipe.targets).engine
+    context.tell(message=f"serving with {chosen.engine} in {chosen.dtype}")
+    return chosen, tuple(trials)
+
+
+def _trial_evidence(context: StepContext, trials: tuple[Trial, ...]) -> tuple[Evidence, ...]:
+    """What the choice rests on: two numbers of each candidate."""
+    source = "a moment of the load's traffic in process, without HTTP: what the engine was chosen by"
+    return tuple(
+        context.measured(
+            metric,
+            trial.metrics[metric],
+            unit,
+            source,
+            label=trial.label,
+            n=trial.requests,
+            repeats="machine",
+            threads=context.threads,
+        )
+        for trial in trials
+        for metric, unit in (("throughput", "token/s"), ("e2e_p50", "s"))
+        if metric in trial.metrics
+    )
 
 
 def _check_room(recipe: ServeRecipe, model: Path) -> None:
@@ -186,25 +235,31 @@ def _plan(
 
 
 def _load(plan: LoadPlan, folder: Path, context: StepContext) -> None:
-    """Run the load generator and pass its progress on. Raises AetherError when it fails."""
+    """Run the load generator and pass its progress on."""
     path = folder / "plan.json"
     path.write_text(plan.model_dump_json(), encoding="utf-8")
-    command = [sys.executable, "-m", "aether.stages.serve.loadtest", str(path)]
-    log = folder / "loadtest.log"
+
+    def tell(told: dict[str, Any]) -> None:
+        unit = "requests" if told["message"] == "open loop" else "s"
+        context.tell(done=told["done"], total=told["total"], unit=unit, message=told["message"])
+
+    _talk("aether.stages.serve.loadtest", path, folder / "loadtest.log", tell)
+
+
+def _talk(module: str, plan: Path, log: Path, hear: Callable[[dict[str, Any]], None]) -> None:
+    """Run one of our modules on a plan as a process, and hear its JSON lines. Raises AetherError when it fails."""
     with log.open("wb") as errors:
-        process = _child(command, errors)
+        process = _child([sys.executable, "-m", module, str(plan)], errors)
         try:
             assert process.stdout is not None
             for line in process.stdout:
-                told = json.loads(line)
-                unit = "requests" if told["message"] == "open loop" else "s"
-                context.tell(done=told["done"], total=told["total"], unit=unit, message=told["message"])
+                hear(json.loads(line))
             process.wait()
         finally:
             stop(process)
     if process.returncode != 0:
         said = log.read_text(encoding="utf-8", errors="replace").strip()[-500:]
-        raise AetherError(f"the load generator left with code {process.returncode}: {said}")
+        raise AetherError(f"{module} left with code {process.returncode}: {said}")
 
 
 def _evidence(
@@ -216,7 +271,7 @@ def _evidence(
     """Every number of the stage."""
     report, rate, memory_bytes = measured
     load, saturation = recipe.load, recipe.saturation
-    shared: dict[str, Any] = {"dtype": facts["dtype"], "threads": context.threads, "slots": recipe.engine.slots}
+    shared: dict[str, Any] = {key: facts[key] for key in ("engine", "dtype", "slots")} | {"threads": context.threads}
     traffic = shared | {
         "requests_per_s": load.requests_per_s,
         "prompt_tokens": load.prompt_tokens,
@@ -260,7 +315,8 @@ def _write_summary(
         if timing.error is not None:
             errors[timing.error[:200]] = errors.get(timing.error[:200], 0) + 1
     summary = {
-        "server": {key: value for key, value in facts.items() if key not in ("url", "pid")},
+        "server": {key: value for key, value in facts.items() if key not in ("url", "pid", "trials")},
+        "trials": facts["trials"],
         "metrics": {e.metric: e.model_dump(mode="json", include={"value", "unit", "interval", "n"}) for e in evidence},
         "offered_requests_per_s": report.offered_per_s,
         "goodput_requests_per_s": report.completed_per_s,

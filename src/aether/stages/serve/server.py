@@ -66,7 +66,9 @@ def serve_forever(model_folder: Path, settings: ServerSettings, announce: Announ
         torch.set_num_threads(settings.threads)
         # numpy's BLAS has threads of its own, which torch's number does not hold for.
         threadpool_limits(settings.threads, user_api="blas")
-        service = Service(load_served(Path(model_folder), settings.engine, settings.model_name), settings)
+        service = Service(
+            load_served(Path(model_folder), settings.engine, settings.model_name, settings.threads), settings
+        )
     except BaseException:
         listening.close()
         raise
@@ -104,6 +106,7 @@ def address(service: Service, listening: socket.socket) -> dict:
         "url": f"http://{shown}:{port}",
         "model": served.name,
         "pid": os.getpid(),
+        "engine": served.engine,
         "dtype": served.dtype,
         "context_tokens": served.context_tokens,
         "slots": served.model.slots,

@@ -15,17 +15,16 @@ from aether.surfaces.cli.edge import explained
 @explained
 def serve(model: Path, host: str, port: int) -> int:
     """Serve MODEL (a run's folder, or a Hugging Face folder) over the OpenAI protocol, until Ctrl-C."""
-    from aether.counsel.browse import model_folder
+    from aether.counsel.browse import model_folder, server_settings
     from aether.evidence.extras import need
 
     folder = model_folder(model)
     need("serve")
-    from aether.stages.serve.recipe import ServerSettings
     from aether.stages.serve.server import serve_forever
 
-    serve_forever(folder, ServerSettings(host=host, port=port), _announce)
+    serve_forever(folder, server_settings(model, host, port), _announce)
     return 0
 
 
 def _announce(served: dict[str, Any]) -> None:
-    click.echo(f"serving {served['model']} at {served['url']}/v1; Ctrl-C stops")
+    click.echo(f"serving {served['model']} at {served['url']}/v1 ({served['engine']}, {served['dtype']}); Ctrl-C stops")

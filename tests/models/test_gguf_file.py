@@ -1,0 +1,49 @@
+import gguf
+import pytest
+import torch
+from tiny_served_model import CONFIG
+
+from aether.models.decoder import Decoder
+from aether.models.gguf_file import LARGEST_VOCABULARY, TOKEN_ZERO, tokens_of, write_gguf
+from aether.models.weights import to_qwen3
+from aether.spec.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def weights():
+    model = Decoder(CONFIG)
+    model.initialise(1)
+    return to_qwen3(model)
+
+
+def test_the_file_has_every_tensor_and_number(tmp_path, weights):
+    path = tmp_path / "model.gguf"
+    write_gguf(path, CONFIG, weights, "float32")
+    reader = gguf.GGUFReader(path)
+    assert len(reader.tensors) == len(weights)
+    stored = {tensor.name: tensor.data for tensor in reader.tensors}
+    assert (torch.tensor(stored["blk.1.ffn_down.weight"]) == weights["model.layers.1.mlp.down_proj.weight"]).all()
+    assert reader.fields["qwen3.attention.head_count_kv"].contents() == CONFIG.kv_heads
+    assert reader.fields["qwen3.context_length"].contents() == CONFIG.context_tokens
+
+
+def test_half_precision_halves_the_matrices_and_keeps_the_norms(tmp_path, weights):
+    path = tmp_path / "model.gguf"
+    write_gguf(path, CONFIG, weights, "float16")
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
+    assert kinds["token_embd.weight"] == "F16" and kinds["output_norm.weight"] == "F32"
+
+
+def test_tokens_are_characters():
+    assert tokens_of("".join(chr(TOKEN_ZERO + token) for token in (0, 5, LARGEST_VOCABULARY - 1))) == [
+        0, 5, LARGEST_VOCABULARY - 1
+    ]  # fmt: skip
+
+
+def test_what_does_not_fit_is_refused(tmp_path, weights):
+    big = CONFIG.model_copy(update={"vocab_size": LARGEST_VOCABULARY + 1})
+    with pytest.raises(InputError, match="vocab_size"):
+        write_gguf(tmp_path / "model.gguf", big, weights, "float32")
+    wide = {"model.embed_tokens.weight": torch.full((2, 2), 1e6)}
+    with pytest.raises(InputError, match="float16"):
+        write_gguf(tmp_path / "model.gguf", CONFIG, wide, "float16")
