@@ -5,7 +5,7 @@ import pytest
 
 from aether.models.config import DecoderConfig
 from aether.spec.brief import Load
-from aether.stages.serve.estimate import MachineRates, ServiceModel, estimate, service_model, simulate
+from aether.stages.serve.estimate import MachineRates, ServiceModel, choice_s, estimate, service_model, simulate
 from aether.stages.serve.recipe import EngineRecipe, ServeRecipe
 
 CONFIG = DecoderConfig(
@@ -57,6 +57,18 @@ def test_a_flood_has_no_number_but_says_what_would_settle_it():
     recipe = ServeRecipe(engine=EngineRecipe(slots=1, max_queue=0), load=Load(requests_per_s=1e9))
     found = estimate(recipe, CONFIG, RATES, seed=0)
     assert found[0].value is not None or found[0].protocol
+
+
+def test_a_step_that_only_decodes_costs_less_than_one_that_reads():
+    model = service_model(CONFIG, RATES)
+    reading, decoding = model.step_s(5, 0, 4), model.step_s(4, 0, 4)
+    assert reading - decoding > model.fixed_s - model.rows_fixed_s > 0
+    assert model.scaled(2).step_s(4, 0, 4) == pytest.approx(2 * decoding)
+
+
+def test_the_choice_takes_time_only_where_there_is_one():
+    assert 0 < choice_s(EngineRecipe()) < 8
+    assert choice_s(EngineRecipe(engine="packed", dtype="float32")) == 0
 
 
 def test_planning_loads_no_torch():

@@ -8,6 +8,7 @@ our own decoder, whose seeded draws do not depend on another package.
 
 from collections.abc import Sequence
 
+from aether.evidence.extras import install_command
 from aether.spec.base import Noun
 from aether.spec.brief import Load, Target
 from aether.spec.errors import EnvironmentFault
@@ -56,7 +57,7 @@ def candidates(engine: EngineRecipe, native_bfloat16: bool, llama_is_here: bool)
         found.append(("llama.cpp", "float16" if engine.dtype == "auto" else engine.dtype))
     if not found:
         what = f"engine = {engine.engine} with dtype = {engine.dtype}"
-        raise EnvironmentFault(f"{what} needs xllamacpp and gguf: pip install 'aether-engineer[serve]'")
+        raise EnvironmentFault(f"{what} needs xllamacpp and gguf; run `{install_command('serve')}`")
     return tuple(engine.model_copy(update={"engine": name, "dtype": dtype}) for name, dtype in found)
 
 

@@ -28,6 +28,11 @@ LAYER_OVERHEAD_S = 0.12e-3
 """Fixed time of a layer, about 200 calls inside torch, where no probe is at hand. Measured on one Zen 4 core."""
 LAYER_CALLS = 2.0
 """A served layer's fixed time over the probe's: it also writes and masks a cache. Measured on one Zen 4 core."""
+ROWS_OVERHEAD_S = 0.05e-3
+"""Fixed time outside the layers of a step in which nobody reads a prompt: numpy's, not torch's. Fitted with the next one to
+0.37 ms between tokens of a lone request: two layers, 0.93M parameters in float32, a 2-core Zen 4, the demo's load (LOG, 2026-11-25)."""
+ROWS_LAYER_S = 0.04e-3
+"""Fixed time of a layer in such a step: 35 calls of numpy, about 1 us each (assumed share of the sum above)."""
 TOKEN_OVERHEAD_S = 0.06e-3
 """Time for each token that is delivered: event, socket. Measured on one Zen 4 core."""
 EFFICIENCY = 0.7
@@ -42,10 +47,11 @@ SPREAD = 3.0
 """A prediction is given as value / SPREAD to value x SPREAD. Two trials on a shared machine: measured / predicted was
 0.5 to 2.6 for every latency and the throughput. As an interval with a level it is assumed."""
 
-TRIAL_START_S = 2.5
-"""The trials' own process: imports. Assumed."""
-TRIAL_LOAD_S = 0.6
-"""What a candidate takes besides its two loops: loading, warm-up, its last request. Assumed."""
+TRIAL_START_S = 2.0
+"""The trials' own process: imports. Assumed share of TRIAL_LOAD_S's sum."""
+TRIAL_LOAD_S = 0.3
+"""What a candidate takes besides its two loops: loading, warm-up, its last request. Fitted to 7.0 s for three candidates of the
+demo's model on a quiet 2-core Zen 4 (LOG, 2026-11-25)."""
 CANDIDATES = 3
 """Engines and types that are tried where nothing is missing: packed in two types, llama.cpp in one."""
 
@@ -59,18 +65,23 @@ def choice_s(engine: EngineRecipe) -> float:
 
 @dataclass(frozen=True)
 class ServiceModel:
-    """Time of a step: `fixed_s + max(weights_s, per_token_s x tokens) + per_position_s x cached positions`."""
+    """Time of a step: `fixed_s + max(weights_s, per_token_s x tokens) + per_position_s x cached positions`.
+
+    `rows_fixed_s` stands for `fixed_s` in a step in which every token is delivered, so that no prompt is read.
+    """
 
     fixed_s: float
     weights_s: float
     per_token_s: float
     per_position_s: float
     per_delivery_s: float = TOKEN_OVERHEAD_S
+    rows_fixed_s: float | None = None
 
     def step_s(self, tokens: int, positions: int, delivered: int) -> float:
         """One step over `tokens` (decoding and prompt), reading `positions` of cache, delivering `delivered` tokens."""
         work_s = max(self.weights_s, self.per_token_s * tokens)
-        return self.fixed_s + work_s + self.per_position_s * positions + self.per_delivery_s * delivered
+        fixed_s = self.fixed_s if tokens > delivered or self.rows_fixed_s is None else self.rows_fixed_s
+        return fixed_s + work_s + self.per_position_s * positions + self.per_delivery_s * delivered
 
     def scaled(self, factor: float) -> "ServiceModel":
         """Every term times `factor`."""
@@ -80,6 +91,7 @@ class ServiceModel:
             self.per_token_s * factor,
             self.per_position_s * factor,
             self.per_delivery_s * factor,
+            None if self.rows_fixed_s is None else self.rows_fixed_s * factor,
         )
 
 
@@ -98,11 +110,10 @@ class MachineRates:
     def of(cls, machine: Machine, wanted: Precision, hidden_size: int, threads: int = 1) -> "MachineRates":
         """From the probe, for a server with `threads` of the threads that were probed with.
 
-        `auto` is taken as the server takes it: bfloat16 where the probe found it faster, which is where it is native.
+        `auto` is estimated as float32 by our own engine: the stage chooses by measuring, which nobody can know before, and
+        on a Zen 4 with bfloat16 that was its choice for the demo's model (LOG, 2026-11-25).
         """
-        rates = machine.matmul_flops_per_s
-        faster = rates.get("bfloat16", 0.0) > rates["float32"]
-        dtype = ("bfloat16" if faster else "float32") if wanted == "auto" else wanted
+        dtype = "float32" if wanted == "auto" else wanted
         share = min(1.0, threads / machine.threads)
         layer_s = LAYER_OVERHEAD_S if machine.layer_overhead_s is None else machine.layer_overhead_s * LAYER_CALLS
         process_bytes = PROCESS_BYTES if machine.runtime_memory_bytes is None else machine.runtime_memory_bytes
@@ -129,6 +140,7 @@ def service_model(config: DecoderConfig, rates: MachineRates, slowdown: float = 
         weights_s=config.parameters() * width / rates.memory_bytes_per_s,
         per_token_s=config.flops_per_token(0.0) / (rates.flops_per_s * EFFICIENCY),
         per_position_s=config.kv_bytes_per_token(width) / (rates.memory_bytes_per_s * CACHE_EFFICIENCY),
+        rows_fixed_s=ROWS_OVERHEAD_S + config.layers * ROWS_LAYER_S,
     )
     return model.scaled(slowdown)
 
@@ -262,5 +274,7 @@ def _estimate(
 def _terms(model: ServiceModel) -> tuple[Term, ...]:
     source = "aether.stages.serve.estimate: constants measured on one Zen 4 core; rates from this machine's probe"
     return tuple(
-        Term(name=name, value=value, unit="s", kind="computed", source=source) for name, value in vars(model).items()
+        Term(name=name, value=value, unit="s", kind="computed", source=source)
+        for name, value in vars(model).items()
+        if value is not None
     )

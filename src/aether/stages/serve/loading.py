@@ -15,6 +15,7 @@ import torch
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
+from aether.evidence.extras import install_command
 from aether.evidence.files import read_json
 from aether.models import quantized, weights
 from aether.models.decoder import Decoder
@@ -118,7 +119,7 @@ def _backend(decoder: Decoder, engine: EngineRecipe, threads: int) -> "tuple[Pac
         dtype = resolve_dtype(engine.dtype)
         return PackedDecoder(decoder.config, named, engine.slots, dtype), str(dtype).removeprefix("torch.")
     if not llama_is_here():
-        raise EnvironmentFault("engine = llama.cpp needs xllamacpp and gguf: pip install 'aether-engineer[serve]'")
+        raise EnvironmentFault(f"engine = llama.cpp needs xllamacpp and gguf; run `{install_command('serve')}`")
     from aether.stages.serve.llama_engine import LlamaModel, LlamaSettings
 
     kind = "float16" if engine.dtype == "auto" else engine.dtype
