@@ -28,8 +28,8 @@ from aether.planning.serving.arrivals import Clients, Fixed, Trace, Traffic
 from aether.planning.serving.simulator import Outcome, Pool, simulate
 from aether.planning.serving.simulator_replica import EngineLimits
 from aether.spec.brief import Load
-from aether.stages.serve.engine import ALONE_TOKENS
 from aether.stages.serve.loadtest import LoadPlan, arrivals_s, read_timings
+from aether.stages.serve.packed_engine import ALONE_TOKENS
 from aether.stages.serve.recipe import EngineRecipe, ServerSettings
 from aether.stages.serve.run import running_server
 from aether.stages.serve.summary import latency
@@ -161,7 +161,7 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         said = write_model(folder)
-        engine = EngineRecipe(slots=work.slots, chunk_tokens=work.chunk_tokens, dtype="auto")
+        engine = EngineRecipe(engine="packed", slots=work.slots, chunk_tokens=work.chunk_tokens, dtype="auto")
         settings = ServerSettings(engine=engine, port=0, threads=arguments.threads, model_name="model")
         rows = []
         with running_server(folder / "model", settings, folder / "server.log") as server:
