@@ -77,3 +77,15 @@ def test_the_ratio_is_symmetric(a, b):
 
     first, second = (number("s.x", v, "s", repeats="machine") for v in (a, b))
     assert _close(first, second, MACHINE_RATIO)[0] == _close(second, first, MACHINE_RATIO)[0]
+
+
+def test_another_engine_is_said_with_each_number_and_among_the_circumstances(tmp_path):
+    first, second = (
+        number("s.x", 1.0, "s", repeats="machine").model_copy(update={"conditions": {"engine": engine}})
+        for engine in ("packed", "llama.cpp")
+    )
+    drift = drift_of(tmp_path, first, second)
+    assert drift.status == "equal" and "the engine llama.cpp, was packed" in drift.note
+    a, b = ({"s": record("s", (e,), tmp_path)} for e in (first, second))
+    (found,) = circumstances(a, b)
+    assert (found.name, found.original, found.again) == ("engine", "packed", "llama.cpp")

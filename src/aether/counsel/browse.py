@@ -66,7 +66,7 @@ def model_folder(path: Path) -> Path:
 
 def server_settings(path: Path, host: str, port: int) -> ServerSettings:
     """How to serve what `path` means: a run's model as it was served in its load test, by the engine that was chosen there."""
-    record = None if (path / "config.json").exists() else RunFolder(path).records().get("serve")
+    record = RunFolder(path).records().get("serve") if (path / "run.json").exists() else None
     if record is None:
         return ServerSettings(host=host, port=port)
     used = next((e.conditions for e in record.evidence if "engine" in e.conditions), {})
