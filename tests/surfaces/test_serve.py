@@ -31,7 +31,7 @@ def serving(folder, *words):
 def test_it_says_where_it_is_and_ctrl_c_ends_it_in_order(folder):
     with serving(folder, "--port", 0) as process:
         line = process.stdout.readline()
-        address = re.fullmatch(r"serving tiny at (http://127\.0\.0\.1:\d+/v1); Ctrl-C stops\n", line)
+        address = re.fullmatch(r"serving tiny at (http://127\.0\.0\.1:\d+/v1) \(packed, \w+\); Ctrl-C stops\n", line)
         assert address, line
         answer = httpx.post(f"{address[1]}/completions", json={"model": "tiny", "prompt": "import", "max_tokens": 3})
         assert answer.status_code == 200
