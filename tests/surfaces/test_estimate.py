@@ -76,3 +76,21 @@ def test_a_config_without_heads_is_refused(tmp_path):
 def test_what_fits_nowhere_is_infeasible():
     done = ask("train", "llama-3.1-405b", "--on", "L4", "--devices", "8")
     assert done.exit_code == 3 and "take more devices" in done.output
+
+
+def test_a_large_job_says_what_failures_cost():
+    words = ("train", "llama-3.1-405b", "--on", "H100-SXM-80GB", "--devices", "98304", "--set", "tokens=15T")
+    done = ask(*words, "--set", "seq_tokens=8192", "--json")
+    said = json.loads(done.output)
+    found = {name: one["value"] for name, one in said["estimates"].items()}
+    assert found["job_mtbf"] < 3600 < found["run_time"] < found["wall_clock"] and 0.3 < found["goodput"] < 0.8
+    assert "published rate" in said["notes"][0]
+    rarer = json.loads(ask(*words, "--set", "seq_tokens=8192", "--set", "device_mtbf_hours=500000", "--json").output)
+    assert rarer["estimates"]["goodput"]["value"] > found["goodput"]
+
+
+def test_a_batch_that_nobody_asked_for_divides_by_the_devices():
+    done = ask("train", "llama-3.1-8b", "--on", "H100-SXM-80GB", "--devices", "24", "--json")
+    setup = json.loads(done.output)["setup"]
+    assert setup["global_batch"] % (setup["layout"]["dp"] * setup["micro_batch"]) == 0
+    assert 2e6 < setup["global_batch"] * setup["seq_tokens"] < 8e6

@@ -71,3 +71,14 @@ def test_a_bad_file_is_one_sentence_with_row_column_and_value(points):
 def test_resamples_have_a_bound(points):
     with pytest.raises(InputError, match="resamples"):
         report_fit(points, resamples=-1)
+
+
+def test_a_run_that_was_not_made_is_predicted_and_drawn(points, tmp_path):
+    drawn = tmp_path / "fit.svg"
+    words = [str(points), "--resamples", "4", "--at", "70B,1.4T", "--plot", str(drawn), "--json"]
+    said = json.loads(CliRunner().invoke(fit_scaling, words).output)
+    loss = said["predictions"][0]["loss"]
+    assert loss["interval"]["low"] < loss["value"] < loss["interval"]["high"] and said["predictions"][0]["extrapolated"]
+    assert drawn.read_text().count("<svg") == 1
+    bad = CliRunner().invoke(fit_scaling, [str(points), "--at", "70B", "--json"])
+    assert bad.exit_code == 2 and json.loads(bad.output)["field"] == "--at"
