@@ -27,6 +27,7 @@ from benchmarks.planner_accuracy import peers
 from benchmarks.planner_accuracy.korthikanti import korthikanti_rows
 from benchmarks.planner_accuracy.prediction import Prediction
 from benchmarks.planner_accuracy.setups import Row
+from benchmarks.planner_accuracy.setups import reason as unpredicted
 from benchmarks.planner_accuracy.training import UNREADABLE, default_rows, read_rows
 
 MODULES = ("training", "memory", "inference")
@@ -103,7 +104,8 @@ def score(rows: Iterable[Row], using: dict[str, ModuleType]) -> tuple[list[Score
 def _scored(row: Row, family: str, name: str, module: ModuleType) -> Scored:
     prediction, reason = _attempt(module.predict, row)
     if prediction is None:
-        return Scored(row, family, name, None, reason or "model, device or load unknown")
+        unknown = "model, device or load unknown" if name == "inference" else unpredicted(row)
+        return Scored(row, family, name, None, reason or unknown)
     if not math.isfinite(prediction.value):
         return Scored(row, family, name, None, "prediction not finite")
     return Scored(row, family, name, prediction)
@@ -197,19 +199,36 @@ def korthikanti(using: dict[str, ModuleType]) -> dict[str, Any]:
     }
 
 
-def left_out(rows: list[Row]) -> dict[str, dict[str, float]]:
-    """Median absolute error of step time by class, with each model and each device left out of the fit in turn."""
+def left_out(rows: list[Row]) -> dict[str, dict[str, dict[str, float]]]:
+    """Family -> what was left out of the fit -> errors of step time there, and the share inside 80 % intervals."""
     from benchmarks.planner_accuracy import fit_training as fitting
 
     some = fitting.cases(rows)
-    errors = fitting.cross_validate(some, fitting.fit(some))
-    found: dict[str, dict[str, float]] = {}
-    for label, values in (("leave one model out", errors.by_model), ("leave one device out", errors.by_hardware)):
-        relative = np.abs(np.expm1(-values))
-        for family in sorted({case.family for case in some}):
-            chosen = relative[[case.family == family for case in some]]
-            found.setdefault(family, {})[label] = float(np.median(chosen))
+    families = np.array([case.family for case in some])
+    found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+    for name, key in fitting.GROUPS.items():
+        errors = fitting.leave_out(some, key)
+        relative, inside = np.abs(np.expm1(-errors)), fitting.coverage(some, errors, key)
+        for family in sorted(set(families)):
+            chosen = families == family
+            found[str(family)][name] = _errors(relative[chosen]) | {"interval_coverage": float(inside[chosen].mean())}
+    return {**found, "memory, training": _memory_left_out(rows)}
+
+
+def _memory_left_out(rows: list[Row]) -> dict[str, dict[str, float]]:
+    from benchmarks.planner_accuracy import leave_out_memory as memory
+    from benchmarks.planner_accuracy.memory import HALFWIDTH
+
+    some = memory.scorable(rows)
+    found = {}
+    for name, key in (("model", memory.model_of), ("source", memory.source_of)):
+        errors = memory.left_out(some, key)
+        found[name] = _errors(errors) | {"interval_coverage": float(np.mean(errors <= HALFWIDTH["training"]))}
     return found
+
+
+def _errors(relative: np.ndarray) -> dict[str, float]:
+    return {"median_abs_error": float(np.median(relative)), "p90_abs_error": float(np.quantile(relative, 0.9))}
 
 
 def peers_beside(scored: list[Scored], folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
@@ -291,8 +310,17 @@ def _notes(line: dict[str, Any]) -> str:
     for title, name in (("Rows in no family", "in_no_family"), ("Rows without a prediction", "not_predicted")):
         if line[name]:
             notes.append(f"{title}: " + ", ".join(f"{reason} {count}" for reason, count in line[name].items()) + ".")
-    for family, found in line.get("left_out", {}).items():
-        notes.append(f"- {family}: " + ", ".join(f"{name} {_percent(value)} %" for name, value in found.items()))
+    cut = line.get("left_out", {})
+    if cut:
+        notes += [
+            "",
+            "| family | left out of the fit | median error % | p90 % | in 80 % interval % |",
+            "|---|---|---|---|---|",
+        ]
+    names = ("median_abs_error", "p90_abs_error", "interval_coverage")
+    for family, by in cut.items():
+        for left, found in by.items():
+            notes.append(f"| {family} | {left} | {' | '.join(_percent(found[name]) for name in names)} |")
     return "\n".join(notes)
 
 

@@ -7,6 +7,7 @@ by its number of models, and conformal intervals from the errors on groups left 
 
 import argparse
 import json
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from scipy.optimize import least_squares
 from aether.knowledge.library import Device
 from aether.planning.training.memory import training_memory
 from aether.planning.training.setup import TrainingSetup
-from aether.planning.training.step import coefficient_terms, model_class, residual_groups, step_terms
+from aether.planning.training.step import coefficient_terms, generation, model_class, residual_groups, step_terms
 from aether.planning.training.work import WORK_FIELDS, training_work
 from aether.spec.errors import InputError
 from benchmarks.planner_accuracy.setups import Row, device_of, setup_of
@@ -33,7 +34,8 @@ PRIORS: dict[str, tuple[float, float]] = {
     "linear.nvfp4": (np.log(0.60), 0.25),
     "immature": (-0.25, 0.15),
     "era.moe": (-0.15, 0.15),
-    "graphed": (-0.5, 0.5),
+    "graphs.layers": (-0.5, 0.5),
+    "graphs.step": (-1.5, 0.7),
     "chunk": (np.log(100.0), 0.7),
     "ep_cross": (np.log(0.7), 0.6),
     "expert": (np.log(0.85), 0.2),
@@ -62,6 +64,10 @@ PRIORS: dict[str, tuple[float, float]] = {
     "fixed": (np.log(10.0), 1.0),
 }
 TOML = Path(__file__).parents[2] / "src/aether/knowledge/training_efficiency.toml"
+SOURCES = ("llm-foundry", "Megatron-Bridge", "NeMo docs", "2104.04473", "2201.11990", "Megatron-LM README", "MaxText")
+"""Words that tell the sources of the published rows apart."""
+FOLDS = 10
+"""Parts that setups are left out in (a choice)."""
 NOISE = 0.05
 """Standard deviation of log time between runs of one setup; sets how much data outweighs priors (a choice)."""
 
@@ -80,8 +86,20 @@ class Case:
 
     @property
     def model(self) -> str:
-        """What leave-one-model-out leaves out."""
-        return self.setup.architecture.name.lower().removeprefix("meta-llama/meta-")
+        """What leave-one-model-out leaves out: a shape, since one model has several names (GPT-530B and MT-NLG 530B)."""
+        return f"{self.setup.architecture.layers} layers of {self.setup.architecture.hidden_size}"
+
+    @property
+    def source(self) -> str:
+        """What leave-one-source-out leaves out: a project's tables together, whatever their release."""
+        text = str(self.row.get("source"))
+        return next((name for name in SOURCES if name in text), text)
+
+    @property
+    def layout(self) -> str:
+        """What leave-setups-out leaves out: rows of one model, device, layout and batch, whatever their release and precision."""
+        chosen = self.setup.layout.model_dump_json() + f"{self.setup.seq_tokens} {self.setup.global_batch}"
+        return f"{self.model} {self.device.name} {chosen} {self.setup.micro_batch}"
 
 
 def cases(rows: Iterable[Row]) -> list[Case]:
@@ -109,9 +127,7 @@ def cases(rows: Iterable[Row]) -> list[Case]:
 
 def prior(name: str) -> tuple[float, float]:
     """Mean and standard deviation."""
-    return PRIORS.get(
-        name, (0.0, 0.25 if name.startswith(("launch.", "expert_launch.", "gather.", "element.")) else 0.12)
-    )
+    return PRIORS.get(name, (0.0, 0.25 if name.startswith(("launch.", "gather.", "element.")) else 0.12))
 
 
 @dataclass(frozen=True)
@@ -149,8 +165,8 @@ def parameter_names(some: Iterable[Case]) -> tuple[str, ...]:
     return tuple(sorted({key for case in some for weights in case.terms.values() for key in weights}))
 
 
-def fit(some: list[Case], start: dict[str, float] | None = None) -> dict[str, float]:
-    """Parameters by robust penalised least squares. From `start`, a few steps suffice."""
+def fit(some: list[Case]) -> dict[str, float]:
+    """Parameters by robust penalised least squares, from the means of the priors: a fit never starts from one that saw more."""
     names = parameter_names(some)
     design = Design.of(some, names)
     observed = np.array([case.log_step for case in some])
@@ -164,8 +180,7 @@ def fit(some: list[Case], start: dict[str, float] | None = None) -> dict[str, fl
         robust = np.sign(data) * np.sqrt(2 * (np.sqrt(1 + data**2 / 4) - 1)) * np.sqrt(2)
         return np.concatenate([robust, (theta - mean) / deviation])
 
-    first = mean if start is None else np.array([start.get(name, prior(name)[0]) for name in names])
-    solved = least_squares(residuals, first, max_nfev=40 if start is None else 4)
+    solved = least_squares(residuals, mean, max_nfev=40)
     return dict(zip(names, (float(x) for x in solved.x), strict=True))
 
 
@@ -205,21 +220,13 @@ def predicted(some: list[Case], parameters: dict[str, float]) -> np.ndarray:
     return Design.of(some, names).log_step(np.array([parameters[name] for name in names]))
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """Errors of log step time where a group was left out of the fit, in the order of the cases."""
-
-    by_model: np.ndarray
-    by_hardware: np.ndarray
-
-
-def leave_out(some: list[Case], key: Callable[[Case], str], full: dict[str, float]) -> np.ndarray:
+def leave_out(some: list[Case], key: Callable[[Case], str]) -> np.ndarray:
     """Predicted minus observed log step time of each case by a fit without its group."""
-    errors = np.zeros(len(some))
+    names, errors = parameter_names(some), np.zeros(len(some))
     for group in sorted({key(case) for case in some}):
         kept = [case for case in some if key(case) != group]
         held = [i for i, case in enumerate(some) if key(case) == group]
-        parameters = {**dict.fromkeys(full, 0.0), **fit(kept, full)}
+        parameters = {**dict.fromkeys(names, 0.0), **fit(kept)}
         effects = residuals_by_group(kept, parameters)
         cases_held = [some[i] for i in held]
         observed = np.array([case.log_step for case in cases_held])
@@ -227,40 +234,81 @@ def leave_out(some: list[Case], key: Callable[[Case], str], full: dict[str, floa
     return errors
 
 
-def cross_validate(some: list[Case], full: dict[str, float]) -> LeftOut:
-    """Leave one model out, and leave one device out."""
-    return LeftOut(
-        by_model=leave_out(some, lambda case: case.model, full),
-        by_hardware=leave_out(some, lambda case: case.device.name, full),
-    )
+def fold(case: Case) -> str:
+    """The part of a case: setups of one layout stay together."""
+    return str(zlib.crc32(case.layout.encode()) % FOLDS)
 
 
-def halfwidths(some: list[Case], errors: LeftOut, inside: np.ndarray) -> dict[str, float]:
-    """Quantiles of absolute log errors by class and familiarity, each model and device pair counting once per quantile."""
+GROUPS: dict[str, Callable[[Case], str]] = {
+    "setup": fold,
+    "model": lambda case: case.model,
+    "device": lambda case: case.device.name,
+    "generation": lambda case: generation(case.device),
+    "source": lambda case: case.source,
+}
+"""What is left out, one at a time."""
+
+
+def cross_validate(some: list[Case]) -> dict[str, np.ndarray]:
+    """Log errors of every case by what was left out of the fit, and with its model and its generation left out together."""
+    errors = {name: leave_out(some, key) for name, key in GROUPS.items()}
+    errors["model and generation"] = _leave_both(some)
+    return errors
+
+
+def _leave_both(some: list[Case]) -> np.ndarray:
+    """Errors of fits that saw neither the model of a case nor its generation."""
+    names, errors = parameter_names(some), np.zeros(len(some))
+    for pair in sorted({(case.model, generation(case.device)) for case in some}):
+        kept = [case for case in some if case.model != pair[0] and generation(case.device) != pair[1]]
+        held = [i for i, case in enumerate(some) if (case.model, generation(case.device)) == pair]
+        parameters = {**dict.fromkeys(names, 0.0), **fit(kept)}
+        cases_held = [some[i] for i in held]
+        errors[held] = corrected(cases_held, parameters, residuals_by_group(kept, parameters))
+        errors[held] -= np.array([case.log_step for case in cases_held])
+    return errors
+
+
+FAMILIARITY = {
+    "known": "setup",
+    "new model": "model",
+    "new hardware": "generation",
+    "new both": "model and generation",
+}
+"""Familiarity of a setup -> what was left out of the fits whose errors make its interval."""
+
+
+def halfwidths(some: list[Case], errors: dict[str, np.ndarray]) -> dict[str, float]:
+    """Quantiles of absolute log errors by class and familiarity, each model and device pair counting as the root of its rows."""
     found: dict[str, float] = {}
     pair = [(case.model, case.device.name) for case in some]
     repeats = Counter(pair)
     weight = np.array([repeats[p] ** -0.5 for p in pair])
     for kind in ("dense", "moe"):
         rows = np.array([model_class(case.setup).split()[0] == kind for case in some])
-        sources = {
-            # A known model on a known generation: between what the fit leaves and what another device of its kind would see.
-            "known": np.concatenate([np.abs(inside[rows]), np.abs(errors.by_hardware[rows])]),
-            "new model": np.abs(errors.by_model[rows]),
-            "new hardware": np.abs(errors.by_hardware[rows]),
-            "new both": np.abs(errors.by_model[rows]) + np.abs(errors.by_hardware[rows]),
-        }
-        for name, values in sources.items():
-            weights = np.tile(weight[rows], len(values) // int(rows.sum()))
-            for level in (80, 90):
-                key = f"{kind}|{name}" if level == 80 else f"{kind}|{name}|90"
-                found[key] = _quantile(values, weights, level / 100)
-        for suffix in ("", "|90"):
-            # Knowing less never narrows an interval: the two samples differ by chance.
-            for name, less in (("new model", "known"), ("new hardware", "known"), ("new both", "new model")):
-                wide, narrow = f"{kind}|{name}{suffix}", f"{kind}|{less}{suffix}"
-                found[wide] = max(found[wide], found[narrow])
+        for level in (80, 90):
+            suffix, narrower = ("" if level == 80 else f"|{level}"), 0.0
+            for name, left in FAMILIARITY.items():
+                # Knowing less never narrows an interval: the samples differ by chance.
+                width = max(narrower, _quantile(np.abs(errors[left][rows]), weight[rows], level / 100))
+                found[f"{kind}|{name}{suffix}"] = width
+                narrower = width if name == "known" else narrower
+            both = (f"{kind}|{name}{suffix}" for name in ("new model", "new hardware", "new both"))
+            found[f"{kind}|new both{suffix}"] = max(found[name] for name in both)
     return found
+
+
+def coverage(some: list[Case], errors: np.ndarray, key: Callable[[Case], str]) -> np.ndarray:
+    """Whether each case lies within the 80 % quantile of the left-out errors of all other groups of its class: an interval is
+    judged on groups that had no part in it."""
+    kinds = np.array([model_class(case.setup).split()[0] for case in some])
+    groups = np.array([key(case) for case in some])
+    inside = np.zeros(len(some), dtype=bool)
+    for group, kind in {(g, k) for g, k in zip(groups, kinds, strict=True)}:
+        held, others = (groups == group) & (kinds == kind), (groups != group) & (kinds == kind)
+        width = np.quantile(np.abs(errors[others]), 0.8) if others.any() else np.inf
+        inside[held] = np.abs(errors[held]) <= width
+    return inside
 
 
 def _quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
@@ -275,7 +323,7 @@ def as_toml(parameters: dict[str, float], effects: dict[str, float], widths: dic
         "# Fitted coefficients of training time. Written by: python -m benchmarks.planner_accuracy.fit_training",
         "# parameters: natural logarithms; their meaning is in aether/planning/training/step.py. effects: mean of what the fit",
         "# leaves of log step time in a group, shrunk. interval: quantiles (80 %, and 90 % where named) of absolute log errors",
-        "# of fits without the model or without the hardware.",
+        "# of fits without the setup, the model, the generation of hardware, or both.",
         'kind = "computed"',
         f'source = "robust fit with priors to {count} published training measurements: NVIDIA Megatron-Bridge, NeMo and Megatron-LM, MosaicML llm-foundry, MaxText; benchmarks/planner_accuracy/fit_training.py"',
         f'as_of = "{datetime.now(UTC).date().isoformat()}"',
@@ -296,7 +344,7 @@ def main() -> None:
     effects = residuals_by_group(some, parameters)
     observed = np.array([case.log_step for case in some])
     inside = corrected(some, parameters, effects) - observed
-    widths = halfwidths(some, cross_validate(some, parameters), inside)
+    widths = halfwidths(some, cross_validate(some))
     given.out.write_text(as_toml(parameters, effects, widths, len(some)), encoding="utf-8")
     print(f"{given.out}: {len(some)} rows, median error {100 * np.median(np.abs(np.expm1(inside))):.1f} % where fitted")
 

@@ -63,27 +63,26 @@ def left_out(rows: list[Row], group_of: Callable[[Row], str]) -> np.ndarray:
         inside = groups == group
         best = int(table[:, ~inside].mean(axis=1).argmin())
         found[inside] = table[best, inside]
-        print(
-            f"  without {group}: {GRID[best]}; {inside.sum()} rows, median {100 * np.median(found[inside]):.1f} %, "
-            f"largest {100 * found[inside].max():.1f} %"
-        )
     return found
+
+
+def scorable(rows: list[Row]) -> list[Row]:
+    """The rows of training memory that have a prediction."""
+    return [row for row in rows if family(row) == "memory, training" and predicted_bytes(row) is not None]
 
 
 def main() -> None:
     """Print errors as shipped, and left out by model and by source."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", nargs="+", required=True, type=Path)
-    rows = [row for row in read_rows(parser.parse_args().rows) if family(row) == "memory, training"]
-    rows = [row for row in rows if predicted_bytes(row) is not None]
+    rows = scorable(read_rows(parser.parse_args().rows))
     for name, found in (
         ("as shipped", errors(rows, SHIPPED)),
         ("left out by model", left_out(rows, model_of)),
         ("left out by source", left_out(rows, source_of)),
     ):
-        print(
-            f"{name}: {len(rows)} rows, median {100 * np.median(found):.1f} %, p90 {100 * np.quantile(found, 0.9):.1f} %"
-        )
+        median, p80, p90 = (100 * np.quantile(found, share) for share in (0.5, 0.8, 0.9))
+        print(f"{name}: {len(rows)} rows, median {median:.1f} %, p80 {p80:.1f} %, p90 {p90:.1f} %")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Memory rows: peak memory of training, fine-tuning and plain inference. Predicted from the planner's ledger, in the row's unit."""
 
+import math
 import re
 from collections.abc import Callable
 
@@ -38,7 +39,8 @@ def _peak(row: Row) -> bool:
 def family(row: Row) -> str | None:
     """The error-table family; out-of-memory rows have no number."""
     value, metric = row.get("value"), str(row.get("metric") or "")
-    if not isinstance(value, int | float) or value <= 0 or str(row.get("unit")) not in (*UNITS, "%"):
+    number = isinstance(value, int | float) and math.isfinite(value) and value > 0
+    if not number or str(row.get("unit")) not in (*UNITS, "%"):
         return None
     if metric in PARTS:
         return "memory of parts (analytic rows)"

@@ -4,19 +4,24 @@ The model is `shapes`', the device `machines`'. What a row leaves out gets the s
 where a number belongs, a degree of zero) counts as left out.
 """
 
+import itertools
 import math
 import re
 from typing import Any
 
 from aether.knowledge.library import Device
-from aether.models.accounting import parameters
+from aether.planning.training.estimate import step_parts
+from aether.planning.training.memory import training_memory
 from aether.planning.training.setup import FineTuning, Layout, Precision, Recompute, Software, TrainingSetup
 from aether.spec.architecture import Architecture, Attention, Experts, LatentAttention
+from aether.spec.errors import AetherError
 from benchmarks.planner_accuracy.machines import device_named
 from benchmarks.planner_accuracy.shapes import architecture_of, whole
-from benchmarks.planner_accuracy.sources import stated
+from benchmarks.planner_accuracy.sources import MULTI_TOKEN_PASSES, stated
 
 Row = dict[str, Any]
+_MOST_DEVICES = 2**20
+"""No run has more (a choice): beyond, a number of devices is a slip."""
 
 
 def architecture(row: Row) -> Architecture | None:
@@ -28,8 +33,9 @@ def architecture(row: Row) -> Architecture | None:
     label = f"{model.get('label', '')} {model.get('name')}" if isinstance(model, dict) else str(model)
     if "litgpt" in str(row.get("framework")).lower():
         found = found.model_copy(update={"tied": False})  # LitGPT keeps a head of its own
-    if "w/o MTP" in label:
-        found = found.model_copy(update={"multi_token_layers": 0})
+    computed = 0 if "w/o MTP" in label else MULTI_TOKEN_PASSES.get(found.name)
+    if computed is not None:
+        found = found.model_copy(update={"multi_token_layers": computed})
     return found
 
 
@@ -102,7 +108,7 @@ def recompute_of(row: Row) -> Recompute | None:
     words = str(row.get("recompute") or "").lower()
     if not words:
         # LitGPT's scripts on several devices: activation_checkpointing_policy={Block} (finetune/full.py, read 2026-11-24).
-        split = "litgpt" in str(row.get("framework")).lower() and int(row.get("gpus") or 1) > 1
+        split = "litgpt" in str(row.get("framework")).lower() and whole(row.get("gpus")) > 1
         return "full" if split else None
     if "sel" in words:
         return "selective"
@@ -120,22 +126,44 @@ def tuning_of(row: Row) -> FineTuning:
     kind = "qlora" if quantised else "lora"
     if "adapter" in words:
         kind = "adapter_v2" if "v2" in words else "adapter"
-    return FineTuning(kind=kind, trainable_parameters=row.get("trainable_params"), frozen_bits=bits)
+    return FineTuning(kind=kind, trainable_parameters=whole(row.get("trainable_params")) or None, frozen_bits=bits)
 
 
-def _unstated_degrees(row: Row, arch: Architecture, devices: int) -> tuple[int, int, int]:
-    """Tensor, pipeline and expert parallelism of a large run that says none of them: by the size and kind of the model."""
-    if "maxtext" in str(row.get("framework")).lower() or devices < 64:
-        return 1, 1, 1
-    count = parameters(arch).total
-    experts = [group.mlp.count for group in arch.groups if isinstance(group.mlp, Experts)]
-    if experts:
-        return 1, 16 if count > 1e11 else 1, math.gcd(experts[0], 64)
-    return (
-        (8 if count > 2.5e10 else (2 if count > 1e10 else 1)),
-        (8 if count > 1.5e11 else (4 if count > 6e10 else 1)),
-        1,
-    )
+_USUAL_DEGREES = tuple((tp, pp) for tp in (1, 2, 4, 8) for pp in (1, 2, 4, 8, 16) if pp == 1 or tp in (1, 8))
+
+
+def _stated_degrees(row: Row) -> bool:
+    return any(row.get(key) is not None for key in ("tp", "pp", "zero_stage", "fsdp", "sharding"))
+
+
+def _fastest(setup: TrainingSetup, device: Device) -> TrainingSetup:
+    """The usual layout that fits and steps fastest: whoever trains a model for months is assumed to have looked for it."""
+    best, least_s = setup, math.inf
+    experts = max((group.mlp.count for group in setup.architecture.groups if isinstance(group.mlp, Experts)), default=1)
+    for (tp, pp), stage, ep in itertools.product(
+        _USUAL_DEGREES, (1, 3), {1, math.gcd(experts, 8), math.gcd(experts, 64)}
+    ):
+        try:
+            found = _relaid(setup, tp, pp, stage, ep)
+            if training_memory(found, device).total_bytes > device.memory_bytes:
+                continue
+            step_s = sum(step_parts(found, device).values()) / found.tokens_per_step
+        except AetherError:
+            continue  # a layout that this model cannot have
+        if step_s < least_s:
+            best, least_s = found, step_s
+    return best
+
+
+def _relaid(setup: TrainingSetup, tp: int, pp: int, stage: int, ep: int) -> TrainingSetup:
+    """The setup with those degrees and as many tokens a step. Raises InputError where they do not fit together."""
+    dp = setup.devices // (tp * pp)
+    stages = max(1, round(setup.architecture.layers / pp / 4)) if pp > 1 else 1
+    layout = Layout(tp=tp, pp=pp, virtual_stages=stages, ep=ep, dp=max(1, dp), zero_stage=stage)
+    batch = max(layout.dp, setup.global_batch // layout.dp * layout.dp)
+    rounds = max(batch // layout.dp, 4 * pp)
+    data = setup.model_dump() | {"layout": layout, "devices": layout.devices, "global_batch": rounds * layout.dp}
+    return TrainingSetup.model_validate(data | {"micro_batch": 1})
 
 
 def _zero_stage(row: Row, pp: int) -> int:
@@ -143,20 +171,18 @@ def _zero_stage(row: Row, pp: int) -> int:
     if str(row.get("sharding") or "") == "SHARD_GRAD_OP":
         return 2
     if row.get("zero_stage") is not None:
-        return int(row["zero_stage"]) if pp == 1 else min(1, int(row["zero_stage"]))
+        return min(3 if pp == 1 else 1, whole(row["zero_stage"]))
     if pp > 1:
         return 1
     words = str(row.get("framework") or "").lower()
     full = not re.search(r"lora|adapter", str(row.get("task") or "").lower())
     shards = re.search(r"torchtitan|torchtune|maxtext|litgpt", words) and full
-    return 3 if shards or int(row.get("fsdp") or 0) > 1 else 1
+    return 3 if shards or whole(row.get("fsdp")) > 1 else 1
 
 
 def layout_of(row: Row, arch: Architecture, devices: int) -> Layout:
     """The row's degrees; where it names none, by model size."""
-    tp, pp, cp, ep = (int(row.get(key) or 1) for key in ("tp", "pp", "cp", "ep"))
-    if row.get("tp") is None and row.get("pp") is None and not row.get("zero_stage"):
-        tp, pp, ep = _unstated_degrees(row, arch, devices)
+    tp, pp, cp, ep = (whole(row.get(key)) or 1 for key in ("tp", "pp", "cp", "ep"))
     tp, pp = min(tp, devices), min(pp, arch.layers)
     mixers = [group.mixer for group in arch.groups if isinstance(group.mixer, Attention | LatentAttention)]
     while any(mixer.heads % tp for mixer in mixers):
@@ -164,7 +190,7 @@ def layout_of(row: Row, arch: Architecture, devices: int) -> Layout:
     dp = max(1, devices // (tp * pp * cp))
     ep = math.gcd(ep, tp * cp * dp)
     # Tables leave the interleaving out more often than programs do: chunks of about four layers are usual.
-    stages = int(row.get("vp") or max(1, round(arch.layers / pp / 4))) if pp > 1 else 1
+    stages = (whole(row.get("vp")) or max(1, round(arch.layers / pp / 4))) if pp > 1 else 1
     return Layout(
         tp=tp,
         sequence_parallel="SP" in str(row.get("recompute") or "") or software_of(row).year > 2023,
@@ -179,34 +205,39 @@ def layout_of(row: Row, arch: Architecture, devices: int) -> Layout:
 
 def _batch(row: Row, layout: Layout, seq_tokens: int) -> tuple[int, int]:
     """Sequences of a micro-batch, and micro-batches per step."""
-    stated = row.get("micro_batch") or row.get("batch_size")
-    if "maxtext" in str(row.get("framework")).lower() and not row.get("global_batch"):
-        return int(stated or max(1, 8192 // seq_tokens)), 1  # it does not accumulate; 8192 tokens a chip are usual
-    micro = int(stated or 1)
-    if rounds := int(row.get("grad_accum") or 0):
+    said = whole(row.get("micro_batch")) or whole(row.get("batch_size"))
+    total = whole(row.get("global_batch")) or whole(row.get("global_batch_tokens")) // seq_tokens
+    if "maxtext" in str(row.get("framework")).lower() and not total:
+        return said or max(1, 8192 // seq_tokens), 1  # it does not accumulate; 8192 tokens a chip are usual
+    micro = said or 1
+    if rounds := whole(row.get("grad_accum")):
         return micro, rounds
-    total = row.get("global_batch") or (row.get("global_batch_tokens") or 0) // seq_tokens
     total = total or max(4 * layout.pp, 8) * micro * layout.dp
-    return micro, max(1, round(int(total) / (layout.dp * micro)))
+    return micro, max(1, round(total / (layout.dp * micro)))
+
+
+def _seq_tokens(row: Row, arch: Architecture) -> int:
+    """The stated length, else that of pretraining: the model's own context, at most 8192 (longer ones are extended late); 2048."""
+    said = whole(row.get("seq_len")) or whole(row.get("seq_len_max"))
+    pretraining = not re.search(r"lora|sft|fine|adapter|full", str(row.get("task") or "").lower())
+    return said or (min(arch.context_tokens or 2048, 8192) if pretraining else 2048)
 
 
 def setup_of(row: Row) -> TrainingSetup | None:
-    """The row as a training setup, or None when its model or device is unknown."""
+    """The row as a training setup, or None when its model or device is unknown. Raises InputError where they do not fit together."""
     row = stated(row)
     arch, device = architecture(row), device_of(row)
     if arch is None or device is None:
         return None
-    devices = int(row.get("gpus") or 512)
-    layout = layout_of(row, arch, devices)
-    devices = layout.devices
-    seq = int(row.get("seq_len") or row.get("seq_len_max") or 2048)
+    layout = layout_of(row, arch, min(whole(row.get("gpus")) or 512, _MOST_DEVICES))
+    seq = _seq_tokens(row, arch)
     micro, rounds = _batch(row, layout, seq)
     words = str(row.get("framework") or "").lower()
-    return TrainingSetup(
+    found = TrainingSetup(
         architecture=arch,
         device=device.name,
-        devices=devices,
-        seq_tokens=seq,
+        devices=layout.devices,
+        seq_tokens=seq + (-seq) % layout.cp,
         global_batch=rounds * layout.dp * micro,
         micro_batch=micro,
         precision=precision_of(row),
@@ -216,3 +247,18 @@ def setup_of(row: Row) -> TrainingSetup | None:
         fine_tuning=tuning_of(row),
         software=software_of(row),
     )
+    large = found.devices >= 64 and found.fine_tuning.kind == "full" and "maxtext" not in words
+    return _fastest(found, device) if large and not _stated_degrees(row) else found
+
+
+def reason(row: Row) -> str:
+    """Why nothing is predicted for the row: the field that says too little, or the sentence of the error."""
+    if architecture(row) is None:
+        return "model: neither a known name nor layers and width nor a size"
+    if device_of(row) is None:
+        return "hardware: it names no one device of the library"
+    try:
+        setup_of(row)
+    except AetherError as error:
+        return str(error)
+    return "metric or unit: not one that this row's family predicts"

@@ -48,8 +48,10 @@ _FIELDS = {
 }
 """A number of a model -> the names it goes by: those of the rows first, then Hugging Face's and Megatron's."""
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([TtBbMm])(?![a-z])")
-_LARGEST = 10**7
-"""No number of a model beyond this is believed (a choice): vocabularies end below one million."""
+_LARGEST_SHAPE = 10**6
+"""No number of a model beyond this is believed (a choice): the largest vocabularies have a quarter of it."""
+_LARGEST = 10**10
+"""No number beyond this is believed (a choice): adapters and batches in tokens end below it."""
 
 
 def architecture_of(model: object, seq_tokens: int = 2048) -> Architecture | None:
@@ -108,7 +110,7 @@ def _numbers(model: Model) -> dict[str, int]:
     found = {}
     for field, names in _FIELDS.items():
         value = next((read for name in names if (read := whole(model.get(name)))), 0)
-        if value:
+        if 0 < value <= _LARGEST_SHAPE:
             found[field] = value
     return found
 
@@ -242,7 +244,7 @@ def _mixer(n: Mapping[str, int], kind: str) -> Attention | LatentAttention:
     if not n.get("head_dim"):
         heads = next(more for more in range(min(heads, hidden), hidden + 1) if hidden % more == 0)
     if rank := n.get("kv_lora_rank"):
-        sparse = "dsa" in kind
+        sparse = "dsa" in kind and bool(n.get("q_lora_rank"))  # its indexer reads the query's low-rank vector
         return LatentAttention(
             heads=heads,
             query_rank=n.get("q_lora_rank"),

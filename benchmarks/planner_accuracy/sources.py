@@ -21,6 +21,9 @@ SHAPES: dict[str, tuple[int, int, int, int, int, int, bool, bool]] = {
     "megatron1t": (128, 25600, 160, 160, 102400, 51200, False, True),
 }
 
+MULTI_TOKEN_PASSES = {"nemotron-3-super-120b-a12b": 2}
+"""Multi-token prediction layers that training computes where it repeats one block (`mtp_num_layers` 2 with
+`mtp_use_repeated_layer`: NVIDIA-NeMo/Megatron-Bridge, its tests of nemotron_3_super_pretrain_config; read 2026-11-25)."""
 LITGPT_DEVICES = {"stablelm-base-alpha-3b_full": 2}
 """Where a full fine-tuning of LitGPT's config_hub/finetune has fewer `devices` than its machine (read 2026-11-24; gemma-2b/full.yaml
 has all four)."""

@@ -36,10 +36,17 @@ METRICS = {
 }
 
 
+PRODUCTIVE_SHARE = {"few": 0.98, "many": 0.9}
+"""Of the time of a run on up to 64 devices, and on more: the rest goes to failures, restarts, evaluation and checkpoints. Assumed;
+Llama 3 405B reports above 0.9 on 16384 devices (arXiv 2407.21783, section 3.3.4; from memory)."""
+
+
 def usable(row: Row) -> bool:
     """A number for a workload that anybody could reproduce: not a change of algorithm, not a state."""
     value = row.get("value")
-    if not isinstance(value, int | float) or value <= 0 or row.get("metric") not in METRICS:
+    if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        return False
+    if str(row.get("metric")) not in METRICS:
         return False
     if "NOT a throughput-reproducible" in str(row.get("note") or ""):
         return False
@@ -122,9 +129,9 @@ def predict(row: Row) -> Prediction | None:
         return None
     spread = calibration().halfwidth(setup, device)
     if METRICS[row["metric"]] in ("GPU-hours", "run time"):
-        # A real run also waits, restarts and evaluates: its share of productive time is assumed to be 0.9, and its
-        # layout is rarely published.
-        value, spread = value / 0.9, spread + 0.3
+        # A real run also waits, restarts and evaluates, and its layout is rarely published.
+        share = PRODUCTIVE_SHARE["many" if setup.devices >= 64 else "few"]
+        value, spread = value / share, spread + 0.3
     return Prediction(value, value * math.exp(-spread), value * math.exp(spread))
 
 

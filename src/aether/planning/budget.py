@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aether.hardware.machine import Machine
 from aether.models.config import DecoderConfig
 from aether.planning.facts import DataFacts
-from aether.planning.forecast import LEVEL
+from aether.planning.intervals import LEVEL
 from aether.spec.brief import Brief
 from aether.spec.errors import InputError
 from aether.spec.evidence import Interval

@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from scipy import special
 
 from aether.knowledge.library import constants, laws
+from aether.planning.intervals import LEVEL
 from aether.spec.base import Noun
 from aether.spec.evidence import Interval
 
 Floats = NDArray[np.float64]
 
-LEVEL = 0.8
-"""Level of every prediction interval: wide enough to be honest, narrow enough to decide by (chosen)."""
 
 SEED_SPREAD = 0.006
 """Relative standard deviation of the final loss between seeds (see docs/planning.md, calibration)."""

@@ -7,7 +7,7 @@ from aether.hardware.machine import Machine
 from aether.planning.budget import Budget, OtherStages, build_cost, build_time, other_stages
 from aether.planning.candidates import Candidate, Knowledge
 from aether.planning.facts import PilotResult
-from aether.planning.forecast import LEVEL
+from aether.planning.intervals import LEVEL
 from aether.planning.quality import predict_accuracy, predict_bits_per_byte, unknown, unpredicted
 from aether.planning.recipes import serving_threads, whole_recipe
 from aether.spec.brief import Brief, Target

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from aether.planning.facts import DataFacts, PilotResult
-from aether.planning.forecast import LEVEL, Prediction
+from aether.planning.forecast import Prediction
+from aether.planning.intervals import LEVEL
 from aether.spec.evidence import Interval
 from aether.spec.plan import Estimate, Term
 

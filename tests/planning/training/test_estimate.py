@@ -17,6 +17,7 @@ from aether.planning.training.estimate import (
 )
 from aether.planning.training.operators import layer_work
 from aether.planning.training.setup import Layout, Software
+from aether.planning.training.step import graphs
 from aether.planning.training.work import training_work
 from aether.spec.errors import InputError
 
@@ -104,6 +105,29 @@ def test_intervals_widen_away_from_what_was_measured():
         assert ordered == sorted(ordered)
     for key in [key for key in fitted.halfwidths if not key.endswith("|90")]:
         assert fitted.halfwidths[f"{key}|90"] >= fitted.halfwidths[key]
+
+
+@pytest.mark.parametrize(
+    ("device_name", "precision", "released", "rule"),
+    [
+        ("H100-SXM-80GB", "fp8", "2026-06", "none"),
+        ("GB300", "mxfp8", "2025-03", "none"),
+        ("GB300", "mxfp8", "2026-04", "layers"),
+        ("GB300", "bf16", "2026-06", "layers"),
+        ("GB300", "mxfp8", "2026-06", "step"),
+        ("B200", "mxfp8", "2026-06", "none"),
+    ],
+)
+def test_graphs_take_launches_away_where_megatron_uses_them(device_name, precision, released, rule):
+    software = Software(framework="megatron", released=released)
+    found = setup(moe(), device=device_name, precision=precision, software=software)
+    assert graphs(found, device(device_name)) == rule
+    assert graphs(found.model_copy(update={"software": Software(framework="fsdp")}), device(device_name)) == "none"
+
+
+def test_what_an_interval_stands_on_is_said():
+    strange = run_on_h100().model_copy(update={"device": "MI300X"})
+    assert estimate_training(strange).step_time.formula.endswith("is: new hardware")
 
 
 @settings(deadline=None, max_examples=40)

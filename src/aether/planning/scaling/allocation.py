@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aether.knowledge.library import constants, power_laws
+from aether.planning.intervals import LEVEL
 from aether.planning.laws import LossLaw
 from aether.planning.scaling.curves import Curve, published_curve
 from aether.planning.scaling.repetition import published_half_lives, repeated_loss
@@ -27,8 +28,6 @@ DEFAULT_LAW = "besiroglu-2024"
 
 REPETITION_LAW = "muennighoff-2023"
 
-LEVEL = 0.8
-"""Level of the intervals, that of the planner's forecasts (chosen)."""
 
 OWN_POINTS = (
     "train four sizes over a factor 30 at four budgets over a factor 100 on your own data, the largest at a hundredth of "

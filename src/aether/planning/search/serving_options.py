@@ -6,6 +6,7 @@ the first token. Intervals are those of the fit (errors on models that it had no
 
 import math
 
+from aether.planning.intervals import LEVEL
 from aether.planning.search.corrected import Corrected
 from aether.planning.search.problem import Priced
 from aether.planning.search.serving import Candidate, ServingSearch
@@ -23,7 +24,6 @@ from aether.spec.evidence import Interval
 from aether.spec.fleet import FleetOption
 from aether.spec.plan import Estimate, Term
 
-LEVEL = 0.8
 _STEPS = 6000
 """Engine steps that one simulation may take, about: some hundredths of a second (chosen)."""
 _LEAST_REQUESTS, _MOST_REQUESTS = 200, 800

@@ -1,9 +1,9 @@
 """A finalist of a training search as an option: time, money, memory and quality with intervals, terms and sources."""
 
+from aether.planning.intervals import LEVEL
 from aether.planning.search.serving_options import cost_estimate
 from aether.planning.search.standing import worst
 from aether.planning.search.training import CHECKPOINT_S, RESTART_S, TrainingCandidate, TrainingSearch, relative_ends
-from aether.planning.training.calibration import LEVEL
 from aether.planning.training.estimate import METHOD, estimate_training
 from aether.spec.brief import Target
 from aether.spec.evidence import Interval

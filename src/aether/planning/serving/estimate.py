@@ -5,6 +5,7 @@ Values come from `answers` (simulation of the measured roofline) with 80 % confo
 has no value.
 """
 
+from aether.planning.intervals import LEVEL, memory_estimate
 from aether.planning.serving.answers import Answers, Range
 from aether.planning.serving.bounds import Bounds, bounds
 from aether.planning.serving.closed_loop import ClosedLoop
@@ -14,7 +15,6 @@ from aether.spec.errors import InputError
 from aether.spec.evidence import Interval
 from aether.spec.plan import Estimate, Term
 
-_LEVEL = 0.8
 _METHOD = "conformal: 80 % of the rows of models left out of the fit lay within this factor"
 MEMORY_ERROR = 0.1
 """Half of the relative 80 % interval of the memory ledger (assumed: the runtime's own share is not measured here)."""
@@ -41,7 +41,7 @@ def serving_estimates(
 
 
 def _estimate(metric: str, value: Range, unit: str, formula: str, terms: tuple[Term, ...], binding: str) -> Estimate:
-    interval = Interval(low=value.low, high=value.high, level=_LEVEL, method=_METHOD)
+    interval = Interval(low=value.low, high=value.high, level=LEVEL, method=_METHOD)
     return Estimate(
         metric=metric,
         value=value.value,
@@ -124,31 +124,17 @@ def _throughput(answers: Answers, hard: Bounds) -> dict[str, Estimate]:
 
 def _memory(memory: ServingMemory, sequences: int, setup: ServingSetup) -> Estimate:
     each = -(-sequences // setup.attn_dp)
-    parts = {
-        "weights": memory.weights_bytes,
-        "activations of a chunk": memory.activations_bytes,
-        "runtime and communication": memory.runtime_bytes,
-        f"cache of {each} sequences": memory.sequence_bytes * each,
-    }
-    terms = tuple(
-        Term(name=name, value=value, unit="byte", kind="computed", source="ledger of planning.serving.memory")
-        for name, value in parts.items()
-    )
-    total = sum(parts.values())
-    return Estimate(
-        metric="device_memory",
-        value=total,
-        unit="byte",
-        interval=Interval(
-            low=total * (1 - MEMORY_ERROR),
-            high=total * (1 + MEMORY_ERROR),
-            level=_LEVEL,
-            method="assumed: the runtime's own share is not measured",
-        ),
-        kind="computed",
+    return memory_estimate(
+        {
+            "weights": memory.weights_bytes,
+            "activations of a chunk": memory.activations_bytes,
+            "runtime and communication": memory.runtime_bytes,
+            f"cache of {each} sequences": memory.sequence_bytes * each,
+        },
+        MEMORY_ERROR,
         formula="weights + activations + runtime + cache, on the fullest device",
-        terms=terms,
-        binding=max(parts, key=lambda name: parts[name]),
+        source="ledger of planning.serving.memory",
+        method="assumed: the runtime's own share is not measured",
     )
 
 

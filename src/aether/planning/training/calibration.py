@@ -19,9 +19,6 @@ from aether.planning.training.step import residual_groups
 Familiarity = Literal["known", "new model", "new hardware", "new both"]
 """What the calibration data hold: this model in this framework, only its class on this generation, neither, ..."""
 
-LEVEL = 0.8
-"""Of every interval of a training estimate."""
-
 
 @dataclass(frozen=True)
 class Calibration:

@@ -8,7 +8,7 @@ on floats or on arrays alike: the planner and the fit share it. Not modelled: st
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,9 +26,11 @@ MATURING_YEARS = 1.0
 leaves the least error on the rows that are fitted)."""
 TP_HIDDEN_SINCE = 2023.5
 """Since about then tensor-parallel collectives run under matrix products (Transformer Engine's userbuffers); before, after them."""
-GRAPHED_SINCE = 2026.4
-"""Megatron-Bridge launches expert layers from CUDA graphs since 26.06: throughput of small experts rose by half (measured by
-NVIDIA: Megatron-Bridge docs/performance-summary, Qwen3-30B-A3B on GB200, 26.04 against 26.06)."""
+LAYER_GRAPHS_SINCE, STEP_GRAPHS_SINCE = 2025.6, 2026.4
+"""Megatron-Bridge launches attention, scans and routers from CUDA graphs since about 25.09 on NVLink domains of more than eight
+devices and in hybrids, and whole steps with block-scaled experts on those domains since 26.06. Cited: its repository,
+scripts/performance/configs/{qwen,deepseek,gpt_oss,nemotronh}/*_workload_base_configs.py, fields `cuda_graph_impl` and
+`cuda_graph_scope` (read 2026-11-25; the months are those of its docs/performance-summary)."""
 
 _LAUNCHED = {"volta": 2017.8, "ampere": 2020.4, "ada": 2022.8, "hopper": 2022.8, "blackwell": 2025.0, "cdna": 2023.9}
 """When a generation became available (public announcements; to a few months)."""
@@ -65,6 +67,16 @@ def residual_groups(setup: TrainingSetup, device: Device) -> tuple[str, ...]:
     return coarse, f"{coarse}|{setup.precision}", f"{setup.software.framework}|{setup.architecture.name.lower()}"
 
 
+def graphs(setup: TrainingSetup, device: Device) -> Literal["none", "layers", "step"]:
+    """What a training program of the setup's framework and time launches from CUDA graphs (the rule of `LAYER_GRAPHS_SINCE`)."""
+    soft, hybrid = setup.software, "hybrid" in model_class(setup)
+    wide = (device.devices_per_node or 8) > 8
+    if soft.framework != "megatron" or soft.year < LAYER_GRAPHS_SINCE or not (wide or hybrid):
+        return "none"
+    whole = soft.year >= STEP_GRAPHS_SINCE and wide and not hybrid and setup.precision in ("mxfp8", "nvfp4")
+    return "step" if whole else "layers"
+
+
 def coefficient_terms(setup: TrainingSetup, device: Device) -> dict[str, dict[str, float]]:
     """Coefficient -> the fitted parameters whose weighted sum is its logarithm."""
     gen, soft = generation(device), setup.software
@@ -76,12 +88,8 @@ def coefficient_terms(setup: TrainingSetup, device: Device) -> dict[str, dict[st
     era = {"immature": math.exp(-age / MATURING_YEARS)}
     kernel = "vendor" if family in ("megatron", "maxtext") and soft.year > 2024 else "flash"
     moe_era = {"era.moe": year}
-    graphed = float(
-        family == "megatron"
-        and soft.year >= GRAPHED_SINCE
-        and gen == "blackwell"
-        and "hybrid" not in model_class(setup)
-    )
+    graphed = graphs(setup, device)
+    whole = {"graphs.step": float(graphed == "step")}
     return {
         "linear": compute | precise | era,
         "linear16": compute | era,
@@ -95,8 +103,8 @@ def coefficient_terms(setup: TrainingSetup, device: Device) -> dict[str, dict[st
         "cast": {"cast": 1.0, f"cast.{setup.precision}": 1.0},
         "dispatch": {"dispatch": 1.0} | moe_era,
         "launch": {"launch": 1.0, f"launch.{'compiled' if soft.compiled else family}": 1.0},
-        "expert_launch": {"expert_launch": 1.0, f"expert_launch.{gen}": 1.0, "graphed": graphed} | moe_era,
-        "expert_call": {"expert_call": 1.0, "graphed": graphed},
+        "expert_launch": {"expert_launch": 1.0, "graphs.layers": float(graphed == "layers")} | whole | moe_era,
+        "expert_call": {"expert_call": 1.0} | whole,
         "chunk": {"chunk": 1.0},
         "tp": {"tp": 1.0, "tp.exposed": float(soft.year < TP_HIDDEN_SINCE)},
         "cp": {"cp": 1.0},
