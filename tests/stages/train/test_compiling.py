@@ -1,4 +1,4 @@
-"""Compiled updates: the same bits after a kill, and a plain run that says so without a compiler."""
+"""Compiled updates: the same numbers to rounding, the same bits after a kill, and a plain run that says so without a compiler."""
 
 import json
 import os
@@ -9,12 +9,19 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_data import write_tiny_data
 
 from aether.hardware.compiler import compiler_fault
+from aether.models.config import DecoderConfig
+from aether.models.decoder import Decoder
 from aether.stages.train.metrics import read_losses
 
 needs_a_compiler = pytest.mark.skipif(compiler_fault() is not None, reason="needs a C++ compiler")
+CONFIG = DecoderConfig(
+    vocab_size=40, hidden_size=32, layers=2, heads=4, kv_heads=2, head_size=8, mlp_size=48, context_tokens=16
+)  # fmt: skip
+
 _CHILD = """
 import sys, torch
 sys.path[:0] = {path!r}
@@ -55,6 +62,32 @@ def test_a_compiler_that_fails_is_not_believed(tmp_path):
         [sys.executable, "-c", code], env=os.environ | {"CXX": str(broken)}, capture_output=True, text=True, check=True
     )
     assert "cannot build a Python extension with OpenMP (fatal error: omp.h is missing)" in done.stdout
+
+
+@pytest.mark.slow
+@needs_a_compiler
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore:The .grad attribute of a Tensor"
+)  # torch's own, tracing
+@pytest.mark.parametrize("learnt", [True, False])
+def test_compiled_gradients_are_the_plain_ones_to_rounding(learnt):
+    torch.set_num_threads(1)
+    models = [Decoder(CONFIG) for _ in range(2)]
+    if not learnt:
+        for model in models:
+            model.freeze_block_gains()
+    models[1].compile_blocks()
+    tokens = torch.randint(40, (3, 17), generator=torch.Generator().manual_seed(0))
+    ids = (torch.arange(16) >= 7).long().expand(3, 16)
+    losses = [model.loss(tokens[:, :-1], tokens[:, 1:], ids) for model in models]
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(losses[1], losses[0])
+    for (name, a), b in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
+        if a.grad is not None:
+            torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-6, msg=name)
+    # Of each layer 4 matrices and 4 gains; the embedding and the last gain.
+    assert sum(p.grad is not None for p in models[1].parameters()) == 2 + 2 * (8 if learnt else 4)
 
 
 @pytest.mark.slow
