@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aether.knowledge.library import device, devices
-from aether.planning.serving.efficiency import GENERATIONS, NEAREST, Roofline, coefficients, generation
+from aether.planning.serving.efficiency import GENERATIONS, NEAREST, UNMEASURED, Roofline, coefficients, generation
 from aether.planning.serving.operators import ExpertPart, operators
 from aether.planning.serving.setup import MULTIPLIED_IN, STORED_BYTES, Precision, ServingSetup
 from aether.planning.serving.step import (
@@ -173,7 +173,8 @@ def test_rates_fall_back_to_sixteen_bits():
 def test_generations_are_known_by_name():
     assert generation(device("GB200")) == "blackwell"
     assert generation(device("RTX-4090")) == "ada"
-    assert {which for which, _ in GENERATIONS} == set(NEAREST)
+    assert generation(device("MI300X")) == UNMEASURED
+    assert {which for which, _ in GENERATIONS} | {UNMEASURED} == set(NEAREST)
 
 
 def test_bad_layouts_say_what_to_mend():

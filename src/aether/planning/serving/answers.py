@@ -6,12 +6,13 @@ their width is what 80 % of the rows of models left out of the fit lay within. E
 """
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from aether.planning.serving.closed_loop import ClosedLoop, Observed, closed_loop
-from aether.planning.serving.efficiency import Coefficients, coefficients, generation
+from aether.planning.serving.efficiency import UNMEASURED, Coefficients, coefficients, generation
 from aether.planning.serving.setup import ServingSetup
 from aether.planning.serving.step import StepModel
 from aether.spec.architecture import Architecture, Experts, LatentAttention, Recurrence
@@ -37,6 +38,10 @@ def traits(setup: ServingSetup, traffic: ClosedLoop) -> list[tuple[str, float]]:
     stored = setup.precision.weights if kind == "dense" else setup.precision.expert_format
     named = {"engine": setup.engine, "generation": generation(setup.device), "class": kind, "format": stored}
     found = [(f"{name}={value}", 1.0) for name, value in {**named, "device": setup.device.name}.items()]
+    if release := re.search(r"(\d+)\.(\d+)", setup.engine_version or ""):
+        found.append((f"version={setup.engine} {release[0]}", 1.0))
+    if setup.attn_dp > 1:
+        found += [("groups", 1.0), (f"groups&engine={setup.engine}", 1.0)]
     pairs = (
         "engine generation",
         "engine class",
@@ -64,6 +69,42 @@ def residual_log(quantity: str, setup: ServingSetup, traffic: ClosedLoop, fitted
     return sum(known.get(trait, 0.0) * value for trait, value in traits(setup, traffic))
 
 
+ENOUGH_ROWS = 10
+"""Rows from which a combination counts as measured (a choice)."""
+_UNMEASURED_WIDTH = 1.5
+"""Factor on the width for devices of no fitted generation (assumed: the only such rows known, two, are too few to fit it)."""
+TAIL = 0.75
+"""Quantiles beyond this are tails, with intervals of their own."""
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a setup is from what was measured."""
+
+    rows: int
+    """Measured rows of the same engine, generation and class of model."""
+    unmeasured: bool
+    """No operator of this kind of device was measured."""
+    words: str
+
+    @property
+    def far(self) -> bool:
+        """Too few rows to call it measured."""
+        return self.rows < ENOUGH_ROWS
+
+
+def distance(setup: ServingSetup, fitted: Coefficients) -> Distance:
+    """How many measured rows are like the setup."""
+    where, kind = generation(setup.device), model_class(setup.architecture)
+    rows = fitted.rows_of(setup.engine, where, kind)
+    words = f"{rows} measured rows of {setup.engine}, {where}, {kind} models"
+    if where == UNMEASURED:
+        words = f"no operator was measured on a {setup.device.name}: shares of the data sheet as on another generation"
+    elif rows < ENOUGH_ROWS:
+        words += ": extrapolated, the interval is that of combinations left out"
+    return Distance(rows, where == UNMEASURED, words)
+
+
 def waiting_parts(simulated_s: float, token_s: float, traffic: ClosedLoop) -> np.ndarray:
     """What the engine's waiting coefficients multiply: waiting_scale, request_s, client_s, prompt_token_s, waiting_steps."""
     return np.array([simulated_s, 1.0, traffic.concurrency, traffic.prompt_tokens, token_s])
@@ -76,14 +117,16 @@ class Range:
     value: float
     low: float
     high: float
+    words: str = ""
+    """How far the setup is from what was measured."""
 
     def times(self, factor: float) -> "Range":
         """In another unit; a factor."""
-        return Range(self.value * factor, self.low * factor, self.high * factor)
+        return Range(self.value * factor, self.low * factor, self.high * factor, self.words)
 
     def inverse(self, numerator: float = 1.0) -> "Range":
         """numerator / value, with the interval turned round."""
-        return Range(numerator / self.value, numerator / self.high, numerator / self.low)
+        return Range(numerator / self.value, numerator / self.high, numerator / self.low, self.words)
 
 
 class Answers:
@@ -91,19 +134,27 @@ class Answers:
 
     def __init__(self, setup: ServingSetup, traffic: ClosedLoop, fitted: Coefficients | None = None) -> None:
         self.setup, self.traffic, self.fitted = setup, traffic, fitted or coefficients()
+        self.distance = distance(setup, self.fitted)
         self.model = StepModel(setup, self.fitted)
         self.seen: Observed = closed_loop(self.model, traffic)
         self.slower = math.exp(residual_log("token", setup, traffic, self.fitted))
         """Measured over computed step time."""
 
-    def _range(self, quantity: str, value: float) -> Range:
-        width = math.exp(self.fitted.width(quantity))
-        return Range(value, value / width, value * width)
+    def _range(self, quantity: str, value: float, share: float | None = None) -> Range:
+        kind = f"{quantity}, tail" if share is not None and share > TAIL else quantity
+        width = self.fitted.width(kind, self.distance.far)
+        width = math.exp(width * (_UNMEASURED_WIDTH if self.distance.unmeasured else 1.0))
+        value *= math.exp(self.fitted.shift(kind))
+        return Range(value, value / width, value * width, self.distance.words)
 
     def token_s(self, share: float | None = None) -> Range:
         """Time per output token: the mean over requests, or a quantile of them."""
         value = self.seen.mean_token_s if share is None else self.seen.token_quantile_s(share)
-        return self._range("token", value * self.slower)
+        return self._range("token", value * self.slower, share)
+
+    def gap_s(self, share: float) -> Range:
+        """A quantile of the time between two tokens, those of all requests pooled (inter-token latency)."""
+        return self._range("token", self.seen.gap_quantile_s(share) * self.slower)
 
     def ttft_s(self, share: float | None = None) -> Range:
         """Time to first token: the mean over requests, or a quantile of them."""
@@ -112,21 +163,23 @@ class Answers:
         parts = waiting_parts(simulated, self.seen.mean_token_s, self.traffic)
         costs = [engine.waiting_scale, engine.request_s, engine.client_s, engine.prompt_token_s, engine.waiting_steps]
         value = float(parts @ np.array(costs))
-        return self._range("ttft", value * math.exp(residual_log("ttft", self.setup, self.traffic, self.fitted)))
+        corrected = value * math.exp(residual_log("ttft", self.setup, self.traffic, self.fitted))
+        return self._range("ttft", corrected, share)
 
     def e2e_s(self, share: float | None = None) -> Range:
         """From sending a request to its last token."""
         tokens = self.traffic.output_tokens * (1 - self.traffic.spread / 2) - 1
-        value = self.ttft_s(share).value + tokens * self.token_s(share).value
-        return self._range("token", value)
+        first, token = self.ttft_s(share), self.token_s(share)
+        value = first.value + tokens * token.value
+        # Sums of independent parts are known better than their worst part; the wider of the two factors is on the careful side.
+        width = max(first.high / first.value, token.high / token.value)
+        return Range(value, value / width, value * width, self.distance.words)
 
     def output_tokens_per_s(self) -> Range:
         """Output of the whole replica."""
         return self._range("token", self.seen.output_tokens_per_s / self.slower)
 
     def prefill_tokens_per_s(self) -> Range:
-        """Prompt tokens per second of one batch of prompts alone."""
-        traffic = self.traffic
-        tokens = traffic.concurrency * traffic.prompt_tokens
-        seconds = self.model.seconds(tokens, traffic.prompt_tokens / 2, 0, 0)
-        return self._range("token", tokens / (seconds * self.slower))
+        """Prompt tokens per second of one batch of prompts alone, until the last of them has its first token."""
+        value = self.ttft_s(1.0).value / math.exp(self.fitted.shift("ttft, tail"))
+        return self._range("ttft", value).inverse(self.traffic.concurrency * self.traffic.prompt_tokens)

@@ -22,7 +22,10 @@ GENERATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ada", ("L40", "L4", "RTX-4", "RTX 4", "RTX-6000-ADA")),
     ("ampere", ("A100", "A800", "A30", "A40", "A10", "RTX-3", "RTX 3")),
 )
-"""Generation by the beginning of the device's name; anything else counts as `hopper`, the middle of those fitted."""
+"""Generation by the beginning of the device's name; anything else is `unmeasured`."""
+UNMEASURED = "unmeasured"
+"""Devices that no operator table covers: AMD's, Google's, Intel's, older and newer ones of NVIDIA. They take the shares of the
+data sheet that the oldest fitted generation reaches (assumed: their software has had the least tuning), with a wider interval."""
 
 
 class Roofline(Noun):
@@ -104,7 +107,20 @@ class Spread(Noun):
 
     quantity: str
     half_width: float = Field(gt=0)
-    """The 80 % quantile."""
+    """The 80 % quantile, about `shift`."""
+    rows: int
+    far: bool = False
+    """Of setups whose engine, generation and class of model were not measured together."""
+    shift: float = 0.0
+    """Median log of measured over predicted, where nothing else is fitted (tails)."""
+
+
+class Measured(Noun):
+    """How many rows of an engine, a generation and a class of model the fit has seen together."""
+
+    engine: str
+    generation: str
+    model_class: str
     rows: int
 
 
@@ -121,6 +137,7 @@ class Coefficients(Noun):
     engine: tuple[EngineCost, ...]
     residual: tuple[Residual, ...] = ()
     spread: tuple[Spread, ...] = ()
+    measured: tuple[Measured, ...] = ()
     expert_skew: float = Field(default=1.0, gt=0, le=1)
     """Skewed routing reaches as many experts as this share of the tokens would, were they spread evenly."""
 
@@ -137,9 +154,19 @@ class Coefficients(Noun):
         """(operator, generation, format) -> its roofline."""
         return {(row.operator, row.generation, row.format): row for row in self.roofline}
 
-    def width(self, quantity: str) -> float:
-        """Half of the 80 % interval, in logs."""
-        return next((row.half_width for row in self.spread if row.quantity == quantity), 0.5)
+    def width(self, quantity: str, far: bool = False) -> float:
+        """Half of the 80 % interval, in logs; `far` from what was measured where that is known apart."""
+        rows = [row for row in self.spread if row.quantity == quantity]
+        return next((row.half_width for row in rows if row.far == far), rows[0].half_width if rows else 0.5)
+
+    def shift(self, quantity: str) -> float:
+        """Median log of measured over predicted of a quantity to which nothing else is fitted."""
+        return next((row.shift for row in self.spread if row.quantity == quantity), 0.0)
+
+    def rows_of(self, engine: str, where: str, model_class: str) -> int:
+        """Rows that were measured with all three together."""
+        wanted = (engine, where, model_class)
+        return sum(row.rows for row in self.measured if (row.engine, row.generation, row.model_class) == wanted)
 
     def of(self, operator: str, generation: str, stored_as: str) -> Roofline:
         """The roofline of an operator; a missing format falls back to bf16, a missing generation to the nearest fitted one."""
@@ -167,6 +194,7 @@ NEAREST: dict[str, tuple[str, ...]] = {
     "hopper": ("blackwell", "ampere", "ada"),
     "ada": ("blackwell_workstation", "ampere", "hopper"),
     "ampere": ("ada", "hopper", "blackwell"),
+    UNMEASURED: ("ampere", "ada", "hopper", "blackwell"),
 }
 """Where a generation without a fit looks (assumed: by kinship of the cores and of the memory)."""
 
@@ -177,6 +205,10 @@ SIMILAR: dict[str, tuple[str, ...]] = {
     "mxfp4": ("int4",),
     "int4": ("mxfp4",),
     "int8_weight": ("int4",),
+    "int6": ("int4",),
+    "int5": ("int4",),
+    "int3": ("int4",),
+    "int2": ("int4",),
     "nvfp4": ("fp8",),
 }
 
@@ -184,7 +216,7 @@ SIMILAR: dict[str, tuple[str, ...]] = {
 def generation(device: Device) -> str:
     """The generation of a device, by its name."""
     name = device.name.upper()
-    return next((which for which, starts in GENERATIONS if any(name.startswith(s) for s in starts)), "hopper")
+    return next((which for which, starts in GENERATIONS if any(name.startswith(s) for s in starts)), UNMEASURED)
 
 
 @functools.cache

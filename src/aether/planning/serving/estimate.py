@@ -15,7 +15,7 @@ from aether.spec.errors import InputError
 from aether.spec.evidence import Interval
 from aether.spec.plan import Estimate, Term
 
-_METHOD = "conformal: 80 % of the rows of models left out of the fit lay within this factor"
+_METHOD = "conformal: 80 % of the rows of models and devices left out of the fit lay within this factor"
 MEMORY_ERROR = 0.1
 """Half of the relative 80 % interval of the memory ledger (assumed: the runtime's own share is not measured here)."""
 
@@ -41,7 +41,8 @@ def serving_estimates(
 
 
 def _estimate(metric: str, value: Range, unit: str, formula: str, terms: tuple[Term, ...], binding: str) -> Estimate:
-    interval = Interval(low=value.low, high=value.high, level=LEVEL, method=_METHOD)
+    method = f"{_METHOD}; {value.words}" if value.words else _METHOD
+    interval = Interval(low=value.low, high=value.high, level=LEVEL, method=method)
     return Estimate(
         metric=metric,
         value=value.value,

@@ -1,7 +1,8 @@
 """What a replica's devices hold: weights, the cache of each sequence in blocks, and the rest; so how many sequences fit.
 
 Counts as the engines do: a share of the device's memory, less weights, less activations of the largest chunk, less what the
-runtime itself takes; the rest is cache (PagedAttention, arXiv 2309.06180, section 4). Not here: fragmentation inside kernels,
+runtime itself takes; the rest is cache (PagedAttention, arXiv 2309.06180, section 4). TensorRT-LLM takes its share of what is
+free beside the model (its option free_gpu_memory_fraction). Not here: fragmentation inside kernels,
 copy-on-write of shared prefixes.
 """
 
@@ -81,6 +82,9 @@ def serving_memory(setup: ServingSetup, tokens: float) -> ServingMemory:
     activations += 4.0 * min(setup.max_sequences, 1024) * setup.architecture.vocab_size / setup.tp
     runtime = _RUNTIME_BYTES + (_COMMUNICATION_BYTES if setup.devices > 1 else 0.0)
     usable = setup.memory_share * setup.device.memory_bytes
+    if setup.engine == "trtllm":
+        fixed = weights + activations + runtime
+        usable = fixed + setup.memory_share * (setup.device.memory_bytes - fixed)
     each = sequence_bytes_per_device(setup, tokens)
     free = usable - weights - activations - runtime
     fit = int(free // each) * setup.attn_dp if free > 0 and each > 0 else 0

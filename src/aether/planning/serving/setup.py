@@ -12,8 +12,23 @@ from aether.spec.architecture import Architecture, Experts
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
 
-Format = Literal["float32", "bf16", "fp8", "fp8_block", "int8", "int8_weight", "int4", "mxfp4", "nvfp4"]
-"""How a matrix is stored. `int8_weight`, `int4` (GPTQ, AWQ) and `mxfp4` are multiplied in 16 bits; the others in their own."""
+Format = Literal[
+    "float32",
+    "bf16",
+    "fp8",
+    "fp8_block",
+    "int8",
+    "int8_weight",
+    "int6",
+    "int5",
+    "int4",
+    "int3",
+    "int2",
+    "mxfp4",
+    "nvfp4",
+]
+"""How a matrix is stored. Whole-number formats of weights alone (`int8_weight`, and 2 to 6 bits in groups: GPTQ, AWQ, EXL2, GGUF)
+and `mxfp4` are multiplied in 16 bits; the others in their own."""
 
 Engine = Literal["vllm", "sglang", "trtllm", "transformers", "aether", "llama.cpp", "other"]
 
@@ -24,7 +39,11 @@ STORED_BYTES: dict[Format, float] = {
     "fp8_block": 1.0 + 4.0 / (128 * 128),
     "int8": 1.0,
     "int8_weight": 1.0,
+    "int6": 0.75 + 2.5 / 128,
+    "int5": 0.625 + 2.5 / 128,
     "int4": 0.5 + 2.5 / 128,
+    "int3": 0.375 + 2.5 / 128,
+    "int2": 0.25 + 2.5 / 128,
     "mxfp4": 0.5 + 1.0 / 32,
     "nvfp4": 0.5 + 1.0 / 16,
 }
@@ -38,7 +57,11 @@ MULTIPLIED_IN: dict[Format, Rate] = {
     "fp8_block": "float8",
     "int8": "int8",
     "int8_weight": "bfloat16",
+    "int6": "bfloat16",
+    "int5": "bfloat16",
     "int4": "bfloat16",
+    "int3": "bfloat16",
+    "int2": "bfloat16",
     "mxfp4": "bfloat16",
     "nvfp4": "float4",
 }

@@ -1,0 +1,147 @@
+"""Rows of published serving measurements: every row that says enough is predicted, every other one has a named reason."""
+
+import math
+
+import pytest
+from benchmarks.planner_accuracy import inference
+from benchmarks.planner_accuracy.served import engine_of, hardware_of, layout_of, precision_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SERVED = {
+    "id": "a",
+    "metric": "tpot_ms",
+    "value": 20.0,
+    "unit": "ms",
+    "model": {"name": "meta-llama/Llama-3.1-8B-Instruct", "layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8},
+    "hardware": "h100_sxm",
+    "framework": "vllm",
+    "framework_version": "0.15.1",
+    "precision": "fp8",
+    "tp": 1,
+    "isl": 1024,
+    "osl": 1024,
+    "concurrency": 16,
+}
+APART = {
+    **SERVED,
+    "serving_mode": "disagg",
+    "disagg": {"prefill_tp_size": 1, "decode_tp_size": 1, "prefill_num_workers": 1, "decode_num_workers": 2},
+}
+SINGLE = {
+    "metric": "decode_tokens_per_sec_per_user",
+    "value": 100.0,
+    "unit": "tok/s",
+    "model": {"name": "Llama-2-7B"},
+    "hardware": "RTX 4090",
+    "framework": "ExLlamaV2",
+    "precision": "EXL2 4.0bpw",
+    "batch_size": 1,
+}
+STRANGE = st.one_of(
+    st.none(),
+    st.integers(-3, 9000),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.sampled_from(
+        ["", "64", "many", "fp8", "nvfp4", "mxfp4", "awq", "MI300X", "TPU v5e", "Rubin", "mlc", "vllm 9.9"]
+    ),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.sampled_from(["name", "layers", "hidden", "experts"]), st.integers(0, 9000), max_size=3),
+)
+FIELDS = [
+    "metric",
+    "unit",
+    "model",
+    "hardware",
+    "framework",
+    "framework_version",
+    "precision",
+    "tp",
+    "pp",
+    "attn_dp",
+    "moe_tp",
+    "moe_ep",
+    "isl",
+    "osl",
+    "concurrency",
+    "batch_size",
+    "batch_size_per_rank",
+    "serving_mode",
+    "disagg",
+    "gpus",
+    "num_requests",
+    "max_num_batched_tokens",
+    "gpu_mem_util",
+    "arrival",
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    base=st.sampled_from([SERVED, APART, SINGLE]),
+    changes=st.dictionaries(st.sampled_from(FIELDS), STRANGE, max_size=4),
+    gone=st.sets(st.sampled_from(FIELDS), max_size=2),
+)
+def test_any_row_has_a_prediction_or_a_reason(base, changes, gone):
+    row = {k: v for k, v in {**base, **changes}.items() if k not in gone}
+    found = inference.predict(row)
+    if found is None:
+        assert inference.why_not(row)
+    else:
+        assert inference.why_not(row) is None
+        assert 0 < found.low < found.value < found.high < math.inf
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"hardware": "abacus"}, "hardware"),
+        ({"model": {"name": "nobody's"}}, "model"),
+        ({"metric": "joules"}, "metric"),
+        ({"concurrency": None}, "load"),
+        ({"workload": "chat"}, "workload"),
+    ],
+)
+def test_the_reason_names_what_is_missing(changes, reason):
+    assert reason in (inference.why_not({**SERVED, **changes}) or "")
+
+
+@pytest.mark.parametrize("hardware", ["AMD MI300X", "TPU v5e", "V100-SXM2-32GB"])
+def test_a_device_that_was_never_measured_has_a_wider_interval(hardware):
+    known, other = inference.predict(SERVED), inference.predict({**SERVED, "hardware": hardware})
+    assert known is not None and other is not None
+    assert other.high / other.low > known.high / known.low
+
+
+def test_a_tail_lies_above_the_median_and_a_gap_above_the_mean():
+    row = {**SERVED, "concurrency": 64, "isl": 4096, "osl": 256}
+
+    def value(metric):
+        found = inference.predict({**row, "metric": metric})
+        assert found is not None
+        return found.value
+
+    assert value("ttft_ms_p99") > value("ttft_ms_median")
+    assert value("tpot_ms_p99") > value("tpot_ms_median")
+    assert value("itl_ms_p99") > 1.5 * value("itl_ms_median")
+
+
+def test_formats_engines_and_halves_by_their_names():
+    assert precision_of(SINGLE).weights == "int4"
+    assert precision_of({**SINGLE, "precision": "EXL2 2.5bpw"}).weights == "int2"
+    assert precision_of({**SINGLE, "precision": "Q6_K"}).weights == "int6"
+    assert precision_of({**SERVED, "model": {"name": "x", "experts": 8}}).expert_format == "fp8_block"
+    assert [engine_of(text) for text in ("SGLang 0.5", "TensorRT-LLM", "MLC")] == ["sglang", "trtllm", "other"]
+    whole, half = hardware_of({"hardware": "MI250X"}), hardware_of({"hardware": "MI250X (one GCD)"})
+    assert whole is not None and half is not None and half.memory_bytes * 2 == whole.memory_bytes
+
+
+def test_ranks_that_a_source_multiplied_are_taken_back():
+    assert layout_of({"tp": 64, "attn_dp": 1, "moe_tp": 8, "moe_ep": 8}) == (8, 1, 8)
+
+
+def test_pools_of_unstated_size_decode_on_several_replicas():
+    unstated = {**APART, "concurrency": 64, "disagg": {"prefill_tp_size": 1, "decode_tp_size": 1}}
+    one = {**unstated, "disagg": {**unstated["disagg"], "prefill_num_workers": 1, "decode_num_workers": 1}}
+    more, alone = inference.predict(unstated), inference.predict(one)
+    assert more is not None and alone is not None and more.value < alone.value
