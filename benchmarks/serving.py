@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +61,7 @@ class Contender:
     model: str = ""
     takes_tokens: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
-    process: subprocess.Popen[str] | None = None
+    process: subprocess.Popen[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,19 @@ def measure_process(contender: Contender, work: Work, clients: int) -> dict[str,
 
 
 @contextmanager
+def alone(chosen: Contender, contenders: Sequence[Contender]) -> Iterator[None]:
+    """The others stand still: some servers spin while they wait for requests, and would slow whoever is measured."""
+    others = [psutil.Process(c.process.pid) for c in contenders if c is not chosen and c.process is not None]
+    for other in others:
+        other.suspend()
+    try:
+        yield
+    finally:
+        for other in others:
+            other.resume()
+
+
+@contextmanager
 def process(command: list[str], threads: int, log: Path) -> Iterator[subprocess.Popen[str]]:
     """A peer's process, ended by its id."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
@@ -177,7 +190,7 @@ def ours(
         server = stack.enter_context(running_server(model, settings, scratch / f"aether-{number}.log"))
         name = f"aether, {engine}, {dtype}" if number else OURS
         said = f"aether {aether.__version__}, {server.facts['engine']}, {server.facts['dtype']}"
-        yield Contender(name, said, server.url, "model", True, COUNTED)
+        yield Contender(name, said, server.url, "model", True, COUNTED, server.process)
 
 
 def llama(stack: ExitStack, venv: Path, model: Path, threads: int, slots: int, scratch: Path) -> Iterator[Contender]:
@@ -192,7 +205,8 @@ def llama(stack: ExitStack, venv: Path, model: Path, threads: int, slots: int, s
         server = stack.enter_context(process(command, threads, scratch / f"llama-{dtype}.log"))
         assert server.stdout is not None
         said = json.loads(server.stdout.readline())
-        yield Contender(f"xllamacpp {dtype}", f"xllamacpp {said['version']}", said["url"], path.name, True, COUNTED)
+        version = f"xllamacpp {said['version']}"
+        yield Contender(f"xllamacpp {dtype}", version, said["url"], path.name, True, COUNTED, server)
 
 
 def transformers(stack: ExitStack, venv: Path, model: Path, threads: int, scratch: Path) -> Iterator[Contender]:
@@ -206,17 +220,17 @@ def transformers(stack: ExitStack, venv: Path, model: Path, threads: int, scratc
         port = free_port()
         command = [str(venv / "bin" / "transformers"), "serve", str(model), "--device", "cpu", "--dtype", dtype]
         command += ["--host", "127.0.0.1", "--port", str(port), *flags]
-        stack.enter_context(process(command, threads, scratch / f"{name}.log"))
+        server = stack.enter_context(process(command, threads, scratch / f"{name}.log"))
         url = f"http://127.0.0.1:{port}"
         await_health(url)
-        yield Contender(name, f"transformers 5.17.0, {dtype}", url, str(model))
-    command = [str(venv / "bin" / "python"), str(HERE / "serving_peers.py"), str(model), dtype, str(threads)]
-    command.insert(2, "generate")
-    worker = stack.enter_context(process(command, threads, scratch / "generate.log"))
-    assert worker.stdout is not None
-    said = json.loads(worker.stdout.readline())
-    name = "generate, static batch, in process"
-    yield Contender(name, f"transformers {said['version']}, {dtype}", process=worker)
+        yield Contender(name, f"transformers 5.17.0, {dtype}", url, str(model), process=server)
+    for kind in sorted({dtype, "float32"}):
+        command = [str(venv / "bin" / "python"), str(HERE / "serving_peers.py"), "generate", str(model), kind]
+        worker = stack.enter_context(process([*command, str(threads)], threads, scratch / f"generate-{kind}.log"))
+        assert worker.stdout is not None
+        said = json.loads(worker.stdout.readline())
+        name = f"generate, static batch, in process, {kind}"
+        yield Contender(name, f"transformers {said['version']}, {kind}", process=worker)
 
 
 def free_port() -> int:
@@ -310,10 +324,11 @@ def compete(arguments: argparse.Namespace) -> dict[str, Any]:
             for count in arguments.clients:
                 for contender in contenders:
                     loads.append(psutil.getloadavg()[0])
-                    if contender.url is None:
-                        found = measure_process(contender, work, count)
-                    else:
-                        found = asyncio.run(measure_http(contender, work, count, turn))
+                    with alone(contender, contenders):
+                        if contender.url is None:
+                            found = measure_process(contender, work, count)
+                        else:
+                            found = asyncio.run(measure_http(contender, work, count, turn))
                     rounds[contender.name][str(count)].append(found)
                     print(
                         f"{turn} {count:3} {contender.name:45} {found['tokens_per_s']:9.1f} tokens/s", file=sys.stderr

@@ -64,9 +64,9 @@ class Scheduler(Generic[T]):
 
     def plan(self) -> list[Piece]:
         """The prompt pieces of the next step: whole prompts while the budget lasts, oldest request first."""
-        budget = self.chunk_tokens if any(not row.reading for row in self.rows) else self.alone_tokens
-        pieces: list[Piece] = []
         reading = [index for index, row in enumerate(self.rows) if row.reading]
+        budget = self._budget(len(reading))
+        pieces: list[Piece] = []
         for index in sorted(reading, key=lambda index: self.rows[index].arrival):
             if budget <= 0:
                 break
@@ -75,6 +75,13 @@ class Scheduler(Generic[T]):
             pieces.append(Piece(index, row.length, count, row.length + count == row.prompt_tokens))
             budget -= count
         return pieces
+
+    def _budget(self, reading: int) -> int:
+        """Prompt tokens of the next step: `chunk_tokens`, more when those who wait for it outnumber those whom it delays."""
+        decoding = len(self.rows) - reading
+        if not decoding:
+            return self.alone_tokens
+        return min(self.alone_tokens, self.chunk_tokens * max(1, reading // decoding))
 
     def release(self, indices: Sequence[int]) -> list[tuple[int, int, int]]:
         """Take rows out. Returns (source, target, length) copies, in order, that keep the cache without holes."""
