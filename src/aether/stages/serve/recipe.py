@@ -37,7 +37,8 @@ class EngineRecipe(Noun):
         default=128,
         ge=8,
         description="Most prompt tokens in a step that also decodes: bounds how long a prompt delays the others' next "
-        "token (Sarathi-Serve, arXiv 2403.02310, section 4.2). Its size is measured: benchmarks/records/serving-*.md.",
+        "token (Sarathi-Serve, arXiv 2403.02310, section 4.2). Its size is measured: benchmarks/records/serving-*.md. "
+        "Our own engine reads so many times more as requests wait for each one that decodes.",
     )
     dtype: Precision = Field(
         default="auto",
