@@ -53,6 +53,16 @@ def test_multi_token_prediction_is_the_difference_between_two_published_values()
     assert extra / 1e9 == pytest.approx(260.0 - 249.7, rel=0.05)
 
 
+@pytest.mark.parametrize("adapters", [0, 40_000_000])
+def test_frozen_matrices_cost_four_flops_a_token_and_adapters_six(adapters: int) -> None:
+    """Untied and dense, so that what multiplies is every value but the embedding's and the norms'; attention is never frozen."""
+    arch = published_model("llama-3.1-8b").architecture
+    counts = parameters(arch)
+    matrices = counts.total - counts.embedding - counts.norms
+    expected = 4 * matrices + 3 * flops_per_token(arch, 4096).attention + 6 * adapters
+    assert training_flops_per_token(arch, 4096, adapters) == pytest.approx(expected, rel=1e-12)
+
+
 def test_nemotron_differs_from_its_published_value_by_the_inner_size_alone() -> None:
     """Megatron-LM prices a Mamba layer at twice the width (5376); Nemotron-3-Nano has 4096. With theirs: 22.3 GFLOP."""
     nano = published_model("nemotron-3-nano-30b-a3b").architecture

@@ -207,14 +207,23 @@ def flops_per_token(arch: Architecture, context_tokens: float, causal: bool = Tr
     return flops
 
 
-def training_flops_per_token(arch: Architecture, seq_tokens: float) -> float:
-    """Forward and backward of one token, without recomputation; multi-token prediction layers with their heads included."""
-    forward = flops_per_token(arch, seq_tokens).total
+def training_flops_per_token(arch: Architecture, seq_tokens: float, adapter_parameters: float | None = None) -> float:
+    """Forward and backward of one token, without recomputation; multi-token prediction layers with their heads included.
+
+    `adapter_parameters`: the values of low-rank updates that learn while the model is frozen (Hu et al. 2021, arXiv
+    2106.09685). Frozen matrices have gradients of their inputs and none of their own; attention and recurrences have no
+    weights to freeze, so they cost what they always cost. The gradient of the very first input, which nothing needs then,
+    and a frozen short convolution are counted all the same (a few thousandths of a deep model).
+    """
+    forward = flops_per_token(arch, seq_tokens)
     if arch.multi_token_layers:
-        extra = layer_flops(multi_token_layer(arch), arch.hidden_size, seq_tokens, causal=True).total
-        joining = 2.0 * (2 * arch.hidden_size**2 + arch.vocab_size * arch.hidden_size)
-        forward += arch.multi_token_layers * (extra + joining)
-    return TRAINING_PASSES * forward
+        extra = layer_flops(multi_token_layer(arch), arch.hidden_size, seq_tokens, causal=True)
+        joining = Flops(head=2.0 * (2 * arch.hidden_size**2 + arch.vocab_size * arch.hidden_size))
+        forward += (extra + joining) * arch.multi_token_layers
+    if adapter_parameters is None:
+        return TRAINING_PASSES * forward.total
+    frozen = forward.projections + forward.mlp + forward.head
+    return TRAINING_PASSES * (forward.total + 2.0 * adapter_parameters) - frozen
 
 
 def cache_values(mixer: Mixer, tokens: int) -> int:

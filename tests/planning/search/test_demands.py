@@ -7,7 +7,9 @@ from aether.planning.exports.training import expressible
 from aether.planning.search.decide import search
 from aether.planning.search.nearby import nearest
 from aether.planning.search.problem import problem_of
+from aether.planning.search.question import answer
 from aether.planning.search.reasons import degrees
+from aether.planning.search.serving import ServingSearch
 from aether.planning.training.setup import TrainingSetup
 from aether.policy.brief_file import to_brief
 from aether.spec.errors import InputError, NeedsInput
@@ -100,3 +102,32 @@ def test_as_cheap_and_simpler_is_decided():
 def test_four_bits_of_the_vendor_stay_with_the_vendor():
     found = search(problem_of(brief(hardware={"name": "MI355X", "count": 8})))
     assert all(o.precision != "nvfp4" for o in found.options)
+
+
+@pytest.mark.parametrize("rate", [1, 20])
+def test_what_the_steady_estimate_rules_out_is_not_feasible_when_it_is_simulated(rate):
+    """And what is feasible is never ruled out: from far too tight to loose."""
+    seen = set()
+    for target in ("itl_p99 <= 0.5 ms", "itl_p99 <= 4 ms", "ttft_p99 <= 300 ms"):
+        load = {"requests_per_s": rate, "prompt_tokens": 500, "output_tokens": 100}
+        problem = problem_of(brief(targets=[target], load=load))
+        promising, found = ServingSearch(problem).promising(), search(problem)
+        assert promising or not found.feasible or found.shortfalls
+        seen.add(promising)
+    assert seen == {True, False}
+
+
+def test_devices_that_divide_badly_leave_a_few_idle_and_pay_for_them():
+    given = ["tokens=15T", "price_usd_per_hour=2"]
+    found = answer("train", "llama-3.1-405b", "H100-SXM-80GB", 100_000, given)
+    numbers = {e.metric: e.value for e in found.estimates}
+    assert found.setup["devices"] == 98_304 == 3 * 2**15
+    assert any("1696 of 100000 devices stay idle" in note for note in found.notes)
+    hours = numbers["run_time"] * 100_000 / 3600
+    assert numbers["gpu_hours"] == pytest.approx(hours) and numbers["money"] == pytest.approx(2 * hours)
+    assert numbers["mfu"] > 0.3
+
+
+def test_devices_that_divide_well_are_all_used():
+    found = answer("train", "llama-3.1-405b", "H100-SXM-80GB", 16_384, [])
+    assert found.setup["devices"] == 16_384 and not any("idle" in note for note in found.notes)

@@ -16,9 +16,9 @@ from aether.planning.training.estimate import (
     step_parts,
 )
 from aether.planning.training.operators import layer_work
-from aether.planning.training.setup import Layout, Software
+from aether.planning.training.setup import FineTuning, Layout, Software
 from aether.planning.training.step import graphs
-from aether.planning.training.work import training_work
+from aether.planning.training.work import trainable_parameters, training_work
 from aether.spec.errors import InputError
 
 H100 = device("H100-SXM-80GB")
@@ -63,6 +63,20 @@ def test_an_estimate_adds_up_and_names_what_binds():
         assert estimate.interval is not None
         assert estimate.interval.level == 0.8
         assert estimate.interval.low < estimate.value < estimate.interval.high
+
+
+@pytest.mark.parametrize("kind", ["lora", "qlora"])
+def test_mfu_of_adapters_counts_no_gradients_of_frozen_weights(kind):
+    """Rank 16 on four products of each of 32 layers, q with k and v and gate with up as one: 35,651,584 values."""
+    run = run_on_h100(fine_tuning=FineTuning(kind=kind, rank=16, frozen_bits=4.127 if kind == "qlora" else 16.0))
+    found = estimate_training(run)
+    arch = llama_8b()
+    frozen = training_flops_per_token(arch, 4096, 35_651_584)
+    assert trainable_parameters(run) == 35_651_584
+    rate = found.tokens_per_s_per_device.value
+    assert found.mfu.value == pytest.approx(rate * frozen / H100.flops_per_s["bfloat16"])
+    assert frozen < 0.72 * training_flops_per_token(arch, 4096)
+    assert least_step_s(run, H100) < sum(step_parts(run, H100).values())
 
 
 def test_what_is_not_known_stays_unknown():

@@ -161,7 +161,7 @@ def training_bounds(problem: Problem, space: TrainingSpace) -> tuple[Shortfall, 
     least_s = space.least_s(priced, form)
     training = space.training
     text = (
-        f"{space.step_flops / (training.global_batch * training.sequence_tokens):.4g} FLOP for each of {training.tokens:.4g} tokens at "
+        f"{space.token_flops:.4g} FLOP for each of {training.tokens:.4g} tokens at "
         f"the {form} peak of {priced.count} x {priced.device.name} take {humanize(least_s, 's')}"
     )
     terms = _terms(("tokens", training.tokens, "token", "the brief"), ("least time", least_s, "s", "data sheet"))

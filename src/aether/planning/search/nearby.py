@@ -2,7 +2,8 @@
 
 Axes: what is asked (a looser target), less traffic, the number format, a smaller model of the family, more of the same devices,
 other devices, fewer tokens. When no single change helps, two together are tried. The briefs are searched, not proved nearest: along
-an axis the first feasible of a ladder is taken.
+an axis the first feasible of a ladder is taken. Deployments that the steady estimate rules out with the good ends of its intervals
+are not simulated, so that a brief which only a simulation would find feasible is lost.
 """
 
 import itertools
@@ -14,6 +15,7 @@ from aether.knowledge.models_library import published_models
 from aether.models.accounting import parameters
 from aether.planning.search.decide import Found, search
 from aether.planning.search.problem import Problem, problem_of
+from aether.planning.search.serving import ServingSearch
 from aether.planning.search.standing import certain_end, standing_of
 from aether.spec.brief import Brief, Target
 from aether.spec.errors import InputError
@@ -71,7 +73,10 @@ def _checked(axis: str, change: Change) -> Nearby | None:
     """The change as an offer, when the same search finds it feasible."""
     brief, words, settings = change
     try:
-        found = search(problem_of(brief))
+        problem = problem_of(brief)
+        if problem.task == "serve" and not ServingSearch(problem).promising():
+            return None
+        found = search(problem)
     except InputError:
         return None
     if found.shortfalls or not found.feasible:

@@ -13,13 +13,14 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from aether.knowledge.library import device
+from aether.models.accounting import parameters
 from aether.planning.reliability import TrainingJob
 from aether.planning.reliability import estimates as reliability_estimates
 from aether.planning.scaling.question import size_answer
 from aether.planning.search.problem import BATCH_TOKENS, architecture_of, problem_of
 from aether.planning.search.problem import TRAINING_FORMATS as TRAINING_PRECISIONS
 from aether.planning.search.serving_space import FORMATS
-from aether.planning.search.training import CHECKPOINT_S, RESTART_S, TrainingSearch
+from aether.planning.search.training import CHECKPOINT_S, RESTART_S, TrainingCandidate, TrainingSearch
 from aether.planning.serving.closed_loop import ClosedLoop
 from aether.planning.serving.estimate import serving_estimates
 from aether.planning.serving.setup import ServingSetup
@@ -50,6 +51,8 @@ _TRAIN |= {
 }
 TOKENS_PER_DEVICE = 1024
 """Of a batch that nobody asked for, at least (assumed: Llama 3 405B trained on 16,384 devices with 16M tokens)."""
+LEADING_BITS = 4
+"""Of a number of devices: what is below them may stay idle, less than an eighth, where the rest is faster so (chosen)."""
 USUAL_WORK_S = 30 * 86400.0
 """The run whose failures are estimated when no tokens are given (assumed)."""
 _SERVE: dict[str, Any] = {
@@ -140,7 +143,6 @@ def _train(model: str, on: str, devices: int, given: Mapping[str, Any]) -> Answe
     if given["precision"] not in TRAINING_PRECISIONS:
         raise InputError.of("precision", given["precision"], f"use one of {', '.join(TRAINING_PRECISIONS)}")
     _divides_heads(architecture, "layout.tp", given["tp"] or 1)
-    batch = given["global_batch"] or _usual_batch(devices, given["seq_tokens"])
     degrees = {key: given[key] for key in _LAYOUT if given[key] is not None}
     if degrees:
         rest = 1
@@ -152,26 +154,39 @@ def _train(model: str, on: str, devices: int, given: Mapping[str, Any]) -> Answe
             device=chosen.name,
             devices=devices,
             seq_tokens=given["seq_tokens"],
-            global_batch=batch,
+            global_batch=given["global_batch"] or _usual_batch(devices, given["seq_tokens"]),
             micro_batch=given["micro_batch"],
             precision=given["precision"],
             layout=Layout(**degrees),
             recompute=given["recompute"],
         )
     else:
-        setup = _fastest(model, on, devices, given, batch)
-    found = estimate_training(setup, given["tokens"], given["price_usd_per_hour"], chosen)
+        setup = _fastest(model, on, devices, given)
+    idle = devices - setup.devices
+    found = estimate_training(setup, given["tokens"], given["price_usd_per_hour"], chosen, idle)
     layout = " ".join(
         f"{key}{value}" for key, value in setup.layout.model_dump().items() if key in _LAYOUT and value > 1
     )
-    subject = (
-        f"{name} on {devices} x {chosen.name}, {setup.precision}, {layout or 'one device'}, {setup.software.framework}"
-    )
+    subject = f"{name} on {setup.devices} x {chosen.name}, {setup.precision}, {layout or 'one device'}, {setup.software.framework}"
     numbers = (found.step_time, found.tokens_per_s_per_device, found.mfu, found.memory)
     if devices == 1:
         return Answer(subject, (*numbers, *found.run), setup.model_dump(mode="json"))
-    failures, note = _failures(devices, found.of_run("run_time") if found.run else None, given)
-    return Answer(subject, (*numbers, failures[0], *found.run, *failures[1:]), setup.model_dump(mode="json"), (note,))
+    failures, note = _failures(setup.devices, found.of_run("run_time") if found.run else None, given)
+    return Answer(
+        subject,
+        (*numbers, failures[0], *found.run, *failures[1:]),
+        setup.model_dump(mode="json"),
+        (*_idle(devices, idle), note),
+    )
+
+
+def _idle(devices: int, idle: int) -> tuple[str, ...]:
+    if not idle:
+        return ()
+    text = (
+        f"{idle} of {devices} devices stay idle: the others divide better and are faster so, though all are paid for; "
+    )
+    return (text + "step time, tokens/s, MFU and energy are of those that work",)
 
 
 def _failures(devices: int, run: Estimate | None, given: Mapping[str, Any]) -> tuple[tuple[Estimate, ...], str]:
@@ -203,8 +218,27 @@ def _divides_heads(architecture: Architecture, field: str, tp: int) -> None:
             raise InputError.of(field, tp, f"it must divide {mixer.heads} attention heads")
 
 
-def _fastest(model: str, on: str, devices: int, given: Mapping[str, Any], batch: int) -> TrainingSetup:
-    tokens = float(batch * given["seq_tokens"])
+def _counts(devices: int) -> tuple[int, ...]:
+    """All of them, and the most that have few factors beside two."""
+    below = max(0, devices.bit_length() - LEADING_BITS)
+    return tuple(dict.fromkeys((devices, devices >> below << below)))
+
+
+def _fastest(model: str, on: str, devices: int, given: Mapping[str, Any]) -> TrainingSetup:
+    """The layout that trains most tokens per second and surely fits, on all devices or on slightly fewer."""
+    found = [one for count in _counts(devices) for one in _layouts(model, on, count, given)]
+    if not found:
+        name, architecture = architecture_of(model)
+        states_gb = parameters(architecture).total * 16 / 1e9
+        text = f"no layout of {name} trains on {devices} x {on} in {given['precision']}: {states_gb:,.0f} GB"
+        text += " of weights, gradients and Adam's states; take more devices"
+        raise Infeasible(text, model=name, devices=devices)
+    return min(found, key=lambda one: (not one.fits_surely, one.run_s / one.setup.tokens_per_step)).setup
+
+
+def _layouts(model: str, on: str, devices: int, given: Mapping[str, Any]) -> list[TrainingCandidate]:
+    """The best layouts of one step."""
+    tokens = float((given["global_batch"] or _usual_batch(devices, given["seq_tokens"])) * given["seq_tokens"])
     choice = ModelChoice(
         name=model,
         task="pretrain",
@@ -214,12 +248,7 @@ def _fastest(model: str, on: str, devices: int, given: Mapping[str, Any], batch:
         batch_tokens=tokens,
     )
     problem = problem_of(Brief(model=choice, hardware=Hardware(name=on, count=devices)))
-    best, _ = TrainingSearch(problem).finalists()
-    if not best:
-        text = f"no layout of {problem.model} trains on {devices} x {on} in {given['precision']}: {problem.counts.total * 16 / 1e9:,.0f} GB"
-        text += " of weights, gradients and Adam's states; take more devices"
-        raise Infeasible(text, model=problem.model, devices=devices)
-    return min(best, key=lambda one: (not one.fits_surely, one.run_s)).setup
+    return TrainingSearch(problem).finalists()[0]
 
 
 def read_deployment(settings: Sequence[str]) -> dict[str, Any]:

@@ -118,6 +118,13 @@ class ServingSearch:
         self.pruned.add(Reason.VARIANT, f"{named} with other limits", VARIANTS * len(best) - len(chosen))
         return chosen, seen
 
+    def promising(self) -> bool:
+        """Whether some layout keeps up with the load and, at the good ends of its steady estimates, misses no target."""
+        seen = self._screen()
+        return bool(seen.feasible) or any(
+            not any(self._excess(one, target, -1.0) for target in self.problem.targets) for one in seen.missing
+        )
+
     def merit(self, one: Candidate) -> Merit:
         """Coordinates of a candidate by its estimates."""
         hours = self.device_hours(one.devices)

@@ -71,17 +71,18 @@ class TrainingSpace:
         self.experts = {g.mlp.count for g in problem.architecture.groups if isinstance(g.mlp, Experts)}
 
     @cached_property
-    def step_flops(self) -> float:
-        """Of one step, without recomputation."""
-        training, arch = self.training, self.problem.architecture
-        tokens = training.global_batch * training.sequence_tokens
-        return tokens * training_flops_per_token(arch, training.sequence_tokens)
+    def token_flops(self) -> float:
+        """Of one trained token at least: no recomputation, adapters of no size."""
+        adapters = None if self.training.method == "full" else 0.0
+        return training_flops_per_token(self.problem.architecture, self.training.sequence_tokens, adapters)
 
     def least_s(self, priced: Priced, form: str) -> float:
-        """The whole run at the peak rate of every device; frozen weights have no gradients of their own."""
-        training, passes = self.training, 1.0 if self.training.method == "full" else 2 / 3
-        flops = training.tokens * training_flops_per_token(self.problem.architecture, training.sequence_tokens)
-        return passes * flops / (priced.count * peak_flops_per_s(priced.device, precision_of(form)))
+        """The whole run at the peak rate of every device."""
+        return (
+            self.training.tokens
+            * self.token_flops
+            / (priced.count * peak_flops_per_s(priced.device, precision_of(form)))
+        )
 
     def layouts(self) -> Iterator[TrainingLayout]:
         """Each layout that the bounds leave."""
@@ -191,7 +192,8 @@ class TrainingSpace:
         fast, slow = device.intra_node_bytes_per_s or 32e9, device.inter_node_bytes_per_s or 25e9
         rounds = self.training.global_batch // (layout.dp * micro)
         bubble = 1 + (layout.pp - 1) / (layout.virtual_stages * rounds)
-        compute_s = 2.0 * bubble * self.step_flops / priced.count / peak_flops_per_s(device, precision)
+        step_flops = self.training.global_batch * self.training.sequence_tokens * self.token_flops
+        compute_s = 2.0 * bubble * step_flops / priced.count / peak_flops_per_s(device, precision)
         rows = micro * self.training.sequence_tokens / layout.cp
         moved = 2.0 * rows * self.problem.architecture.hidden_size * self.problem.architecture.layers / layout.pp
         tensor_s = 10 * moved * (1 - 1 / layout.tp) / fast

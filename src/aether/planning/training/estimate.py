@@ -12,13 +12,12 @@ from typing import Literal
 
 from aether.knowledge import library
 from aether.knowledge.library import Device
-from aether.models.accounting import TRAINING_PASSES, training_flops_per_token
 from aether.planning.intervals import LEVEL, memory_estimate
 from aether.planning.training.calibration import calibration
 from aether.planning.training.memory import Memory, ledger, training_memory
 from aether.planning.training.setup import TrainingSetup
 from aether.planning.training.step import coefficient_terms, effective, step_terms
-from aether.planning.training.work import WORK_FIELDS, passes, peak_flops_per_s, training_work
+from aether.planning.training.work import WORK_FIELDS, model_flops_per_token, peak_flops_per_s, training_work
 from aether.spec.errors import InputError
 from aether.spec.evidence import Interval
 from aether.spec.plan import Estimate, Term
@@ -78,9 +77,8 @@ def step_parts(setup: TrainingSetup, device: Device | None = None) -> dict[str, 
 def least_step_s(setup: TrainingSetup, device: Device | None = None) -> float:
     """The hard bound: the FLOPs of a step at the data sheet's fastest rate that the precision allows, nothing else."""
     device = _device(setup, device)
-    flops = training_flops_per_token(setup.architecture, setup.seq_tokens) * setup.tokens_per_step
-    products, _ = passes(setup, "none")
-    return flops * products / TRAINING_PASSES / setup.devices / peak_flops_per_s(device, setup.precision)
+    flops = model_flops_per_token(setup) * setup.tokens_per_step
+    return flops / setup.devices / peak_flops_per_s(device, setup.precision)
 
 
 def judge_step_time(setup: TrainingSetup, target_s: float, device: Device | None = None) -> Verdict:
@@ -136,14 +134,21 @@ def _unknown(metric: str, unit: str, protocol: str) -> Estimate:
 
 
 def _run_estimates(
-    setup: TrainingSetup, device: Device, step: Estimate, spread: float, tokens: float, price_usd_per_hour: float | None
+    setup: TrainingSetup,
+    device: Device,
+    step: Estimate,
+    spread: float,
+    tokens: float,
+    price_usd_per_hour: float | None,
+    idle_devices: int,
 ) -> tuple[Estimate, ...]:
     assert step.value is not None
     binding = step.binding or ""
     seconds = step.value * tokens / setup.tokens_per_step
-    hours = seconds * setup.devices / 3600
+    working_s, hours = seconds * setup.devices, seconds * (setup.devices + idle_devices) / 3600
+    paid = f"devices, {idle_devices} idle ones among them" if idle_devices else "devices"
     found = [
-        _scaled("gpu_hours", "h", hours, spread, "steps * step time * devices", binding),
+        _scaled("gpu_hours", "h", hours, spread, f"steps * step time * {paid}", binding),
         _scaled(
             "run_time", "s", seconds, spread, "steps * step time, without failures, evaluation or checkpoints", binding
         ),
@@ -151,8 +156,8 @@ def _run_estimates(
     if device.power_w:
         share = math.sqrt(POWER_SHARE[0] * POWER_SHARE[1])
         wide = spread + 0.5 * math.log(POWER_SHARE[1] / POWER_SHARE[0])
-        joules = hours * 3600 * device.power_w * share
-        formula = f"device-seconds * {device.power_w:g} W * {share:.2f} (assumed mean share); hosts, network and cooling not counted"
+        joules = working_s * device.power_w * share
+        formula = f"device-seconds * {device.power_w:g} W * {share:.2f} (assumed mean share); hosts, network, cooling and idle devices not counted"
         found.append(_scaled("energy", "J", joules, wide, formula, binding))
     else:
         found.append(_unknown("energy", "J", f"the power of {device.name} is not in the library"))
@@ -168,8 +173,9 @@ def estimate_training(
     tokens: float | None = None,
     price_usd_per_hour: float | None = None,
     device: Device | None = None,
+    idle_devices: int = 0,
 ) -> TrainingEstimate:
-    """Every estimate of a setup; with `tokens`, those of the whole run too."""
+    """Every estimate of a setup; with `tokens`, those of the whole run too, where `idle_devices` are paid for beside its own."""
     for field, value in (("tokens", tokens), ("price_usd_per_hour", price_usd_per_hour)):
         if value is not None and not value >= 0:
             raise InputError.of(field, value, "give a number that is not negative")
@@ -188,9 +194,15 @@ def estimate_training(
         }
     )
     rate = setup.tokens_per_step / step_s / setup.devices
-    flops = training_flops_per_token(setup.architecture, setup.seq_tokens)
-    mfu = rate * flops / peak_flops_per_s(device, "bf16" if setup.precision == "fp16" else setup.precision)
+    mfu = (
+        rate
+        * model_flops_per_token(setup)
+        / peak_flops_per_s(device, "bf16" if setup.precision == "fp16" else setup.precision)
+    )
     memory = training_memory(setup, device)
+    run: tuple[Estimate, ...] = ()
+    if tokens is not None:
+        run = _run_estimates(setup, device, step, spread, tokens, price_usd_per_hour, idle_devices)
     return TrainingEstimate(
         step_time=step,
         tokens_per_s_per_device=_scaled(
@@ -200,5 +212,5 @@ def estimate_training(
         memory=_memory_estimate(memory, device),
         ledger=memory,
         familiarity=fitted.familiarity(setup, device),
-        run=_run_estimates(setup, device, step, spread, tokens, price_usd_per_hour) if tokens is not None else (),
+        run=run,
     )

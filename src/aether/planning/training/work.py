@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 from aether.hardware.network import Group, Topology, collective_s
 from aether.knowledge.library import Device, Rate
-from aether.models.accounting import Parameters, parameters
+from aether.models.accounting import Parameters, parameters, training_flops_per_token
 from aether.planning.training.operators import LayerWork, Product, layer_groups, layer_work, tokens_per_micro_batch
 from aether.planning.training.setup import Precision, Recompute, TrainingSetup
 from aether.spec.architecture import Attention, Experts, LatentAttention, LayerGroup
@@ -119,6 +119,12 @@ def trainable_parameters(setup: TrainingSetup) -> float:
         group.count * tuned.rank * sum(product.n + product.k for product in layer_work(one, group).products)
         for group in setup.architecture.groups
     )
+
+
+def model_flops_per_token(setup: TrainingSetup) -> float:
+    """What the mathematics of the setup asks for, without recomputation: the numerator of MFU. Frozen weights have no gradients."""
+    adapters = None if setup.fine_tuning.kind == "full" else trainable_parameters(setup)
+    return training_flops_per_token(setup.architecture, setup.seq_tokens, adapters)
 
 
 def passes(setup: TrainingSetup, recompute: Recompute) -> tuple[float, float]:
