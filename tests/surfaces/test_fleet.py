@@ -59,6 +59,21 @@ def test_json_is_one_line_with_the_plan(brief, tmp_path):
     assert cost is not None and cost.value == pytest.approx(made.decision.devices * 2.5 / 3600 / 100 * 1e6)
 
 
+def test_a_plan_of_adapters_shows_mfu_below_what_gradients_of_all_weights_would_give(tmp_path):
+    file, out = tmp_path / "brief.toml", tmp_path / "run"
+    file.write_text(
+        'targets = ["build_time <= 30 d"]\n[model]\nname = "llama-3.1-8b"\ntask = "finetune"\nmethod = "lora"\ntokens = 1e8\n'
+        '[hardware]\nname = "H100-SXM-80GB"\ncount = 8\n'
+    )
+    assert plan(file, "--out", str(out)).exit_code == 0
+    best = FleetPlan.model_validate(json.loads((out / "plan.json").read_text())["plan"]).decision
+    mfu, rate = best.estimate("mfu"), best.estimate("tokens_per_s_per_device")
+    assert "| MFU |" in (out / "plan.md").read_text()
+    assert mfu is not None and mfu.value is not None and rate is not None and rate.value is not None
+    # Four FLOPs for each of the 7.5 B values of matrices, and some for attention and the adapters; all weights would take six.
+    assert 4.0 < mfu.value * 989e12 / rate.value / 7.5e9 < 5.0
+
+
 def test_a_partial_brief_gives_questions(tmp_path):
     file = tmp_path / "brief.toml"
     file.write_text("[model]\nname = 'llama-3.1-8b'\n")

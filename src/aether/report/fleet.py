@@ -15,7 +15,7 @@ SHORT = {
     "quality_loss": "quality loss",
     "cost_per_million_tokens": "cost / M tokens",
     "device_memory": "memory / device",
-    "tokens_per_s_per_device": "tokens/s / device",
+    "mfu": "MFU",
 }
 
 
@@ -56,7 +56,7 @@ def columns(plan: FleetPlan) -> tuple[str, ...]:
     serving = plan.task == "serve"
     last = ("device_memory", "cost_per_million_tokens" if serving else "build_cost")
     asked = [t.metric for t in plan.targets if t.metric not in last]
-    usual = LATENCIES if serving else ("build_time", "tokens_per_s_per_device")
+    usual = LATENCIES if serving else ("build_time", "mfu")
     speed = [*asked, *(name for name in usual if name not in asked)][: max(2, len(asked))]
     return ("quality_loss", *speed, *last)
 
