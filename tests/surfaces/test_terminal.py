@@ -43,10 +43,13 @@ def read_until(person, wanted, seconds=60.0):
     return seen
 
 
-def read_rest(person):
-    """What the terminal shows until the program has closed it."""
-    seen = b""
+def read_rest(person, seconds=60.0, again=b""):
+    """What the terminal shows until the program has closed it. `again` is typed once a second until then."""
+    seen, deadline = b"", time.monotonic() + seconds
     while True:
+        while not select.select([person], [], [], 1.0)[0]:
+            assert time.monotonic() < deadline, f"the program goes on after {seen!r}"
+            os.write(person, again)
         try:
             piece = os.read(person, 4096)
         except OSError:  # Linux's way to say that the other end is closed
@@ -75,7 +78,8 @@ def test_an_answer_that_cannot_be_is_a_sentence_and_ctrl_c_leaves(tmp_path):
     with in_terminal("plan", "brief.toml", "--out", tmp_path / "run", cwd=tmp_path) as (process, person):
         read_until(person, "answer [")
         os.write(person, b"\x03")
-        shown = read_rest(person)
+        # A signal between the prompt and the reading of it is only seen at the next key, as anywhere in Python.
+        shown = read_rest(person, again=b"\x03")
         assert process.wait(60) == 130 and "Traceback" not in shown, shown
     with in_terminal("plan", "brief.toml", "--out", tmp_path / "run", cwd=tmp_path) as (process, person):
         for answer in (b"an abacus\n", b"\n"):
