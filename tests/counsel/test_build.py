@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from interruptible import hears_interrupts
 from small_brief import write_brief
 
 
@@ -20,6 +21,7 @@ def start(*words):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hears_interrupts,
     )
 
 
@@ -148,7 +150,11 @@ def test_ctrl_c_is_a_sentence_and_loses_nothing(tmp_path):
     process = start("build", write_brief(tmp_path), "--out", run)
     time.sleep(6)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            kill_group(process)
     assert process.returncode == 130 and "Traceback" not in err
     assert json.loads(out)["status"] == "interrupted"
     assert (run / "run.json").exists()

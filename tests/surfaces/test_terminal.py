@@ -10,6 +10,8 @@ import termios
 import time
 from contextlib import contextmanager
 
+from interruptible import hears_interrupts
+
 HALF = '[model]\nname = "llama-3.1-8b"\ntask = "serve"\n[load]\nrequests_per_s = 1\n'
 
 
@@ -19,6 +21,7 @@ def in_terminal(*words, cwd):
 
     def own():
         """A session whose terminal this is, so that Ctrl-C is a signal."""
+        hears_interrupts()
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
