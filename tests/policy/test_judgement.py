@@ -145,3 +145,11 @@ def test_long_texts_take_bounded_time(piece):
     start = time.process_time()
     judge_request(piece * 100_000)
     assert time.process_time() - start < 20
+
+
+def test_every_concept_is_used():
+    known = misuse()
+    used = {"neutral", "evade", "promote"} | {name for rule in known.rules for name in rule.unless}
+    for row in (*known.rules, *known.dual_uses):
+        used |= {name for pattern in row.patterns for element in pattern.split()[::2] for name in element.split("|")}
+    assert used == set(known.concepts)
