@@ -5,7 +5,7 @@ Every number comes from the plan. The pictures are those of `fleet_plots`, the p
 
 from collections.abc import Sequence
 
-from aether.spec.fleet import FleetOption, FleetPlan
+from aether.spec.fleet import FleetPlan
 from aether.spec.plan import Estimate
 from aether.spec.units import humanize
 
@@ -120,11 +120,6 @@ def markdown(plan: FleetPlan, pictures: Sequence[str], exports: Sequence[str], n
 def unknown(estimate: Estimate) -> str:
     """What has no number, why, and what would settle it."""
     return f"{estimate.metric.replace('_', ' ')}: {estimate.formula}. To settle it: {estimate.protocol}"
-
-
-def option_line(index: int, option: FleetOption) -> str:
-    """An option by its number."""
-    return f"{index}  {option.name}"
 
 
 def pipe_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

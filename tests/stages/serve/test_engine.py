@@ -178,13 +178,9 @@ def test_stopping_tells_everyone(name, plain):
     assert running.engine.state == "stopped"
 
 
-def test_a_failed_step_leaves_nobody_waiting(plain):
-    class Broken(PackedDecoder):
-        def step(self, *_arguments):
-            raise RuntimeError("out of memory")
-
-    news, seen = queue.SimpleQueue(), []
-    engine = PackedEngine(Broken(CONFIG, to_qwen3(plain), 2), TABLE, Limits(4, 8, frozenset([0])), news.put)
+def failure_of(engine, news):
+    """What its thread raised when an engine that cannot step was asked once; the request must hear of it."""
+    seen = []
     hook, threading.excepthook = threading.excepthook, seen.append
     try:
         engine.start()
@@ -194,6 +190,17 @@ def test_a_failed_step_leaves_nobody_waiting(plain):
     finally:
         threading.excepthook = hook
     assert delta.finish == "error" and engine.state == "failed"
+    return seen
+
+
+def test_a_failed_step_leaves_nobody_waiting(plain):
+    class Broken(PackedDecoder):
+        def step(self, *_arguments):
+            raise RuntimeError("out of memory")
+
+    news = queue.SimpleQueue()
+    engine = PackedEngine(Broken(CONFIG, to_qwen3(plain), 2), TABLE, Limits(4, 8, frozenset([0])), news.put)
+    seen = failure_of(engine, news)
     assert isinstance(seen[0].exc_value, RuntimeError)
     with pytest.raises(NotServing):
         engine.submit(request(5, 3))
@@ -206,18 +213,10 @@ def test_a_request_that_llama_cpp_refuses_leaves_nobody_waiting(plain):
         def complete(self, generation, hear):
             super().complete(Generation([1] * 10 * CONFIG.context_tokens, 1, generation.sampling), hear)
 
-    news, seen = queue.SimpleQueue(), []
+    news = queue.SimpleQueue()
     model = Short(CONFIG, to_qwen3(plain), LlamaSettings(1, 8, 1, "float32"))
     engine = LlamaEngine(model, TABLE, Limits(4, 8, frozenset([0])), news.put)
-    hook, threading.excepthook = threading.excepthook, seen.append
-    try:
-        engine.start()
-        engine.submit(request(5, 3))
-        (delta,) = news.get(timeout=10)
-        engine.stop()
-    finally:
-        threading.excepthook = hook
-    assert delta.finish == "error" and engine.state == "failed"
+    seen = failure_of(engine, news)
     assert "refused" in str(seen[0].exc_value)
 
 

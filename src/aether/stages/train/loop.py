@@ -15,7 +15,6 @@ from typing import Protocol
 import numpy as np
 import psutil
 import torch
-from torch import Tensor
 
 from aether.models.decoder import Decoder
 from aether.spec.errors import InputError
@@ -210,8 +209,3 @@ class Loop:
 
 def _finite(value: float) -> float | None:
     return value if abs(value) < float("inf") else None
-
-
-def final_parameters(state: TrainState) -> dict[str, Tensor]:
-    """The weights by name, on CPU."""
-    return {name: p.detach().cpu() for name, p in state.model.named_parameters()}
