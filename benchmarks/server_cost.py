@@ -2,12 +2,15 @@
 
 Nothing is assumed about the engine but that it takes one token of every running request a step and reads prompts beside
 them. Bursts of simultaneous requests give the time between tokens at each number of rows; requests that come late to a burst
-give what reading their prompt adds to one gap; requests that come alone, after silence, give the way in and out. The same
-sockets and the same client as in a load test, so what HTTP and the clients' machine add is in every number.
+give what one request takes from everybody else: the burst lasts that much longer than one to which nobody came late, by the
+reading of the prompt and by the server's way in and out, which shares the processor with the engine. Requests that come
+alone, after silence, give the way in and out of their own. The same sockets and the same client as in a load test, so what
+HTTP and the clients' machine add is in every number.
 """
 
 import asyncio
 import statistics
+import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -24,6 +27,10 @@ SHORT, LONG = 16, 192
 """Prompt tokens of the bursts: two, to tell what cached positions cost."""
 CHUNKS = (16, 64, 128)
 """Prompt tokens of late requests."""
+LATE = 8
+"""Late requests to one burst: all of them are answered before it ends."""
+PAIRS = 5
+"""Bursts with late requests, each beside one without."""
 SILENCE_S = 0.25
 """Between lone requests: an idle server's caches and clocks are cold, and at low load it is mostly idle."""
 
@@ -38,15 +45,20 @@ class ServerCost:
     held: float
     position_s: float
     prompt_s: float
+    """What a request takes from all others beside its tokens: parsing, its stream's start and end."""
     prompt_token_s: float
     front_s: float
     """What a lone request's first token takes beyond the engine's step: connection, parsing, the way back."""
+    crowd: tuple[float, ...] = (1.0,)
+    crowded: tuple[float, ...] = (1.0,)
+    """What a step costs in mixed traffic over what bursts say, at `crowd` running requests."""
 
     def __call__(self, prompt: float, seen: float, rows: float, positions: float) -> float:
         """One step: `prompt` tokens read, `rows` that decode with a mean of `positions` cached. `seen` costs nothing here."""
         decode = float(np.interp(rows, (0.0, *self.rows), (self.bare_s, *self.decode_s)))
         reading = self.prompt_s + self.prompt_token_s * prompt if prompt else 0.0
-        return decode + self.position_s * rows * (positions - self.held) + reading
+        alone = decode + self.position_s * rows * (positions - self.held) + reading
+        return alone * float(np.interp(rows, self.crowd, self.crowded))
 
     @property
     def bare_s(self) -> float:
@@ -84,15 +96,25 @@ class Asker:
         """`count` requests at once."""
         return list(await asyncio.gather(*(self.ask(prompt, output) for _ in range(count))))
 
-    async def beside(self, rows: int, prompt: int, late: int) -> tuple[list[Exchange], list[Exchange]]:
-        """`late` requests that ask for one token each, one after the other, while `rows` others decode."""
-        decoding = [asyncio.ensure_future(self.ask(SHORT, 96)) for _ in range(rows)]
+    async def rate_per_s(self, clients: int, prompt: int, output: int, each: int) -> float:
+        """Requests per second of clients that ask `each` times, again as soon as they are answered."""
+
+        async def client() -> None:
+            for _ in range(each):
+                await self.ask(prompt, output)
+
+        begun_s = time.perf_counter()
+        await asyncio.gather(*(client() for _ in range(clients)))
+        return clients * each / (time.perf_counter() - begun_s)
+
+    async def beside(self, rows: int, prompt: int, late: int) -> list[Exchange]:
+        """`rows` requests that decode while `late` others come one after the other and ask for one token each."""
+        decoding = [asyncio.ensure_future(self.ask(SHORT, 160)) for _ in range(rows)]
         await asyncio.sleep(0.05)
-        came = []
         for _ in range(late):
-            came.append(await self.ask(prompt, 1))
+            await self.ask(prompt, 1)
             await asyncio.sleep(0.01)
-        return list(await asyncio.gather(*decoding)), came
+        return list(await asyncio.gather(*decoding))
 
 
 def shared_gaps_s(found: list[Exchange]) -> list[float]:
@@ -106,17 +128,9 @@ def shared_gaps_s(found: list[Exchange]) -> list[float]:
     return gaps
 
 
-def stretched_gaps_s(decoding: list[Exchange], late: list[Exchange]) -> list[float]:
-    """For each late request, the decoders' gap in which its prompt was read: the one that ends nearest to its token."""
-    found = []
-    for one in late:
-        told_s = one.pieces_s[0]
-        for other in decoding:
-            times = np.array(other.pieces_s)
-            at = int(np.abs(times - told_s).argmin())
-            if 0 < at < len(times) - 1:
-                found.append(float(times[at] - times[at - 1]))
-    return found
+def decoding_s(found: list[Exchange]) -> float:
+    """Mean seconds from a request's first token to its last."""
+    return statistics.fmean(one.pieces_s[-1] - one.pieces_s[0] for one in found)
 
 
 def calibrate(asker: Asker, slots: int) -> ServerCost:
@@ -160,15 +174,17 @@ def _lone(asker: Asker, prompt: int, output: int, times: int = 10) -> list[Excha
 
 
 def _with_prompts(asker: Asker, cost: ServerCost) -> ServerCost:
-    """What a prompt adds to a step, by a straight line through the late requests' lengths."""
-    lengths, added = [], []
-    for prompt in CHUNKS:
-        for rows in (2, 8):
-            decoding, late = asyncio.run(asker.beside(rows, prompt, 8))
-            for gap in stretched_gaps_s(decoding, late):
-                lengths.append(float(prompt))
-                added.append(gap - cost(0, 0, rows, cost.held))
-    medians = [float(np.median([a for a, p in zip(added, lengths, strict=True) if p == prompt])) for prompt in CHUNKS]
-    slope, fixed = np.polyfit(CHUNKS, medians, 1)
+    """What a request adds to everybody's steps, by a straight line through the late requests' lengths."""
+    added = [statistics.fmean(_added_s(asker, rows, prompt) for rows in (2, 8)) for prompt in CHUNKS]
+    slope, fixed = np.polyfit(CHUNKS, added, 1)
     prices = {"prompt_token_s": max(0.0, float(slope)), "prompt_s": max(0.0, float(fixed))}
     return ServerCost(**(cost.as_data() | prices))
+
+
+def _added_s(asker: Asker, rows: int, prompt: int) -> float:
+    """Seconds by which one late request makes a burst longer: the middle one of the pairs."""
+    differences = []
+    for _ in range(PAIRS):
+        disturbed = decoding_s(asyncio.run(asker.beside(rows, prompt, LATE)))
+        differences.append(disturbed - decoding_s(asyncio.run(asker.beside(rows, prompt, 0))))
+    return statistics.median(differences) / LATE

@@ -3,22 +3,25 @@
     python -m benchmarks.simulator_accuracy [--shares 0.2 0.4 0.6 0.75] [--seconds 45] [--threads 1] [--json]
 
 1. A decoder with random weights is written and served. 2. `server_cost` asks the server in bursts and alone, and writes down
-what its steps cost. 3. The simulator predicts every load: Poisson arrivals at shares of its own predicted capacity, with the
-arrival times that the load generator will draw. 4. The loads are measured open loop. Nothing of step 4 goes back to step 3.
+what its steps cost; closed loops of clients tell what mixed traffic costs beside that. 3. The simulator predicts every load:
+Poisson arrivals at shares of its own predicted capacity, with the arrival times that the load generator will draw. 4. The
+loads are measured open loop. Nothing of step 4 goes back to step 3.
 
 The bar: p50 and p99 of time to first token, between tokens and of the whole within 25 % of the measured. It wants a quiet
 machine: what else runs is measured and not predicted. The record says the load average before and after.
 """
 
 import argparse
+import asyncio
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +99,26 @@ def pool(cost: ServerCost, work: Work) -> Pool:
     return Pool(cost, EngineLimits(max_sequences=work.slots, step_tokens=alone, chunk_tokens=work.chunk_tokens))
 
 
-def capacity_per_s(cost: ServerCost, work: Work) -> float:
-    """Requests per second with every slot always taken, as simulated."""
+CROWD = (4, 8, 16, 32)
+"""Clients of the closed loops that tell what mixed traffic costs beyond bursts."""
+
+
+def closed_per_s(cost: ServerCost, work: Work, clients: int, each: int) -> float:
+    """Requests per second of a closed loop, as simulated."""
     prompt, output = Fixed(tokens=work.prompt_tokens), Fixed(tokens=work.output_tokens)
-    load = Traffic(arrivals=Clients(clients=work.slots), prompt=prompt, output=output, requests=10 * work.slots)
+    load = Traffic(arrivals=Clients(clients=clients), prompt=prompt, output=output, requests=each * clients)
     found = simulate(pool(cost, work), load)
     return found.requests / found.end_s
+
+
+def crowded(cost: ServerCost, asker: Asker, work: Work) -> ServerCost:
+    """The cost with what closed loops show beyond the bursts. Open loops, which are predicted, are not asked."""
+    ratios = []
+    for clients in CROWD:
+        each = max(6, 200 // clients)
+        asked = [asyncio.run(asker.rate_per_s(clients, work.prompt_tokens, work.output_tokens, each)) for _ in range(3)]
+        ratios.append(closed_per_s(cost, work, clients, each) / statistics.median(asked))
+    return replace(cost, crowd=tuple(map(float, CROWD)), crowded=tuple(ratios))
 
 
 def predict(cost: ServerCost, load: Load, work: Work, seed: int) -> dict[str, float]:
@@ -166,8 +183,8 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
         rows = []
         with running_server(folder / "model", settings, folder / "server.log") as server:
             asker = Asker(server.url, server.model, said, np.random.default_rng(1))
-            cost = calibrate(asker, work.slots)
-            most = capacity_per_s(cost, work)
+            cost = crowded(calibrate(asker, work.slots), asker, work)
+            most = closed_per_s(cost, work, work.slots, 10)
             for seed, share in enumerate(arguments.shares):
                 rate = share * most
                 load = Load(
