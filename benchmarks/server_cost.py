@@ -134,7 +134,7 @@ def decoding_s(found: list[Exchange]) -> float:
 
 
 def calibrate(asker: Asker, slots: int) -> ServerCost:
-    """Ask the server until its cost is known; some 30 seconds."""
+    """Ask the server until its cost is known."""
     asyncio.run(asker.burst(2, SHORT, 8))
     rows = tuple(count for count in ROWS if count <= slots)
     output = 48

@@ -3,7 +3,8 @@
     python -m benchmarks.simulator_accuracy [--shares 0.2 0.4 0.6 0.75] [--seconds 45] [--threads 1] [--json]
 
 1. A decoder with random weights is written and served. 2. `server_cost` asks the server in bursts and alone, and writes down
-what its steps cost; closed loops of clients tell what mixed traffic costs beside that. 3. The simulator predicts every load:
+what its steps cost; closed loops of requests of the same lengths tell what mixed
+traffic costs beside that. 3. The simulator predicts every load:
 Poisson arrivals at shares of its own predicted capacity, with the arrival times that the load generator will draw. 4. The
 loads are measured open loop. Nothing of step 4 goes back to step 3.
 
@@ -41,6 +42,8 @@ from benchmarks.server_cost import Asker, ServerCost, calibrate
 
 BAR = 0.25
 METRICS = ("ttft_p50", "ttft_p99", "itl_p50", "itl_p99", "e2e_p50", "e2e_p99")
+CROWD = (4, 8, 16, 32)
+"""Clients of the closed loops that tell what mixed traffic costs beyond bursts."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,6 @@ def pool(cost: ServerCost, work: Work) -> Pool:
     return Pool(cost, EngineLimits(max_sequences=work.slots, step_tokens=alone, chunk_tokens=work.chunk_tokens))
 
 
-CROWD = (4, 8, 16, 32)
-"""Clients of the closed loops that tell what mixed traffic costs beyond bursts."""
-
-
 def closed_per_s(cost: ServerCost, work: Work, clients: int, each: int) -> float:
     """Requests per second of a closed loop, as simulated."""
     prompt, output = Fixed(tokens=work.prompt_tokens), Fixed(tokens=work.output_tokens)
@@ -112,7 +111,7 @@ def closed_per_s(cost: ServerCost, work: Work, clients: int, each: int) -> float
 
 
 def crowded(cost: ServerCost, asker: Asker, work: Work) -> ServerCost:
-    """The cost with what closed loops show beyond the bursts. Open loops, which are predicted, are not asked."""
+    """The cost with what closed loops of `work` show beyond the bursts. Open loops, which are predicted, are not asked."""
     ratios = []
     for clients in CROWD:
         each = max(6, 200 // clients)
