@@ -35,12 +35,12 @@ def facts(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sources(facts):
-    return Sources(facts)
+    return Sources.of_run(facts)
 
 
 @pytest.fixture(scope="module")
-def report(sources):
-    return build_report(sources.facts, sources)
+def report(facts, sources):
+    return build_report(facts, sources)
 
 
 @pytest.fixture(scope="module")

@@ -30,12 +30,12 @@ def facts(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(facts):
-    sources = Sources(facts)
+    sources = Sources.of_run(facts)
     return to_html(build_report(facts, sources), sources)
 
 
 def rendered(facts):
-    sources = Sources(facts)
+    sources = Sources.of_run(facts)
     return to_html(build_report(facts, sources), sources)
 
 
@@ -115,9 +115,9 @@ def test_what_a_person_wrote_stays_text(tmp_path):
     evil = "<script>alert(1)</script>\"'> $\\alpha$ {{ 7*7 }} [x](javascript:alert(2))"
     asked = brief(intended_use=evil, data={"sources": "<b>here</b>", "out_of_distribution": "x|y`z"})
     facts = run_facts(tmp_path, brief=asked)
-    sources = Sources(facts)
+    sources = Sources.of_run(facts)
     html, markdown = rendered(facts), to_markdown(build_report(facts, sources), sources)
-    card = model_card(sources)
+    card = model_card(facts, sources)
     for text in (html, markdown, card):
         assert "<script" not in text.split("```json")[0] and "<b>" not in text.split("```json")[0]
     assert "{{ 7*7 }}" in html and "&lt;script&gt;" in html
@@ -133,7 +133,7 @@ def test_slices_and_metrics_with_digits_in_their_names_are_names(tmp_path):
     )
     records = full.records | {"evaluate": record("evaluate", numbers, tmp_path / "evaluate")}
     facts = RunFacts(full.manifest, full.plan, records, (), Ledger.of(records), full.folders)
-    assert "top 5 accuracy" in rendered(facts) and "5gram" in model_card(Sources(facts)) + rendered(facts)
+    assert "top 5 accuracy" in rendered(facts) and "5gram" in model_card(facts, Sources.of_run(facts)) + rendered(facts)
 
 
 def test_labels_in_figures_are_escaped(tmp_path):
@@ -165,10 +165,10 @@ def test_the_plans_own_numbers_have_the_plan_as_their_source(tmp_path):
     page = rendered(facts)
     assert "stated by the plan" in page
     with pytest.raises(UnsourcedNumber):
-        check_html(page.replace(">14<", ">15<"), Sources(facts))
+        check_html(page.replace(">14<", ">15<"), Sources.of_run(facts))
     other = replace(facts, plan=plan())
     with pytest.raises(UnsourcedNumber):
-        check_html(page, Sources(other))
+        check_html(page, Sources.of_run(other))
 
 
 def test_a_curve_that_is_not_the_recorded_one_is_damage(tmp_path):
@@ -204,16 +204,19 @@ def test_a_corrected_number_is_shown_as_it_stands(tmp_path):
 
 
 def test_the_model_card_is_a_hugging_face_card(facts):
-    card = model_card(Sources(facts))
+    card = model_card(facts, Sources.of_run(facts))
     front = yaml.safe_load(card.split("---\n")[1])
     assert front["library_name"] == "transformers" and front["pipeline_tag"] == "text-generation"
     assert front["license"] == "unknown" and "code" in front["tags"]
-    assert yaml.safe_load(model_card(Sources(facts), "apache-2.0").split("---\n")[1])["license"] == "apache-2.0"
+    assert (
+        yaml.safe_load(model_card(facts, Sources.of_run(facts), "apache-2.0").split("---\n")[1])["license"]
+        == "apache-2.0"
+    )
     assert "1.304 bit/byte (1.273–1.335)" in card and "muon\\_learning\\_rate: 0.02" in card
 
 
 def test_footnotes_are_all_defined_and_all_used(facts):
-    sources = Sources(facts)
+    sources = Sources.of_run(facts)
     text = to_markdown(build_report(facts, sources), sources)
     body, _, notes = text.partition("## Evidence")
     assert set(re.findall(r"\[\^(\d+)\]", body)) == set(re.findall(r"^\[\^(\d+)\]:", notes, re.MULTILINE))

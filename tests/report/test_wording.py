@@ -68,7 +68,7 @@ def test_plain_keeps_the_digits(value, digits):
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    return Sources(run_facts(tmp_path_factory.mktemp("run")))
+    return Sources.of_run(run_facts(tmp_path_factory.mktemp("run")))
 
 
 def test_a_sentence_is_traced_number_by_number(sources):
@@ -101,7 +101,7 @@ def test_a_fabricated_number_is_refused(sources, text):
 
 @given(st.floats(1.5, 9.5).map(lambda v: f"{v:.4f}"))
 def test_a_made_up_number_with_four_decimals_never_passes(value):
-    facts = Sources(_FACTS)
+    facts = Sources.of_run(_FACTS)
     candidates = [Cite(id="evaluate.bits_per_byte")]
     with pytest.raises(UnsourcedNumber):
         facts.trace(f"The loss is {value}.", candidates)

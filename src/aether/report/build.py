@@ -30,7 +30,7 @@ from aether.spec.report import (
 
 def build_report(facts: RunFacts, sources: Sources | None = None) -> Report:
     """The report of a run. Raises UnsourcedNumber when one of its own sentences has a number without evidence."""
-    sources = sources or Sources(facts)
+    sources = sources or Sources.of_run(facts)
     withheld: list[str] = []
     made = (
         verdict_section(facts, sources),

@@ -11,16 +11,15 @@ from aether.report.headline import settings_of
 from aether.report.markdown import Scribe
 from aether.report.pieces import NO_SLICE, pivot, slice_of, user
 from aether.report.sections import data_section, limits_section
-from aether.report.sources import Sources
+from aether.report.sources import RunFacts, Sources
 from aether.spec.report import Facts, Paragraph, Section, Text, text_of
 
 
-def model_card(sources: Sources, licence: str | None = None, *, model_type: str = "qwen3") -> str:
+def model_card(facts: RunFacts, sources: Sources, licence: str | None = None, *, model_type: str = "qwen3") -> str:
     """README.md of the model folder. `licence` is a Hugging Face licence id. Raises UnsourcedNumber."""
-    facts = sources.facts
     scribe = Scribe(sources)
-    lines = [f"# {scribe.text(text_of(user(facts.manifest.brief.name)))}", ""]
-    for section in _sections(sources):
+    lines = [f"# {scribe.text(text_of(user(sources.brief.name)))}", ""]
+    for section in _sections(facts, sources):
         lines += [f"## {section.title}", ""]
         for block in section.blocks:
             lines += [*scribe.block(block), ""]
@@ -30,7 +29,7 @@ def model_card(sources: Sources, licence: str | None = None, *, model_type: str 
 
 
 def _front_matter(sources: Sources, licence: str | None, model_type: str) -> list[str]:
-    brief = sources.facts.manifest.brief
+    brief = sources.brief
     tags = ["aether", model_type, *(["code"] if brief.modality == "code" else [])]
     return [
         "---",
@@ -44,11 +43,10 @@ def _front_matter(sources: Sources, licence: str | None, model_type: str) -> lis
     ]
 
 
-def _sections(sources: Sources) -> list[Section]:
-    facts = sources.facts
+def _sections(facts: RunFacts, sources: Sources) -> list[Section]:
     use: Text = text_of("Nobody said what it is for.")
-    if facts.manifest.brief.intended_use:
-        use = text_of(user(facts.manifest.brief.intended_use), ".")
+    if sources.brief.intended_use:
+        use = text_of(user(sources.brief.intended_use), ".")
     found = [Section(key="use", title="Intended use", blocks=(Paragraph(text=use),))]
     measured = sources.ledger.of_step("evaluate")
     inside = pivot([e for e in measured if slice_of(e) == NO_SLICE], "held-out text of the same source")

@@ -46,7 +46,7 @@ def compare_runs(a: RunFacts, b: RunFacts) -> Compared:
         ledger.add(difference)
         judged.append((evidence, difference, conclusion))
     records = {f"a.{s}": r for s, r in a.records.items()} | {f"b.{s}": r for s, r in b.records.items()}
-    sources = Sources(RunFacts(a.manifest, None, records, (), ledger))
+    sources = Sources(ledger, a.manifest.brief, records)
     report = Report(
         title=text_of(name(a.manifest.name), " against ", name(b.manifest.name)),
         subtitle=text_of("a is ", name(a.manifest.name), ", b is ", name(b.manifest.name), "; differences are b − a."),

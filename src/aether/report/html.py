@@ -111,7 +111,7 @@ class _Painter:
         return opening.format(evidence.kind, piece.id, shown.mark, shown.source) + inner + Markup("</a>")
 
     def _gauge(self, gauge: Gauge) -> Markup:
-        target = self.sources.facts.manifest.brief.target(gauge.metric)
+        target = self.sources.brief.target(gauge.metric)
         assert target is not None, gauge.metric
         given = {r: self.sources.ledger[i] for r, i in (("p", gauge.predicted), ("m", gauge.measured)) if i is not None}
         if not given:

@@ -19,6 +19,8 @@ from aether.report.wording import (
     setting_text,
     value_text,
 )
+from aether.spec.answer import Page
+from aether.spec.brief import Brief
 from aether.spec.errors import UnsourcedNumber
 from aether.spec.evidence import Evidence, StepRecord
 from aether.spec.metrics import METRICS
@@ -66,11 +68,25 @@ def with_options(ledger: Ledger, plan: Plan | None) -> Ledger:
 
 
 class Sources:
-    """Looks pieces up in the ledger, the records and the brief."""
+    """Looks pieces up in the ledger, the records, the plan and the brief."""
 
-    def __init__(self, facts: RunFacts) -> None:
-        self.facts = facts
-        self.ledger = with_options(facts.ledger, facts.plan)
+    def __init__(
+        self, ledger: Ledger, brief: Brief, records: Mapping[str, StepRecord] | None = None, plan: Plan | None = None
+    ) -> None:
+        self.ledger = with_options(ledger, plan)
+        self.brief = brief
+        self.records = records or {}
+        self.plan = plan
+
+    @classmethod
+    def of_run(cls, facts: RunFacts) -> "Sources":
+        """The sources of a run's report."""
+        return cls(facts.ledger, facts.manifest.brief, facts.records, facts.plan)
+
+    @classmethod
+    def of_page(cls, page: Page) -> "Sources":
+        """The sources of an answer: its own evidence and the brief that was read."""
+        return cls(Ledger.of({}, page.evidence), page.brief)
 
     def show(self, piece: Piece) -> Shown:
         """What a piece says. Raises UnsourcedNumber when nothing supports it."""
@@ -137,7 +153,7 @@ class Sources:
 
     def setting(self, piece: Setting) -> Any:
         """The recorded value that a setting refers to."""
-        record = self.facts.records.get(piece.step)
+        record = self.records.get(piece.step)
         value: Any = record.model_dump(mode="json") if record else None
         for part in piece.path.split("."):
             if isinstance(value, dict) and part in value:
@@ -149,7 +165,7 @@ class Sources:
         return value
 
     def _asked(self, piece: Bound) -> str:
-        brief = self.facts.manifest.brief
+        brief = self.brief
         first, _, rest = piece.path.partition(".")
         if first == "targets":
             target = brief.target(rest)
@@ -176,7 +192,7 @@ class Sources:
             raise UnsourcedNumber(f"{piece.text!r} is not what its source says", text=piece.text)
 
     def _planned(self, piece: Planned) -> str:
-        value: Any = self.facts.plan
+        value: Any = self.plan
         for part in piece.path.split("."):
             if isinstance(value, tuple) and part.isdigit() and int(part) < len(value):
                 value = value[int(part)]
@@ -199,7 +215,7 @@ class Sources:
         if isinstance(source, Setting):
             value = self.setting(source)
             return [(float(value), _unit_of(source.path))] if isinstance(value, int | float) else []
-        brief = self.facts.manifest.brief
+        brief = self.brief
         first, _, rest = source.path.partition(".")
         target = brief.target(rest) if first == "targets" else None
         return [(target.value, target.unit)] if target else []
@@ -234,17 +250,15 @@ class Sources:
 
     def foreseen(self) -> list[Cite | Setting | Bound]:
         """What a sentence of the plan may be linked to: what was asked, and what was predicted."""
-        asked = [Bound(path=f"targets.{t.metric}") for t in self.facts.manifest.brief.targets]
+        asked = [Bound(path=f"targets.{t.metric}") for t in self.brief.targets]
         predicted = [e for e in self.ledger if e.id.startswith(("plan.", "option-"))]
         return [*asked, *(Cite(id=e.id) for e in sorted(predicted, key=_likelihood))]
 
     def candidates(self) -> list[Cite | Setting | Bound]:
         """Everything that a sentence may speak of: what was asked, then predicted, then the rest."""
-        found: list[Cite | Setting | Bound] = [
-            Bound(path=f"targets.{t.metric}") for t in self.facts.manifest.brief.targets
-        ]
+        found: list[Cite | Setting | Bound] = [Bound(path=f"targets.{t.metric}") for t in self.brief.targets]
         found += [Cite(id=e.id) for e in sorted(self.ledger, key=_likelihood)]
-        for step, record in self.facts.records.items():
+        for step, record in self.records.items():
             found += [
                 Setting(step=step, path=f"config.{path}") for path, value in leaves(record.config) if _is_number(value)
             ]

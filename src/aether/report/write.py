@@ -31,13 +31,13 @@ def write_report(
     ledger = Ledger.read(kept) if kept.exists() else Ledger.of(records)
     folders = {step: (folder / place).resolve() for step, place in manifest.steps.items()}
     facts = RunFacts(manifest, plan, records, verdicts, ledger, folders)
-    sources = Sources(facts)
+    sources = Sources.of_run(facts)
     report = build_report(facts, sources)
     out = folder / "report"
     texts = {
         "html": (out / "report.html", to_html(report, sources)),
         "md": (out / "report.md", to_markdown(report, sources)),
-        "card": (out / "model_card.md", model_card(sources)),
+        "card": (out / "model_card.md", model_card(facts, sources)),
     }
     data = to_json(report, sources)
     for path, text in texts.values():
