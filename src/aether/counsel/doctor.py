@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from aether.evidence.extras import EXTRAS, install_command
+from aether.evidence.extras import EXTRAS, install_command, module_of
 from aether.evidence.provenance import cores
 from aether.hardware.compiler import compiler_fault
 
@@ -91,7 +91,7 @@ def _module(extra: str, name: str) -> Finding:
     if name in ("torch", "mlflow", "transformers", "compressed_tensors"):
         return Finding(f"{extra}: {name}", "ok", version)
     try:
-        importlib.import_module(name)
+        importlib.import_module(module_of(name))
     except ImportError as error:
         return Finding(f"{extra}: {name}", "broken", f"{version} does not import: {error}", f"{mend} --force-reinstall")
     return Finding(f"{extra}: {name}", "ok", version)

@@ -22,14 +22,22 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "train": _TRAIN,
     "compress": (*_TRAIN, "compressed_tensors"),
     "serve": (*_TRAIN, "starlette", "uvicorn", "httpx", "threadpoolctl", "xllamacpp", "gguf"),
+    "agent": ("pydantic_ai_slim",),
+    "mcp": ("mcp",),
+    "web": ("python_multipart", "starlette", "uvicorn"),
     "ops": ("mlflow",),
 }
-"""Extra -> the modules that it brings; a test holds it to pyproject.toml."""
+"""Extra -> the packages that it brings; a test holds it to pyproject.toml."""
+
+
+def module_of(package: str) -> str:
+    """The module that a package is imported as."""
+    return {"pydantic_ai_slim": "pydantic_ai"}.get(package, package)
 
 
 def absent(extra: str) -> tuple[str, ...]:
-    """The modules of an extra that cannot be found here."""
-    return tuple(name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None)
+    """The packages of an extra that cannot be found here."""
+    return tuple(name for name in EXTRAS[extra] if importlib.util.find_spec(module_of(name)) is None)
 
 
 def need(*extras: str) -> None:
