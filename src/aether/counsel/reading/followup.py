@@ -1,0 +1,117 @@
+"""Follow-ups: "what about H200?", "make it 40 req/s", "and with fp8?", "drop the cost target" change only what they name."""
+
+import re
+
+from aether.counsel.reading.findings import Findings
+from aether.spec.answer import Request
+from aether.spec.brief import Brief
+
+_GOES_ON = re.compile(
+    r"^\s*(?:ok(?:ay)?,?\s*|and\b|what about|how about|what if|make it|make that|but\b|now\b|instead|same\b|also\b|with\b|without\b|drop\b|remove\b|relax|tighten|lower\b|raise\b|increase\b|"
+    r"decrease\b|double|halve|use\b|try\b|switch|change|set\b|at\b|on\b|only\b|then\b|add\b|allow\b|let'?s\b|suppose\b|say\b|or\b|yes\b|no,|actually\b|could (?:it|we)|can (?:it|we)|would (?:it|that)|does (?:it|that)|forget\b|ignore the\b|keep\b|under\b)"
+)
+_DROP = re.compile(
+    r"\b(?:drop|remove|forget|ignore|without|lift|no)\b[^.;]*?\b(?P<what>cost|price|budget|ttft|first[\s-]token|tpot|itl|inter[\s-]?token|latency|e2e|end[\s-]to[\s-]end|throughput|memory|deadline|time limit|quality)\b[^.;]*?\b(?:target|bound|limit|constraint|requirement|cap|slo)?\b"
+)
+_FACTOR = re.compile(
+    r"\b(?P<word>double|twice|triple|halve|half)\s+(?:the\s+|its\s+|that\s+|as (?:much|many)\s+)?(?P<what>load|traffic|rate|requests|gpus?|devices|cards|hardware|prompts?|outputs?|answers?)"
+)
+_FACTORS = {"double": 2.0, "twice": 2.0, "triple": 3.0, "halve": 0.5, "half": 0.5}
+_WORDS = {"cost": ("cost_per_million_tokens", "build_cost"), "price": ("cost_per_million_tokens", "build_cost"), "budget": ("cost_per_million_tokens", "build_cost"), "deadline": ("build_time",), "time limit": ("build_time",), "memory": ("device_memory", "serving_memory", "training_memory"), "throughput": ("throughput",), "quality": ("bits_per_byte",), "first token": ("ttft",), "inter token": ("itl",), "end to end": ("e2e",)}  # fmt: skip
+SHORT = 12
+"""Words up to which a text without an intent of its own is taken as a follow-up (assumed)."""
+
+
+def goes_on(text: str, earlier: Request) -> bool:
+    """Whether a text goes on from an earlier request instead of opening a new one."""
+    plain = text.lower().strip()
+    if earlier.intent == "unknown" and not earlier.reads:
+        return False
+    return bool(_GOES_ON.match(plain)) or (
+        len(plain.split()) <= SHORT
+        and not re.match(
+            r"(?:explain|what (?:is|are)\b|how (?:do|does)|serve|deploy|pretrain|fine-?tune|quantize|merge|evaluate|compare|diagnose|review|build|align|train)\b",
+            plain,
+        )
+    )
+
+
+def merged(earlier: Request, later: Request, found: Findings) -> Request:
+    """The earlier request with what the later one names laid over it."""
+    brief = _brief(earlier.brief, later.brief, found)
+    plain = found.text.plain
+    dropped = _dropped(plain)
+    unwanted = {named.method.name for named in found.methods if not named.wanted}
+    targets = [t for t in brief.targets if not any(t.metric == d or t.metric.startswith(f"{d}_") for d in dropped)]
+    brief = brief.model_copy(update={"targets": tuple(targets)})
+    named = {read.field for read in later.reads}
+    kept = [
+        r
+        for r in earlier.reads
+        if r.field not in named and not any(r.field.startswith(f"brief.targets.{d}") for d in dropped)
+    ]
+    own = later.intent if any(read.field == "intent" for read in later.reads) else earlier.intent
+    return later.model_copy(
+        update={
+            "intent": own,
+            "brief": brief,
+            "methods": tuple(dict.fromkeys(m for m in (*earlier.methods, *later.methods) if m not in unwanted)),
+            "topics": later.topics or earlier.topics,
+            "subjects": later.subjects or earlier.subjects,
+            "reads": (*kept, *later.reads),
+        }
+    )
+
+
+def _dropped(plain: str) -> set[str]:
+    found: set[str] = set()
+    for match in _DROP.finditer(plain):
+        what = re.sub(r"[\s-]+", " ", match["what"]).replace("intertoken", "inter token")
+        latency = ("ttft", "tpot", "itl", "e2e") if what == "latency" else (what,)
+        found |= set(_WORDS.get(what, latency))
+    return found
+
+
+def _brief(earlier: Brief, later: Brief, found: Findings) -> Brief:
+    update: dict = {}
+    if later.targets:
+        fresh = {t.metric: t for t in later.targets}
+        update["targets"] = (*(t for t in earlier.targets if t.metric not in fresh), *fresh.values())
+    if "load" in later.model_fields_set:
+        update["load"] = _laid(earlier.load if "load" in earlier.model_fields_set else None, later.load)
+    if later.hardware is not None:
+        update["hardware"] = _laid(earlier.hardware, later.hardware)
+    if later.model is not None:
+        laid = _laid(earlier.model, later.model)
+        update["model"] = (
+            laid if later.model.task or earlier.model is None else laid.model_copy(update={"task": earlier.model.task})
+        )
+    for name in ("intended_use", "modality"):
+        if getattr(later, name) is not None:
+            update[name] = getattr(later, name)
+    if later.data.sources:
+        update["data"] = later.data
+    laid = Brief(**{name: getattr(earlier, name) for name in earlier.model_fields_set} | update)
+    return _scaled(laid, found)
+
+
+def _laid(earlier, later):
+    """The later noun's given fields over the earlier one's. Naming one model or device takes the others away."""
+    if earlier is None:
+        return later
+    given = {name: getattr(later, name) for name in later.model_fields_set}
+    kept = {name: getattr(earlier, name) for name in earlier.model_fields_set}
+    return type(later)(**kept | given)
+
+
+def _scaled(brief: Brief, found: Findings) -> Brief:
+    """ "double the load", "half the GPUs"."""
+    for match in _FACTOR.finditer(found.text.plain):
+        factor, what = _FACTORS[match["word"]], match["what"]
+        if what in ("load", "traffic", "rate", "requests"):
+            load = brief.load.model_copy(update={"requests_per_s": brief.load.requests_per_s * factor})
+            brief = brief.model_copy(update={"load": load})
+        elif brief.hardware is not None and what.startswith(("gpu", "device", "card", "hardware")):
+            count = max(1, round(brief.hardware.count * factor))
+            brief = brief.model_copy(update={"hardware": brief.hardware.model_copy(update={"count": count})})
+    return brief

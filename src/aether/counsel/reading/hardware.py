@@ -1,0 +1,210 @@
+"""Accelerators and machines that a text names, with how many: "8xH100", "two 4090s", "4 nodes of 8 A100 80GB", "a DGX H200", "v5e-16"."""
+
+import functools
+import re
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+
+from aether.counsel.reading.names import one_of, which
+from aether.counsel.reading.numbers import spelled
+from aether.counsel.reading.text import Span, Text, negated, phrase
+from aether.knowledge.library import device, devices
+from aether.spec.errors import InputError
+
+_COUNT = r"(?P<count>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?k|\d+|one|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?|fifteen|eleven|a hundred|a thousand|a couple(?: of)?|a dozen|a pair of|a single|single|an?)"
+_BEFORE = re.compile(
+    rf"(?:(?<![\w.,])|(?<=\dx)){_COUNT}\s*(?:x|\*|times|pcs of|units of)?\s*(?:of\s+)?(?:nvidia|amd|google|intel|aws)?\s*(?:gpus?\s*(?:of\s*type)?\s*\(?\s*)?$"
+)
+_AFTER = re.compile(
+    r"\s*(?:gpus?|s|cards?|accelerators?|chips?)?\s*(?:x|\*)\s*(?P<count>\d+)(?!\w|\.\d)|-(?P<slice>\d+)(?!\w|\.\d)"
+)
+_NODES = re.compile(
+    rf"(?<![\w.]){_COUNT}\s*(?:x\s*)?(?:nodes?|servers?|hosts?|boxes|machines?)\s*(?:of|with|,|x|each with|having|containing|\()?\s*$"
+)
+_PER_NODE = re.compile(r"\s*(?:gpus?|cards?)?\s*(?:per|a|each|/)\s*(?:node|server|host|box|machine)s?\b")
+_NODES_AFTER = re.compile(
+    rf"\s*(?:gpus?|cards?)?\s*(?:(?:per|a|each|/)\s*(?:node|server|host|box|machine))?\s*[,x]?\s*(?:on|across|over|in|x|times)?\s*{_COUNT}\s*(?:nodes?|servers?|hosts?|boxes|machines?)\b"
+)
+_GPUS = re.compile(rf"(?<![\w.,]){_COUNT}[\s-]*(?:gpus?|cards?|accelerators?|devices|chips)\b")
+_MEMORY = re.compile(r"[\s_-]*\(?(?:sxm\d?|pcie|nvl)?[\s_-]*(?P<gb>\d{2,3})\s*(?:gb|gib|g)\b\)?")
+_FORM = re.compile(r"[\s_-]*\(?(?P<form>sxm\d?|pcie|nvl)\b\)?")
+_PLURAL = re.compile(r"(?:'?s|es)?(?![\w])(?:\s+(?:gpus?|cards?|accelerators?|chips?|instances?))?")
+
+
+@dataclass(frozen=True)
+class Found:
+    """One device that was named. `count` is None where none was said."""
+
+    name: str
+    count: int | None
+    span: Span
+
+
+@functools.cache
+def _spellings() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for known in devices().values():
+        for words in (known.name, *known.aliases):
+            found.setdefault(words.lower(), known.name)
+            if short := re.fullmatch(r"(?:geforce-)?rtx-(\d{4})(-ti)?", words.lower()):
+                found.setdefault(short[1] + (short[2] or ""), known.name)
+            if tpu := re.fullmatch(r"tpu-?(v\d[a-z]?)", words.lower()):
+                found.setdefault(tpu[1], known.name)
+            if amd := re.fullmatch(r"(mi\d{3})x", words.lower()):
+                found.setdefault(amd[1], known.name)
+    return {words: name for words, name in found.items() if len(words) > 1}
+
+
+@functools.cache
+def _machines() -> dict[str, tuple[str, int]]:
+    rows = tomllib.loads(files("aether.knowledge").joinpath("reading", "machines.toml").read_text(encoding="utf-8"))[
+        "machine"
+    ]
+    return {words: (row["device"], row["devices"]) for row in rows for words in row["spellings"]}
+
+
+def find_hardware(text: Text) -> list[Found]:
+    """Every device of a text, in order; those that are negated are taken and left out."""
+    _mend_letters(text)
+    found = [*_named_machines(text), *_named_devices(text)]
+    found.sort(key=lambda f: f.span.start)
+    if found and all(one.count is None for one in found) and (count := _loose_count(text)) is not None:
+        found = [Found(one.name, count[0], one.span) for one in found]
+    return found
+
+
+def _mend_letters(text: Text) -> None:
+    """ "H1OO" has letters where digits belong."""
+
+    def fix(match: re.Match[str]) -> str:
+        return (
+            match[0].replace("o", "0").replace("l", "1") if match[0][0] != "l" else "l" + match[0][1:].replace("o", "0")
+        )
+
+    text.plain = re.sub(
+        r"(?<![\w])(?:[habl]\d?[\do]{2}s?|[habl][\dlo]{3})(?![\w])",
+        lambda m: fix(m) if re.search(r"\d", m[0]) and "o" in m[0] else m[0],
+        text.plain,
+    )
+
+
+def _named_machines(text: Text) -> list[Found]:
+    found = []
+    for words, (name, count) in sorted(_machines().items(), key=lambda item: -len(item[0])):
+        for match in text.search(phrase(words + ("s" if False else ""))):
+            end = match.end()
+            if plural := re.compile(r"e?s\b").match(text.plain, end):
+                end = plural.end()
+            start, times = match.start(), 1
+            if name != "this-machine" and (before := _BEFORE.search(text.plain, 0, start)):
+                start, times = before.start(), _counted(before["count"]) or 1
+            span = Span(start, end)
+            text.take(span)
+            if not negated(text, span.start) or name == "this-machine":
+                found.append(Found(name, None if name == "this-machine" else count * times, span))
+    return found
+
+
+def _named_devices(text: Text) -> list[Found]:
+    names, found = tuple(_spellings()), []
+    pattern = one_of(names)
+    loose = re.compile(pattern.pattern.rsplit("(?!", 1)[0] + r"(?![a-rt-z\d]|\.\d|s[a-z\d])")
+    for match in text.search(loose):
+        name, end = _spellings()[which(match, names)], match.end()
+        name, end = _variant(text, name, end)
+        if plural := _PLURAL.match(text.plain, end):
+            end = plural.end()
+        start, count = match.start(), None
+        if maker := re.search(r"(?:nvidia|amd|google|intel)\s*$", text.plain[:start]):
+            start = maker.start()
+        if (
+            name in ("L4", "T4", "A10", "L40", "B200")
+            and re.fullmatch(r"[a-z]\d", match[0])
+            and not _speaks_of_devices(text, start)
+        ):
+            continue
+        start, end, count = _count_around(text, start, end)
+        span = Span(start, end)
+        text.take(span)
+        if not negated(text, start):
+            found.append(Found(name, count, span))
+    return found
+
+
+def _speaks_of_devices(text: Text, at: int) -> bool:
+    """A name of two characters alone may be anything."""
+    return bool(
+        re.search(
+            r"gpu|card|\bon\b|instance|nvidia|\d\s*x?\s*$|\bx\s*$|accelerator|\bor\b|single|an?\s$",
+            text.plain[max(0, at - 30) : at + 30],
+        )
+    )
+
+
+def _variant(text: Text, name: str, end: int) -> tuple[str, int]:
+    """The device with the memory or the socket that follows its name."""
+    for pattern, key in ((_MEMORY, "gb"), (_FORM, "form")):
+        match = pattern.match(text.plain, end)
+        if match is None or not text.is_free(Span(end, match.end())):
+            continue
+        family = re.match(r"[A-Z]+-?\d+[A-Z]*", name)
+        words = f"{family[0] if family else name} {match[0]}"
+        try:
+            return device(re.sub(r"[()]", " ", words)).name, match.end()
+        except InputError:
+            own = re.search(r"(\d{2,3})GB", name)
+            if key == "gb" and own and abs(int(own[1]) - int(match["gb"])) <= 2:
+                return name, match.end()
+    return name, end
+
+
+def _count_around(text: Text, start: int, end: int) -> tuple[int, int, int | None]:
+    count = None
+    if before := _BEFORE.search(text.plain, 0, start):
+        count, start = _counted(before["count"]), before.start()
+        if count and (outer := re.search(r"(?<![\w.])(\d+)\s*x\s*$", text.plain[:start])):
+            count, start = count * int(outer[1]), outer.start()  # "2x8 H100"
+        elif nodes := _NODES.search(text.plain, 0, start):
+            count, start = (count or 1) * (_counted(nodes["count"]) or 1), nodes.start()
+    if (count is None or re.match(r"an?\b", text.plain[start:])) and (after := _AFTER.match(text.plain, end)):
+        count, end = int(after["count"] or after["slice"]), after.end()
+    if per := _PER_NODE.match(text.plain, end):
+        end = per.end()
+    if nodes := _NODES_AFTER.match(text.plain, end):
+        wanted = _counted(nodes["count"])
+        if wanted and (count or "per" in nodes[0] or "/" in nodes[0]):
+            count, end = (count or 1) * wanted, nodes.end()
+    elif count is None and (nodes := _NODES.search(text.plain, 0, start)):
+        count, start = _counted(nodes["count"]), nodes.start()
+    return start, end, count
+
+
+def _loose_count(text: Text) -> tuple[int, Span] | None:
+    for match in text.search(_GPUS):
+        count = _counted(match["count"])
+        if count:
+            start, end = match.span()
+            if per := _PER_NODE.match(text.plain, end):
+                end = per.end()
+            if nodes := _NODES.search(text.plain, 0, start):
+                count, start = count * (_counted(nodes["count"]) or 1), nodes.start()
+            elif after := _NODES_AFTER.match(text.plain, match.end()):
+                count, end = count * (_counted(after["count"]) or 1), after.end()
+            span = Span(start, end)
+            text.take(span)
+            return count, span
+    return None
+
+
+def _counted(words: str) -> int | None:
+    words = words.strip().replace("single", "one").replace("a one", "one")
+    if re.fullmatch(r"\d+(?:\.\d+)?k", words):
+        return round(float(words[:-1]) * 1e3)
+    if re.fullmatch(r"[\d,]+", words):
+        value = int(words.replace(",", ""))
+        return value if 0 < value <= 1_000_000 else None
+    if words in ("a", "an"):
+        return 1
+    value = spelled(words)
+    return round(value) if value else None

@@ -1,0 +1,139 @@
+"""What a person wants done, from verbs that ask for it, words that go with it, methods and quantities. Scores are small whole numbers.
+
+A verb that is negated does not count. Where two intents stand level, the one whose verb comes first is taken.
+"""
+
+import functools
+import re
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+
+from aether.counsel.reading.methods import Named
+from aether.counsel.reading.text import Span, Text, negated, phrase
+from aether.spec.answer import Intent
+
+_VERB, _HINT, _METHOD = 6, 2, 2
+_FIRST = 2
+"""More for the verb that comes first (assumed, as all scores)."""
+_OF_FAMILY: dict[str, Intent] = {
+    "finetune": "finetune",
+    "align": "align",
+    "compress": "compress",
+    "merge": "merge",
+    "evaluate": "evaluate",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An intent and the words that showed it."""
+
+    intent: Intent
+    span: Span | None
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What else the text has: a load or a latency, tokens to learn from, a known model, a technique."""
+
+    traffic: bool
+    training: bool
+    model: bool
+    methods: bool
+
+
+@functools.cache
+def _table() -> tuple[tuple[Intent, int, re.Pattern[str]], ...]:
+    rows = tomllib.loads(files("aether.knowledge").joinpath("reading", "intents.toml").read_text(encoding="utf-8"))[
+        "intent"
+    ]
+    verbs = [(row["name"], _VERB, phrase(words)) for row in rows for words in row["verbs"]]
+    return (*verbs, *((row["name"], _HINT, phrase(words)) for row in rows for words in row["hints"]))
+
+
+def find_intent(text: Text, methods: list[Named], traffic: bool, training: bool, named_model: bool) -> Wanted:
+    """The intent. `traffic`: a load or a latency was read; `training`: tokens to learn from."""
+    scores: dict[Intent, int] = {}
+    first: dict[Intent, Span] = {}
+    seen: list[tuple[int, Intent, Span]] = []
+    for intent, weight, pattern in _table():
+        counted = False
+        for match in pattern.finditer(text.plain):
+            span = Span(*match.span())
+            if (negated(text, span.start, 2) and intent != "diagnose") or (counted and weight == _HINT):
+                continue
+            if not counted:
+                scores[intent] = scores.get(intent, 0) + (weight if weight == _HINT or intent not in first else 1)
+            counted = True
+            if weight == _VERB:
+                seen.append((span.start, intent, span))
+                if intent not in first or span.start < first[intent].start:
+                    first[intent] = span
+    for named in methods:
+        if named.wanted and (intent := _OF_FAMILY.get(named.method.family)):
+            scores[intent] = scores.get(intent, 0) + _METHOD
+    _weigh(text, scores, seen, Signs(traffic, training, named_model, any(m.wanted for m in methods)))
+    if not scores:
+        return Wanted("unknown", None)
+    best = max(scores, key=lambda i: (scores[i], -(first[i].start if i in first else len(text.plain))))
+    return Wanted(best, first.get(best)) if scores[best] >= _METHOD else Wanted("unknown", None)
+
+
+def _weigh(text: Text, scores: dict[Intent, int], seen: list[tuple[int, Intent, Span]], signs: "Signs") -> None:
+    traffic, training, named_model, methods = signs.traffic, signs.training, signs.model, signs.methods
+
+    def add(intent: Intent, score: int) -> None:
+        scores[intent] = scores.get(intent, 0) + score
+
+    if seen:
+        add(min(seen, key=lambda s: s[0])[1], _FIRST)
+    if traffic:
+        add("serve", 5)
+        for other in ("build", "explain"):
+            if other in scores and "serve" in scores and named_model:
+                scores[other] -= 3
+    if training:
+        later: list[Intent] = [i for i in ("continue", "finetune", "align") if i in scores]
+        add(max(later, key=lambda i: scores[i]) if later else "pretrain", 4)
+    opening = text.plain.lstrip(" ,.!?-\"'")[:60]
+    if (
+        re.match(
+            r"(?:please |can you |could you |hey,? |hi,? |hello,? )*(?:explain|what is|what's|what are|how does|how do|why does|teach|tell me|define|eli5|describe)\b",
+            opening,
+        )
+        and not traffic
+        and not training
+    ):
+        add("explain", 3)
+    if (
+        methods
+        and not traffic
+        and not training
+        and not named_model
+        and re.match(r"(?:is|are|should|does|do|when|which|why|how)\b", opening)
+    ):
+        add("explain", 4)
+    if (
+        methods
+        and re.search(
+            r"\b(?:should (?:i|we) (?:use|pick|choose|go with)|choose between|decid(?:e|ing) between|or should)\b",
+            text.plain,
+        )
+        and re.search(r"\b(?:or|and|vs)\b", text.plain)
+    ):
+        add("compare", 10)
+    if re.match(r"(?:please |can you |could you )*(?:compare|which)\b", opening) or re.search(
+        r"\b(?:vs\.?|versus)\b", text.plain
+    ):
+        add("compare", 3)
+    if "continue" in scores and "pretrain" in scores:
+        scores["continue"] += scores.pop("pretrain")
+    if "build" in scores and named_model and len(scores) > 1:
+        scores["build"] -= 4
+    if (
+        "diagnose" in scores
+        and scores["diagnose"] >= _VERB
+        and {"pretrain", "finetune", "continue", "align"} & set(scores)
+    ):
+        scores["diagnose"] += 3

@@ -1,0 +1,49 @@
+"""What no field took: numbers with their units, and names that look like models or hardware. They are said, never dropped."""
+
+import re
+
+from aether.counsel.reading.findings import Findings
+from aether.counsel.reading.quantities import Quantity
+from aether.counsel.reading.text import Span
+
+_WORD = re.compile(r"[\w.%$€/-]*")
+_DEVICE_LIKE = re.compile(r"(?<![\w.-])(?:[A-Z]{1,3}\d{2,4}[A-Z]{0,2}|RTX\s?\d{4}|GTX\s?\d{4}|TPU\s?v?\d\w?)(?![\w.])")
+_SMALL = re.compile(r"^(?:one|two|half|a|an|couple|pair)\b|^[01]$")
+
+
+def unread(found: Findings) -> list[str]:
+    """The person's own words for each."""
+    text, said = found.text, []
+    for span in found.models.unknown:
+        said.append((span.start, text.words(span)))
+    for quantity in found.rest:
+        words = text.words(quantity.span).strip()
+        if not text.is_free(quantity.span) or (quantity.dimension == "none" and _SMALL.match(words.lower())):
+            continue
+        if _in_method(found, quantity.span):
+            continue
+        said.append((quantity.span.start, _with_neighbour(found, quantity)))
+    for match in _DEVICE_LIKE.finditer(text.original):
+        start = next((i for i, place in enumerate(text.origin) if place >= match.start()), None)
+        if start is not None and text.is_free(Span(start, start + 1)) and not _in_method(found, Span(start, start + 1)):
+            said.append((start, match[0]))
+    return [words for _, words in sorted(said) if words]
+
+
+def _in_method(found: Findings, span: Span) -> bool:
+    return any(span.overlaps(named.span) for named in found.methods)
+
+
+def _with_neighbour(found: Findings, quantity: Quantity) -> str:
+    """The quantity, and where it has no unit the word beside it that says what it counts."""
+    text, span = found.text, quantity.span
+    if quantity.dimension in ("none", "parameters"):
+        tail = re.match(
+            r"[\s-]*(?!(?:and|with|or|to|in|for|on|at|of|the|then|from|so|that|is|by|per|as|but|if|we|i)\b)[A-Za-z%][\w/-]*",
+            text.plain[span.end :],
+        )
+        if tail and text.is_free(Span(span.end, span.end + tail.end())) and "\n" not in tail[0]:
+            return text.words(Span(span.start, span.end + tail.end())).strip()
+        if head := re.search(r"[A-Za-z][\w-]*\s*$", text.plain[: span.start]):
+            return text.words(Span(head.start(), span.end)).strip()
+    return text.words(span).strip()

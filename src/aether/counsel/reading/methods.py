@@ -1,0 +1,55 @@
+"""Techniques that a text names, in the tables' own names; those that are not wanted apart."""
+
+import functools
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+
+from aether.counsel.reading.text import Span, Text, negated, phrase
+from aether.spec.base import Noun
+
+
+class Method(Noun):
+    """A technique and its spellings. `format`: the number format that it stands for."""
+
+    name: str
+    family: str
+    spellings: tuple[str, ...]
+    format: str | None = None
+
+
+@dataclass(frozen=True)
+class Named:
+    """A method at its place. `wanted` is false for "without quantization"."""
+
+    method: Method
+    span: Span
+    wanted: bool
+
+
+@functools.cache
+def methods() -> dict[str, Method]:
+    """Name -> method."""
+    rows = tomllib.loads(files("aether.knowledge").joinpath("reading", "methods.toml").read_text(encoding="utf-8"))[
+        "method"
+    ]
+    return {row["name"]: Method.model_validate(row) for row in rows}
+
+
+@functools.cache
+def _patterns() -> tuple[tuple[str, Method], ...]:
+    pairs = [(words, method) for method in methods().values() for words in method.spellings]
+    return tuple(sorted(pairs, key=lambda p: -len(p[0])))
+
+
+def find_methods(text: Text) -> list[Named]:
+    """Every method of a text, in order. Words of an intent ("quantize") are read and left free for it."""
+    found: list[Named] = []
+    spans: list[Span] = []
+    for words, method in _patterns():
+        for match in text.search(phrase(words)):
+            span = Span(*match.span())
+            if not any(span.overlaps(other) for other in spans):
+                spans.append(span)
+                found.append(Named(method, span, not negated(text, span.start)))
+    return sorted(found, key=lambda n: n.span.start)

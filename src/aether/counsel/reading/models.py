@@ -1,0 +1,170 @@
+"""Models that a text names: those of `knowledge` in any spelling, config files, sizes without a name, names that are not known."""
+
+import functools
+import re
+from dataclasses import dataclass
+
+from aether.counsel.reading.names import mended, one_of, spelling, which
+from aether.counsel.reading.text import Span, Text, negated
+from aether.knowledge.models_library import published_model, published_models
+
+_TUNING = "instruct|chat|base|it|hf|v0\\.\\d|preview"
+_TAIL = re.compile(r"[\s_-]*(?:instruct|chat|base|it|hf|pt|v0\.\d|awq|gptq|gguf|fp8|int4|int8)(?![\w])")
+_OWNER = re.compile(r"[\w.-]+/$")
+_CONFIG = re.compile(r"(?<![\w/])(?:[\w.~-]*/)*[\w.-]*\.json\b")
+_LIKE = re.compile(
+    r"(?<![\w.-])(?P<family>[a-z]{3,})[\s_-]?(?P<version>v?\d+(?:\.\d+)?)?[\s_-]*(?P<size>\d+(?:\.\d+)?\s*(?:x\s*\d+\s*)?b)(?![\w])"
+)
+_FAMILY_ONLY = re.compile(
+    r"(?<![\w.-])(?P<family>[a-z]{4,})[\s_-]?(?P<version>v?\d+(?:\.\d+)?)(?![\w.]*\d)(?!\s*(?:x|%|gpus?|tokens?|ms|s\b))"
+)
+
+
+@dataclass(frozen=True)
+class ModelNames:
+    """What a text says of models."""
+
+    names: tuple[tuple[str, Span], ...]
+    """Name of `knowledge`, or path of a config.json."""
+    unknown: tuple[Span, ...]
+    """What looks like a model's name and is none that is known."""
+
+
+@functools.cache
+def _spellings() -> dict[str, str]:
+    """Spelling -> name."""
+    found: dict[str, str] = {}
+    for model in published_models().values():
+        for words in (model.name, *model.aliases):
+            found.setdefault(words.rsplit("/", 1)[-1].lower(), model.name)
+    return found
+
+
+@functools.cache
+def families() -> frozenset[str]:
+    """The words that names of models begin with."""
+    return frozenset(w for name in _spellings() for w in re.findall(r"^[a-z]{3,}", name))
+
+
+def find_models(text: Text) -> ModelNames:
+    """Every model of a text, in order; those that are negated are taken and left out."""
+    found: list[tuple[str, Span]] = []
+    for match in text.search(_CONFIG):
+        if match[0].rsplit("/", 1)[-1] == "config.json":
+            found.append((text.words(Span(*match.span())), Span(*match.span())))
+            text.take(Span(*match.span()))
+    names = tuple(_spellings())
+    for match in text.search(one_of(names, _TUNING)):
+        span = _whole(text, match)
+        text.take(span)
+        if not negated(text, span.start):
+            found.append((_spellings()[which(match, names)], span))
+    found += _reversed(text)
+    found += _misspelt(text)
+    return ModelNames(tuple(sorted(found, key=lambda f: f[1].start)), tuple(_unknown(text)))
+
+
+def _whole(text: Text, match: re.Match[str]) -> Span:
+    """With its owner before it and its tuning after it."""
+    start, end = match.span()
+    if owner := _OWNER.search(text.plain, 0, start):
+        start = owner.start() if owner.end() == start else start
+    elif vendor := re.search(r"\b(?:meta|google|mistral ai|openai|alibaba|deepseek ai)['s]*\s+$", text.plain[:start]):
+        start = vendor.start()
+    while tail := _TAIL.match(text.plain, end):
+        end = tail.end()
+    return Span(start, end)
+
+
+def _reversed(text: Text) -> list[tuple[str, Span]]:
+    """ "the 70B Llama 3.1": size first."""
+    found = []
+    for match in text.search(
+        re.compile(
+            r"(?<![\w.])(?P<size>\d+(?:\.\d+)?b)\s+(?P<rest>[a-z]+[\s-]?\d*(?:\.\d+)?)(?:[\s-]instruct|[\s-]chat)?(?![\w.])"
+        )
+    ):
+        name = _known(f"{match['rest']}-{match['size']}")
+        if name and match["rest"].rstrip("0123456789. -") in families():
+            span = Span(*match.span())
+            text.take(span)
+            if not negated(text, span.start):
+                found.append((name, span))
+    return found
+
+
+def _misspelt(text: Text) -> list[tuple[str, Span]]:
+    found = []
+    for match in text.search(_LIKE):
+        family = match["family"]
+        if family in families():
+            continue
+        right = mended(family, families())
+        version = match["version"] or ""
+        name = _known(f"{right}-{version}-{match['size']}".replace("--", "-").replace(" ", "")) if right else None
+        if name:
+            span = _whole(text, match)
+            text.take(span)
+            if not negated(text, span.start):
+                found.append((name, span))
+    return found
+
+
+def _known(name: str) -> str | None:
+    pattern = re.compile(spelling(name))
+    return next((model for words, model in _spellings().items() if pattern.fullmatch(words)), None)
+
+
+def _unknown(text: Text) -> list[Span]:
+    """Names with a size or a version that begin like a model's, or with a capital letter in the person's own text."""
+    found = []
+    for pattern in (_LIKE, _FAMILY_ONLY):
+        for match in text.search(pattern):
+            span = Span(*match.span())
+            near = mended(match["family"], families(), 0.85) is not None
+            capital = text.words(span)[:1].isupper() and pattern is _LIKE and match["family"] not in _PLAIN_WORDS
+            if near or capital:
+                text.take(span)
+                found.append(span)
+    return found
+
+
+_PLAIN_WORDS = frozenset(
+    [
+        "the",
+        "our",
+        "that",
+        "this",
+        "with",
+        "for",
+        "and",
+        "train",
+        "serve",
+        "deploy",
+        "host",
+        "quantize",
+        "compress",
+        "merge",
+        "finetune",
+        "tune",
+        "build",
+        "pretrain",
+        "evaluate",
+        "compare",
+        "need",
+        "want",
+        "have",
+        "from",
+        "using",
+        "under",
+        "use",
+        "run",
+        "give",
+        "make",
+    ]
+)
+
+
+def is_published(name: str) -> bool:
+    """Whether a name is one of knowledge, not a path."""
+    return not name.endswith(".json") and bool(published_model(name))

@@ -1,0 +1,178 @@
+"""A number with its unit: what it measures and its value in canonical units (seconds, bytes, tokens, per second, USD, shares)."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from aether.counsel.reading.numbers import Number, numbers
+from aether.counsel.reading.text import Span, Text
+
+Dimension = Literal[
+    "time", "memory", "tokens", "request rate", "token rate", "money", "money per M tokens", "money per hour", "share", "parameters",
+    "users", "foreign money", "bits", "none",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with what it measures. Ranges keep both ends."""
+
+    low: float
+    high: float
+    dimension: Dimension
+    span: Span
+    note: str = ""
+    """What the unit said besides: "per user", "input"."""
+
+
+_PER_S = r"(?:\s*/\s*|\s+(?:per|an?|each|every)\s+)"
+_SECONDS = {"milliseconds?|millisec(?:ond)?s?|milisec(?:ond)?s?|msecs?|ms": 1e-3, "microseconds?|us": 1e-6, "seconds?|secs?|s": 1.0, "minutes?|mins?": 60.0, "hours?|hrs?|h": 3600.0, "days?|d": 86400.0, "weeks?|wks?": 604800.0, "months?": 30 * 86400.0, "years?": 365 * 86400.0}  # fmt: skip
+_BYTES = {
+    "kb|kib": 1e3,
+    "mb": 1e6,
+    "gb|gigs?|gigabytes?|g": 1e9,
+    "tb|terabytes?": 1e12,
+    "mib|megabytes?": 2.0**20,
+    "gib": 2.0**30,
+    "tib": 2.0**40,
+}
+_PERIOD = {
+    "s|sec|second|seconds": 1.0,
+    "min|minute|m": 60.0,
+    "h|hr|hour": 3600.0,
+    "day|d": 86400.0,
+    "month": 30 * 86400.0,
+}
+_REQUEST = r"(?:requests?|reqs?|queries|query|calls?|prompts?|messages?|hits?|chats?)"
+_TOKEN = r"(?:tokens?|toks?|tks?|tok)"
+_MILLION = (
+    r"(?:1\s*)?(?:m|mm|mio|million|1e6)(?:\s*(?:output|generated|input)?\s*-?\s*(?:"
+    + _TOKEN
+    + r"))?|(?:1\s*)?mtoks?|1,?000,?000\s*"
+    + _TOKEN
+)
+_WHICH = r"(?:input|prompt|output|generated|completion|answer|response|context)\s+"
+_NODE = r"node|instance|server|machine"
+_USER = re.compile(
+    rf"\s*{_PER_S}\s*(?:user|stream|request|sequence|client|session|conversation)\b|\s*(?:single[- ]stream|interactive)\b"
+)
+
+
+def quantities(text: Text) -> list[Quantity]:
+    """Every number in the free parts of a text with its unit, in order."""
+    found: list[Quantity] = []
+    for number in numbers(text):
+        if not found or number.span.start >= found[-1].span.end:  # "per million tokens" is one quantity with its number
+            found.append(_quantity(text, number))
+    return found
+
+
+def _quantity(text: Text, number: Number) -> Quantity:
+    return (
+        _money(text, number)
+        or _rate(text, number)
+        or _plain_unit(text, number)
+        or Quantity(number.low, number.high, "none", number.span)
+    )
+
+
+def _after(text: Text, at: int, pattern: str) -> re.Match[str] | None:
+    return re.compile(pattern).match(text.plain, at)
+
+
+def _made(number: Number, dimension: Dimension, start: int, end: int, factor: float = 1.0, note: str = "") -> Quantity:
+    return Quantity(number.low * factor, number.high * factor, dimension, Span(start, end), note)
+
+
+def _money(text: Text, number: Number) -> Quantity | None:
+    start, end = number.span.start, number.span.end
+    before = re.search(r"(us\$|\$|€|£|¥|usd|eur|gbp|chf)\s*$", text.plain[:start])
+    after = _after(text, end, r"\s*(us dollars?|dollars?|usd|\$|bucks|cents?|euros?|eur\b|€|pounds?|gbp|£|chf)")
+    if not before and not after:
+        return None
+    word = (before or after)[1]  # type: ignore[index]
+    start, end = before.start() if before else start, after.end() if after else end
+    factor = 0.01 if word.startswith("cent") else 1.0
+    if re.match(r"€|£|¥|eur|gbp|pound|chf", word):
+        return _made(number, "foreign money", start, end)
+    if per := _after(text, end, rf"{_PER_S}\s*(?:{_MILLION})\b"):
+        return _made(number, "money per M tokens", start, per.end(), factor)
+    if per := _after(text, end, rf"{_PER_S}\s*(?:1\s*)?(?:k|1,?000|thousand)\s*{_TOKEN}\b"):
+        return _made(number, "money per M tokens", start, per.end(), factor * 1e3)
+    hour = r"(?:gpu|device|card|accelerator|chip|instance|node)?[\s-]*(?:hours?|hrs?|h)\b"
+    each = r"(?:\s*(?:/|per|a|for each|each)\s*(?:gpu|device|card|accelerator|chip)\b)?"
+    if per := _after(text, end, rf"{each}{_PER_S}\s*{hour}{each}"):
+        return _made(
+            number,
+            "money per hour",
+            start,
+            per.end(),
+            factor,
+            "node" if re.search(_NODE, per[0] + text.plain[per.end() : per.end() + 16]) else "",
+        )
+    if per := _after(text, end, rf"{_PER_S}\s*(?:month|day|week|year|yr|mo)\b"):
+        return _made(number, "money", start, per.end(), factor, per[0].strip())
+    return _made(number, "money", start, end, factor)
+
+
+def _rate(text: Text, number: Number) -> Quantity | None:
+    start, end = number.span.start, number.span.end
+    if found := _after(text, end, r"\s*(?:k\s*)?(rps|qps|rpm|rph|tps|tok/s|toks/s|t/s)\b"):
+        word = found[1]
+        if word in ("tps", "tok/s", "toks/s", "t/s"):
+            return _token_rate(text, number, start, found.end())
+        return _made(number, "request rate", start, found.end(), {"rpm": 1 / 60, "rph": 1 / 3600}.get(word, 1.0))
+    for unit, seconds in _PERIOD.items():
+        if found := _after(
+            text, end, rf"\s*(?:concurrent\s+|user\s+|api\s+|chat\s+)?{_REQUEST}{_PER_S}\s*(?:{unit})\b"
+        ):
+            return _made(number, "request rate", start, found.end(), 1 / seconds)
+        if found := _after(
+            text, end, rf"\s*(?:output\s+|generated\s+|decode\s+)?{_TOKEN}(?:{_PER_S}\s*user)?{_PER_S}\s*(?:{unit})\b"
+        ):
+            note = "per user" if "user" in found[0] else ""
+            return _token_rate(text, number, start, found.end(), 1 / seconds, note)
+    return None
+
+
+def _token_rate(text: Text, number: Number, start: int, end: int, factor: float = 1.0, note: str = "") -> Quantity:
+    if user := _USER.match(text.plain, end):
+        note, end = "per user", user.end()
+    return _made(number, "token rate", start, end, factor, note)
+
+
+def _plain_unit(text: Text, number: Number) -> Quantity | None:
+    start, end = number.span.start, number.span.end
+    if found := _after(
+        text, end, rf"\s*(?:-\s*)?(?:new\s+|training\s+|total\s+|unique\s+)*(?P<which>{_WHICH})?\s*{_TOKEN}\b"
+    ):
+        return _made(number, "tokens", start, found.end(), note=(found["which"] or "").strip())
+    if number.high >= 1e6 and (found := _after(text, end, rf"\s+(?:of\s+)?(?:[a-z-]+\s+){{1,2}}{_TOKEN}\b")):
+        return _made(number, "tokens", start, found.end())  # "20B medical tokens"
+    if found := _after(text, end, r"\s*-?\s*(?:parameters?|params?|weights)\b"):
+        return _made(number, "parameters", start, found.end())
+    if found := _after(text, end, r"\s*(?:%|percent(?:age points?)?\b|pct\b)"):
+        return _made(number, "share", start, found.end(), 0.01)
+    if found := _after(text, end, r"\s*(?:concurrent|simultaneous|parallel|active|daily)?\s*(?:users?|sessions?|clients?|streams?|conversations?|customers?|people)\b|\s*(?:concurrent|simultaneous|parallel|in-flight)\s*(?:requests?|chats?|queries)"):  # fmt: skip
+        return _made(number, "users", start, found.end())
+    if not number.suffix:
+        for names, factor in _BYTES.items():
+            if found := _after(text, end, rf"\s*-?\s*(?:{names})\b(?!\s*/)"):
+                return _made(number, "memory", start, found.end(), factor)
+        for names, factor in _SECONDS.items():
+            whole = r"(?:an?\s+)?" if number.high < 1 else ""  # "half a second"
+            if found := _after(text, end, rf"\s*{whole}-?\s*(?:{names})\b"):
+                return _made(number, "time", start, found.end(), factor)
+        if found := _after(text, end, r"\s*-?\s*bits?\b(?!\s*(?:/|per))"):
+            return _made(number, "bits", start, found.end())
+    elif number.suffix == "g" and number.high >= 1e9:
+        return _made(number, "memory", start, end)
+    elif number.suffix in ("b", "bn", "t", "m") and number.high >= 1e7:
+        return (
+            _made(number, "parameters", start, end)
+            if number.suffix in ("b", "m")
+            else _made(number, "none", start, end)
+        )
+    elif number.suffix == "m" and 1e6 <= number.high < 1e7:
+        return _made(number, "parameters", start, end)
+    return None

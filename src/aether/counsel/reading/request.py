@@ -1,0 +1,202 @@
+"""From free text to a `Request`: each part is found by its own grammar, then put together, with what contradicts and what is left over.
+
+No language model, no guess that is not shown: every field names the words that it was read from. Never raises.
+"""
+
+import re
+
+from pydantic import ValidationError
+
+from aether.counsel.reading.contradictions import contradictions
+from aether.counsel.reading.findings import Findings, find
+from aether.counsel.reading.followup import goes_on, merged
+from aether.counsel.reading.leftover import unread
+from aether.counsel.reading.methods import Named
+from aether.counsel.reading.targets import Bounded
+from aether.counsel.reading.text import Span
+from aether.spec.answer import Intent, Read, Request
+from aether.spec.brief import Brief, Data, Hardware, Load, ModelChoice, Target
+from aether.spec.errors import InputError
+from aether.spec.metrics import METRICS
+from aether.spec.units import humanize
+
+_TASKS = {"serve": "serve", "pretrain": "pretrain", "continue": "pretrain", "finetune": "finetune", "align": "finetune"}
+
+
+def read_request(text: str, earlier: Request | None = None) -> Request:
+    """The request that `text` states; with `earlier`, a follow-up changes only what it names. Pure, and under a tenth of a second."""
+    follows = earlier is not None and goes_on(text, earlier)
+    found = find(text, earlier.intent if follows and earlier else None)
+    request = _assembled(text, found, earlier.intent if follows and earlier else None)
+    return merged(earlier, request, found) if follows and earlier is not None else request
+
+
+class _Reader:
+    """Collects fields with the words that they were read from."""
+
+    def __init__(self, found: Findings) -> None:
+        self.text = found.text
+        self.reads: list[Read] = []
+        self.failed: list[str] = []
+
+    def read(self, field: str, value: str, span: Span | None) -> None:
+        start, end = (self.text.place(span.start), self.text.end(span.end)) if span else (0, 0)
+        self.reads.append(Read(field=field, value=value, words=self.text.original[start:end], start=start, end=end))
+
+
+def _assembled(original: str, found: Findings, before: Intent | None) -> Request:
+    reader = _Reader(found)
+    intent = found.wanted.intent if found.wanted.intent != "unknown" or before is None else before
+    if found.wanted.intent != "unknown":
+        reader.read("intent", found.wanted.intent, found.wanted.span)
+    brief = _brief(reader, found, intent)
+    wanted = [named for named in found.methods if named.wanted]
+    for named in wanted:
+        reader.read("methods", named.method.name, named.span)
+    for words, span in found.subjects:
+        reader.read("subjects", words, span)
+    names = tuple(dict.fromkeys(named.method.name for named in wanted))
+    return Request(
+        text=original,
+        intent=intent,
+        brief=brief,
+        methods=names,
+        topics=_topics(found, names) if intent in ("explain", "compare") else (),
+        subjects=tuple(dict.fromkeys(words for words, _ in found.subjects)),
+        reads=tuple(reader.reads),
+        contradictions=(*found.wrong, *contradictions(found, intent)),
+        unread=tuple(dict.fromkeys([*reader.failed, *unread(found)])),
+    )
+
+
+def _brief(reader: _Reader, found: Findings, intent: Intent) -> Brief:
+    parts = {
+        "targets": _targets(reader, found.bounds),
+        "load": _load(reader, found),
+        "hardware": _hardware(reader, found),
+        "model": _model(reader, found, intent),
+        "data": _data(reader, found, intent),
+    }
+    given = {name: part for name, part in parts.items() if part is not None and part != ()}
+    if found.use is not None:
+        reader.read("brief.intended_use", found.use[0], found.use[1])
+        given["intended_use"] = found.use[0]
+    if found.modality is not None and intent == "build":
+        reader.read("brief.modality", *found.modality)
+        given["modality"] = found.modality[0]
+    return Brief(**given)
+
+
+def _targets(reader: _Reader, bounds: list[Bounded]) -> tuple[Target, ...]:
+    kept: dict[str, Target] = {}
+    for bound in bounds:
+        metric = METRICS[bound.metric]
+        try:
+            target = Target.model_validate(
+                {"metric": bound.metric, "comparison": "<=" if metric.better == "lower" else ">=", "value": bound.value}
+            )
+        except (InputError, ValidationError):
+            reader.failed.append(reader.text.words(bound.span))
+            continue
+        if bound.metric in kept:
+            continue  # the contradiction says the second one
+        kept[bound.metric] = target
+        said = f"{target.comparison} {humanize(target.value, target.unit)}" + (
+            f" ({bound.assumed})" if bound.assumed else ""
+        )
+        reader.read(f"brief.targets.{bound.metric}", said, bound.span)
+    return tuple(kept.values())
+
+
+def _load(reader: _Reader, found: Findings) -> Load | None:
+    given: dict[str, float] = {}
+    for field in found.fields:
+        section, _, name = field.field.partition(".")
+        if section == "load" and name not in given:
+            given[name] = int(field.value) if name.endswith("_tokens") else field.value
+            reader.read(f"brief.{field.field}", field.said, field.span)
+    return Load(**given) if given else None  # type: ignore[arg-type]
+
+
+def _hardware(reader: _Reader, found: Findings) -> Hardware | None:
+    price = next((f for f in found.fields if f.field == "hardware.price_usd_per_hour"), None)
+    if not found.machines:
+        return None
+    names = list(dict.fromkeys(one.name for one in found.machines))
+    if len(names) > 1 and "this-machine" in names:
+        names.remove("this-machine")
+    given: dict = {"name": names[0], "others": tuple(names[1:])}
+    for one in found.machines:
+        reader.read("brief.hardware.name", one.name, one.span)
+    counts = [one for one in found.machines if one.count is not None]
+    if counts:
+        given["count"] = counts[0].count
+        reader.read("brief.hardware.count", str(counts[0].count), counts[0].span)
+    if price is not None:
+        given["price_usd_per_hour"] = price.value
+        reader.read("brief.hardware.price_usd_per_hour", price.said, price.span)
+    return Hardware(**given)
+
+
+def _model(reader: _Reader, found: Findings, intent: Intent) -> ModelChoice | None:
+    names = list(dict.fromkeys(name for name, _ in found.models.names))
+    given: dict = {}
+    if names:
+        given |= {"name": names[0], "others": tuple(names[1:])}
+        for name, span in found.models.names:
+            reader.read("brief.model.name", name, span)
+    for field in found.fields:
+        section, _, name = field.field.partition(".")
+        if section == "model" and name not in given:
+            given[name] = int(field.value) if name == "sequence_tokens" else field.value
+            reader.read(f"brief.{field.field}", field.said, field.span)
+    formats = _formats(found.methods)
+    if formats and (names or intent in ("serve", "compress")):
+        given["formats"] = tuple(dict.fromkeys(named.method.format for named in formats))
+        for named in formats:
+            reader.read("brief.model.formats", str(named.method.format), named.span)
+    adapters = sorted(
+        (n for n in found.methods if n.wanted and n.method.name in ("lora", "qlora")), key=lambda n: n.method.name
+    )
+    for named in adapters[-1:]:
+        if intent in ("finetune", "align"):
+            given["method"] = named.method.name
+            reader.read("brief.model.method", named.method.name, named.span)
+    here = any(one.name == "this-machine" for one in found.machines)
+    if not given or (not names and here and intent == "build"):
+        return None
+    if intent in _TASKS:
+        given["task"] = _TASKS[intent]
+        reader.read("brief.model.task", _TASKS[intent], found.wanted.span)
+    return ModelChoice(**given)
+
+
+def _formats(named: list[Named]) -> list[Named]:
+    return [one for one in named if one.wanted and one.method.format]
+
+
+def _data(reader: _Reader, found: Findings, intent: Intent) -> Data | None:
+    if not found.sources or intent in ("serve", "compare", "explain", "diagnose", "review"):
+        return None
+    for words, span in found.sources:
+        reader.read("brief.data.sources", words, span)
+    return Data(sources=tuple(dict.fromkeys(words for words, _ in found.sources)))
+
+
+_ABOUT = re.compile(
+    r"(?:explain|what(?:'s| is| are)(?: an?| the)?|how (?:does|do|is|are)|why (?:does|do|is|are)|tell me about|teach me(?: about)?|define|describe|introduction to|intro to|when (?:should|would) i use|"
+    r"difference between|help me understand)\s+(?:the |an? )?(?P<topic>[^?.,;\n]{2,80}?)(?:\s+(?:work|works|mean|means|matter|help|helps|to me|in simple terms|like i'm five|do)\b.*)?\s*(?:[?.,;\n]|$)"
+)
+
+
+def _topics(found: Findings, methods: tuple[str, ...]) -> tuple[str, ...]:
+    """Named methods; else the words that are asked about, for the lookup of `explain`."""
+    if methods:
+        return methods
+    match = _ABOUT.search(found.text.plain)
+    if match is None:
+        return ()
+    span = Span(match.start("topic"), match.end("topic"))
+    return tuple(
+        part.strip() for part in re.split(r"\s+(?:and|vs\.?|versus|or)\s+", found.text.words(span)) if part.strip()
+    )

@@ -1,0 +1,244 @@
+"""Bounds that a text puts on what is built: latencies by percentile, throughput, memory, cost, time, quality.
+
+A quantity takes its metric from the words nearest to it in its clause that no other quantity has taken; a percentile without a
+metric goes on with the last metric. A latency without a percentile is read as its p99, the careful end, and the reading says so.
+"""
+
+import re
+from dataclasses import dataclass
+
+from aether.counsel.reading.quantities import Quantity
+from aether.counsel.reading.text import Span, Text
+from aether.spec.metrics import METRICS
+
+_LATENCY = {
+    "ttft": r"ttft|ttfts|time[\s-]to[\s-](?:the[\s-])?first[\s-]token|time[\s-]to[\s-]first[\s-]byte|first[\s-]tokens?(?:\s+(?:latency|time))?|prefill\s+latency|first[\s-]word",
+    "tpot": r"tpot|time[\s-]per[\s-](?:output[\s-])?token|(?:ms|milliseconds?|seconds?)\s+per\s+(?:output\s+)?token",
+    "itl": r"itl|inter[\s-]?token(?:\s+(?:latency|time|delay|gap))?|between\s+tokens|token[\s-]to[\s-]token|decode\s+latency|tbt|time\s+between\s+tokens",
+    "e2e": r"e2e(?:\s+latency)?|end[\s-]to[\s-]end(?:\s+(?:latency|time|response time))?|total\s+latency|full\s+(?:response|answer|reply)|whole\s+(?:response|answer|request|reply)|response\s+times?|request\s+latency|latency|latencies|respond|reply\s+time|answers?\s+(?:within|in|under)",
+}
+_METRIC = re.compile("|".join(f"(?P<{name}>(?<![\\w-])(?:{words})(?![\\w]))" for name, words in _LATENCY.items()))
+_SHARE = re.compile(
+    r"(?<![\w.])(?:p[\s-]?(?P<p>50|90|95|99)(?![\w.])|(?P<th>50|90|95|99)\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|%ile|ile)|(?P<median>median|typical|average|avg|mean)\b)"
+)
+_PER_TOKEN = re.compile(r"\s*(?:per|/|a|each)\s*(?:output\s+|generated\s+)?tok(?:en)?s?\b")
+AT_LEAST = re.compile(
+    r"(?:>=?|at[\s-]least|no less than|not less than|more than|over|above|exceed(?:s|ing)?|min(?:imum)?(?: of)?|or more|or better|or higher|upwards of|north of|greater than|\+)"
+)
+AT_MOST = re.compile(
+    r"(?:<=?|at[\s-]most|no more than|not more than|less than|under|below|within|max(?:imum)?(?: of)?|up to|or less|or under|or faster|or below|cap(?:ped)?(?: at| of)?|ceiling of|limit(?:ed)?(?: of| to)?|budget|stay(?:s)? (?:under|below)|not exceed|tops|faster than|cheaper than|better than|sub-?)"
+)
+
+
+_LONGEST_S = 600.0
+"""A longer time bounds no latency (assumed)."""
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """A target, as "ttft_p99 <= 0.5 s" parts, with where it was read and what was assumed."""
+
+    metric: str
+    value: float
+    span: Span
+    assumed: str = ""
+
+
+_LOWER_TOO = re.compile(r"(?:and|but|or|yet)\s+(?:at least|no less than|more than|over|above|min(?:imum)?)\s*$")
+"""A second bound on the metric that was just named."""
+
+
+@dataclass
+class _State:
+    metric: str | None = None
+    share: str | None = None
+    used: list[Span] | None = None
+
+
+def find_latencies(text: Text, found: list[Quantity]) -> tuple[list[Bounded], list[str], list[Quantity]]:
+    """Latency targets; contradictions as sentences; the quantities that are left."""
+    bounds: list[Bounded] = []
+    wrong: list[str] = []
+    rest: list[Quantity] = []
+    state = _State(used=[])
+    times = [q for q in found if q.dimension == "time" and q.high <= _LONGEST_S]
+    for quantity in found:
+        target = _latency(text, quantity, times, state) if quantity in times and quantity.high > 0 else None
+        if target is None:
+            rest.append(quantity)
+            continue
+        said = text.plain[max(0, quantity.span.start - 16) : quantity.span.start]
+        if AT_LEAST.search(said) and not re.search(r"(?:no|not) (?:less|more) than|or better|exceed", said):
+            wrong.append(f"{text.words(target.span)!r} bounds a latency from below; a latency is bounded from above")
+        bounds.append(target)
+        text.take(target.span)
+    return bounds, wrong, rest
+
+
+def _latency(text: Text, quantity: Quantity, times: list[Quantity], state: _State) -> Bounded | None:
+    clause = text.clause(quantity.span.start)
+    at = times.index(quantity)
+    before = times[at - 1].span.end if at and times[at - 1].span.end > clause.start else clause.start
+    after = times[at + 1].span.start if at + 1 < len(times) and times[at + 1].span.start < clause.end else clause.end
+    left = [m for m in _METRIC.finditer(text.plain, before, quantity.span.start) if _free(m, state)]
+    after = _until_comma(text, quantity.span.end, after)
+    right = [m for m in _METRIC.finditer(text.plain, quantity.span.end, after) if _free(m, state)]
+    shares = [m for m in _SHARE.finditer(text.plain, before, quantity.span.start) if _free(m, state)]
+    later = [m for m in _SHARE.finditer(text.plain, quantity.span.end, after) if _free(m, state)]
+    per_token = _PER_TOKEN.match(text.plain, quantity.span.end)
+    metric, taken = state.metric, [quantity.span]
+    if per_token:
+        metric = "tpot"
+        taken.append(Span(*per_token.span()))
+    elif left and not re.search(r",\s*(?:and\s+)?[^,]{0,6}$", text.plain[left[-1].end() : quantity.span.start]):
+        metric = left[-1].lastgroup
+        taken.append(Span(*left[-1].span()))
+    elif right and len(text.plain[quantity.span.end : right[0].start()].split()) <= 3:
+        metric = right[0].lastgroup
+        taken.append(Span(*right[0].span()))
+    elif left:
+        metric = left[-1].lastgroup
+        taken.append(Span(*left[-1].span()))
+    elif not shares and not later and not (state.metric and _LOWER_TOO.search(text.plain, before, quantity.span.start)):
+        return None
+    share, assumed = _share(shares, later, quantity, text, taken)
+    metric = metric or "e2e"
+    if share is None:
+        share, assumed = "p99", "p99 assumed: no percentile was named"
+    if metric == "tpot" and share == "p95":
+        metric = "itl"
+    if f"{metric}_{share}" not in METRICS:
+        share, assumed = "p99", f"{share} has no metric here: p99"
+    if not left and not right and not shares and not later and not per_token:
+        share = state.share
+    state.metric, state.share = metric, share
+    assert state.used is not None
+    state.used += taken
+    return Bounded(
+        f"{metric}_{share}", quantity.high, Span(min(s.start for s in taken), max(s.end for s in taken)), assumed
+    )
+
+
+def _until_comma(text: Text, start: int, end: int) -> int:
+    comma = text.plain.find(",", start, end)
+    return end if comma < 0 else comma
+
+
+def _free(match: re.Match[str], state: _State) -> bool:
+    return not any(Span(*match.span()).overlaps(span) for span in state.used or [])
+
+
+def _share(shares, later, quantity: Quantity, text: Text, taken: list[Span]) -> tuple[str | None, str]:
+    match = shares[-1] if shares else None
+    if match is None and later and len(text.plain[quantity.span.end : later[0].start()].split()) <= 3:
+        match = later[0]
+    if match is None:
+        return None, ""
+    taken.append(Span(*match.span()))
+    if match["median"]:
+        return "p50", "" if match["median"] == "median" else f"{match['median']} read as p50"
+    number = match["p"] or match["th"]
+    return ("p95", "p90 read as p95, the careful side") if number == "90" else (f"p{number}", "")
+
+
+_ABOUT = {
+    "size_on_disk": r"on disk|disk space|file size|model file|checkpoint size|download|artifact|artefact|model size|to ship",
+    "device_memory": r"vram|gpu memory|per gpu|per device|device memory|hbm|memory|ram|fit|fits|fitting",
+}
+_QUALITY = {
+    "bits_per_byte": r"bits? per byte|bpb|bits?/byte",
+    "line_accuracy": r"line accuracy|line[- ]completion accuracy|lines? completed|exact[- ]line",
+    "next_token_accuracy": r"next[- ]token accuracy|top-?1 accuracy|token accuracy",
+    "parse_rate": r"parse rate|parses|syntactically valid|valid python",
+}
+
+
+def find_other_bounds(
+    text: Text, found: list[Quantity], serving: bool, here: bool
+) -> tuple[list[Bounded], list[Quantity]]:
+    """Targets on throughput, memory, cost, time and quality; the quantities that are left.
+
+    `serving`: the request is about a deployment, so that a duration or a sum is no bound of a training. `here`: it is built on
+    this machine, whose memory is measured by process.
+    """
+    bounds: list[Bounded] = []
+    rest: list[Quantity] = []
+    for quantity in found:
+        target = _other(text, quantity, serving, here)
+        if target is None:
+            rest.append(quantity)
+        else:
+            bounds.append(target)
+            text.take(target.span)
+    return bounds, rest
+
+
+def _other(text: Text, quantity: Quantity, serving: bool, here: bool) -> Bounded | None:
+    near = _near(text, quantity)
+    match quantity.dimension:
+        case "token rate":
+            each = quantity.note == "per user" or re.search(
+                r"per (?:user|stream|request|sequence)|single[- ]stream|interactive|reading speed|each user", near
+            )
+            if each:
+                return Bounded(
+                    "tpot_p50",
+                    1 / quantity.low,
+                    quantity.span,
+                    "tokens per second of one user, as time per token at the median",
+                )
+            return Bounded("throughput", quantity.low, quantity.span)
+        case "money per M tokens":
+            return Bounded("cost_per_million_tokens", quantity.high, quantity.span)
+        case "money" if not quantity.note and not serving:
+            return Bounded("build_cost", quantity.high, quantity.span)
+        case "time" if not serving and quantity.high >= 1 and not re.search(r"\bago\b|every\s*$", near):
+            return Bounded("build_time", quantity.high, quantity.span)
+        case "memory":
+            return _memory(quantity, near, here)
+        case "share" | "none":
+            return _quality(text, quantity)
+    return None
+
+
+def _memory(quantity: Quantity, near: str, here: bool) -> Bounded | None:
+    if re.search(_ABOUT["size_on_disk"], near):
+        return Bounded("size_on_disk", quantity.high, quantity.span)
+    if re.search(_ABOUT["device_memory"], near) and not re.search(
+        r"\b(?:has|have|with|my|machine has|of ram and|laptop)\b[^,]{0,20}$", near.split("|")[0]
+    ):
+        training = here and "train" in near
+        return Bounded(
+            "training_memory" if training else "serving_memory" if here else "device_memory",
+            quantity.high,
+            quantity.span,
+        )
+    return None
+
+
+def _quality(text: Text, quantity: Quantity) -> Bounded | None:
+    clause = text.clause(quantity.span.start)
+    left = text.plain[max(clause.start, quantity.span.start - 40) : quantity.span.start]
+    right = text.plain[quantity.span.end : min(clause.end, quantity.span.end + 30)]
+    for metric, words in _QUALITY.items():
+        if found := list(re.finditer(words, left)):
+            start = quantity.span.start - len(left) + found[-1].start()
+            return Bounded(
+                metric,
+                quantity.low if METRICS[metric].better == "higher" else quantity.high,
+                Span(start, quantity.span.end),
+            )
+        if (match := re.match(rf"\s*(?:of\s+)?(?:{words})", right)) is not None:
+            return Bounded(metric, quantity.high, Span(quantity.span.start, quantity.span.end + match.end()))
+    return None
+
+
+def _near(text: Text, quantity: Quantity, characters: int = 45) -> str:
+    """The words around a quantity in its clause, with "|" in its place."""
+    clause = text.clause(quantity.span.start)
+    left = text.plain[max(clause.start, quantity.span.start - characters) : quantity.span.start]
+    right = text.plain[quantity.span.end : min(clause.end, quantity.span.end + characters)]
+    return f"{left}|{right}"
+
+
+near = _near
