@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from aether.evidence.sample_size import needed_for_quantile
 from aether.spec.evidence import Interval
 
 Labels = Sequence[Any] | NDArray[Any]
@@ -288,12 +289,6 @@ def quantile(values: ArrayLike, share: float, level: float = 0.95) -> Measuremen
     return Measurement(value, None, Interval(low=low, high=high, level=level, method="order statistics"), n, n)
 
 
-def needed_for_quantile(share: float, level: float = 0.95) -> int:
-    """The smallest n whose extreme values bound the `share` quantile on both sides at `level`."""
-    tail, extreme = 0.5 - level / 2, max(share, 1 - share)
-    return math.ceil(math.log(tail) / math.log(extreme))
-
-
 def mcnemar_exact(only_a: int, only_b: int) -> float:
     """Two-sided exact p value that a and b succeed equally often, from the pairs where just one of them does."""
     trials = only_a + only_b
@@ -314,9 +309,3 @@ def smallest_detectable(se: float, clusters: int, level: float = 0.95, power: fl
     """The true difference that a test with this standard error finds with probability `power` (t approximation)."""
     dof = max(1, clusters - 1)
     return float(stats.t.ppf(0.5 + level / 2, dof) + stats.t.ppf(power, dof)) * se
-
-
-def needed_pairs(sd_of_difference: float, difference: float, level: float = 0.95, power: float = 0.8) -> int:
-    """How many paired units find `difference` with probability `power` (Miller, arXiv 2411.00640, equation 9, K infinite)."""
-    z = float(stats.norm.ppf(0.5 + level / 2) + stats.norm.ppf(power))
-    return math.ceil((z * sd_of_difference / difference) ** 2)

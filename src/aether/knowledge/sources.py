@@ -19,6 +19,7 @@ from aether.knowledge.library import (
     prices,
 )
 from aether.knowledge.models_library import published_models
+from aether.knowledge.practice import choices
 from aether.spec.base import Noun
 from aether.spec.evidence import Kind
 
@@ -54,6 +55,7 @@ def tables() -> dict[str, tuple[Sourced, ...]]:
         "constants": tuple(constants().values()),
         "compressed quality": compressed(),
         "prices": tuple(prices().values()),
+        "practice": choices(),
     }
 
 

@@ -58,7 +58,8 @@ class Scribe:
         """A block's lines."""
         match block:
             case Paragraph():
-                return [f"{'> ' if block.tone == 'warning' else ''}{self.text(block.text)}"]
+                text = self.text(block.text)
+                return [f"**{text}**" if block.tone == "decision" else f"> {text}" if block.tone == "warning" else text]
             case Items():
                 return [f"- {self.text(item)}" for item in block.items]
             case Table():

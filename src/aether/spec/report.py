@@ -120,11 +120,11 @@ Text = tuple[Piece, ...]
 
 
 class Paragraph(Noun):
-    """A paragraph; `note` is a remark in the margin's tone, `warning` must not be overlooked."""
+    """A paragraph; `note` is a remark in the margin's tone, `warning` must not be overlooked, `decision` is what is decided."""
 
     block: Literal["paragraph"] = "paragraph"
     text: Text
-    tone: Literal["plain", "note", "warning"] = "plain"
+    tone: Literal["plain", "note", "warning", "decision"] = "plain"
 
 
 class Items(Noun):

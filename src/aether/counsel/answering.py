@@ -1,0 +1,133 @@
+"""From a request that was read to the answer: policy first, then what is missing, then the answer of its kind.
+
+Follows the order of an engineer who is asked: decline what is not helped with; say what was understood and what was not; ask what
+must be known; say no with the arithmetic where the constraints forbid it; else decide, with options, an exact recipe, files to
+run, risks, uncertainty and the next experiment. No language model takes part.
+"""
+
+import importlib
+from collections.abc import Callable
+
+from aether.counsel.answers import refused
+from aether.counsel.answers.asking import INTENT, questions_of, with_usual_load
+from aether.counsel.answers.draft import Draft, name, paragraph
+from aether.counsel.answers.understood import accepted, asked, understood
+from aether.policy.judgement import judge_request
+from aether.report.pieces import user
+from aether.spec.answer import Answer, Request, Status
+from aether.spec.brief import Question
+from aether.spec.errors import Declined, Infeasible, InputError, NeedsInput
+from aether.spec.report import Paragraph, text_of
+
+HANDLERS = {
+    "serve": "fleet:answer_fleet",
+    "pretrain": "fleet:answer_fleet",
+    "continue": "fleet:answer_fleet",
+    "finetune": "fleet:answer_fleet",
+    "build": "building:answer_build",
+    "align": "align:answer_align",
+    "compress": "compress:answer_compress",
+    "merge": "merge:answer_merge",
+    "evaluate": "evaluate:answer_evaluate",
+    "compare": "compare:answer_compare",
+    "diagnose": "handover:answer_diagnose",
+    "explain": "handover:answer_explain",
+    "review": "handover:answer_review",
+}
+"""Intent -> the module of `counsel.answers` and its function; loaded when it is asked for."""
+EXIT_CODES: dict[Status, int] = {
+    "answered": 0,
+    "needs_input": 2,
+    "not_understood": 2,
+    "infeasible": 3,
+    "declined": 4,
+}
+"""What a command that answers returns."""
+
+
+def answer(request: Request, taken: tuple[str, ...] = ()) -> Answer:
+    """The answer to a request. `taken` are the defaults that were accepted on the way. Raises nothing that a person can mend."""
+    judgement = judge_request(request.text)
+    request, usual = with_usual_load(request)
+    taken += usual
+    draft = Draft(request)
+    if judgement.decision == "refuse":
+        refused.declined(draft, judgement)
+        return _close(draft, "declined")
+    if request.intent == "unknown" and not request.reads:
+        refused.not_understood(draft)
+        understood(draft)
+        return _close(draft, "not_understood")
+    try:
+        status, questions = _answered(draft, taken)
+    except InputError as error:
+        status, questions = _contradicted(draft, error)
+    except Infeasible as error:
+        draft.sections.clear()
+        refused.infeasible(draft, error)
+        _besides(draft, taken)
+        status, questions = "infeasible", ()
+    if judgement.decision == "dual_use":
+        refused.dual_use(draft, judgement)
+    return _close(draft, status, questions)
+
+
+def _answered(draft: Draft, taken: tuple[str, ...]) -> tuple[Status, tuple[Question, ...]]:
+    request = draft.request
+    if request.intent == "unknown":
+        return _ask(draft, (INTENT,))
+    open_questions = questions_of(request)
+    if open_questions:
+        return _ask(draft, open_questions)
+    module, function = HANDLERS[request.intent].split(":")
+    handler: Callable[[Draft], None] = getattr(importlib.import_module(f"aether.counsel.answers.{module}"), function)
+    try:
+        handler(draft)
+    except NeedsInput as error:
+        draft.sections.clear()
+        return _ask(draft, tuple(Question.model_validate(raw) for raw in error.details["questions"]))
+    _besides(draft, taken)
+    return "answered", ()
+
+
+def _besides(draft: Draft, taken: tuple[str, ...]) -> None:
+    """What was understood and assumed, after the decision."""
+    before = draft.sections
+    draft.sections = []
+    understood(draft)
+    accepted(draft, taken)
+    draft.sections = [*before[:1], *draft.sections, *before[1:]]
+
+
+def _ask(draft: Draft, questions: tuple[Question, ...]) -> tuple[Status, tuple[Question, ...]]:
+    from aether.counsel.answers.partial import what_can_be_said
+
+    understood(draft)
+    asked(draft, questions)
+    what_can_be_said(draft)
+    return "needs_input", questions
+
+
+def _contradicted(draft: Draft, error: InputError) -> tuple[Status, tuple[Question, ...]]:
+    """Something that was given cannot be used: the field, the value and the mend, as a question."""
+    if isinstance(error, Declined):
+        raise error
+    draft.sections.clear()
+    field = str(error.details.get("field", "brief"))
+    question = Question(field=field, text=str(error), why="what is given cannot be used as it is")
+    draft.section("decision", "Decision", Paragraph(text=text_of("One thing must be changed first."), tone="decision"))
+    draft.section(
+        "contradiction", "What cannot be used", paragraph(user(str(error))), paragraph("Field: ", name(field))
+    )
+    understood(draft)
+    return "needs_input", (question,)
+
+
+def _close(draft: Draft, status: Status, questions: tuple[Question, ...] = ()) -> Answer:
+    title = text_of(user(_title(draft.request)))
+    return Answer(status=status, request=draft.request, questions=questions, page=draft.page(title))
+
+
+def _title(request: Request) -> str:
+    words = " ".join(request.text.split())
+    return words if len(words) <= 90 else words[:87] + "..."

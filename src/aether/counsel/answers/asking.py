@@ -1,0 +1,163 @@
+"""What must be known before an answer is given, by what is wanted: the policy's questions, and those of each kind of request.
+
+A plan for a published model asks what `policy.questions` asks; a recipe that trains must name its data besides, since without
+it nothing can be made again. Each question has its reason and, where one is sensible, a default.
+"""
+
+from aether.counsel.answers.brief_text import raw_brief
+from aether.policy.brief_file import apply_settings, to_brief
+from aether.policy.questions import questions
+from aether.spec.answer import Request
+from aether.spec.brief import Brief, Question
+
+TRAINING_DATA = {
+    "pretrain": "hf:HuggingFaceFW/fineweb-edu",
+    "finetune": "hf:allenai/tulu-3-sft-mixture",
+}
+"""Public data that a training run can start from where a person has none (assumed)."""
+
+USUAL_LENGTHS = {"prompt": 1024, "output": 256}
+"""Tokens of a request that nobody described (assumed; those of `aether estimate serve`)."""
+
+INTENT = Question(
+    field="intent",
+    text="What should be done?",
+    why="a deployment, a training run and a comparison have other bounds and other answers",
+    default="serve",
+    choices=("serve", "pretrain", "finetune", "align", "compress", "merge", "evaluate", "compare", "build"),
+)
+_MODEL = Question(
+    field="model.name",
+    text="Which model? A published name, or the path of a config.json.",
+    why="memory, time and published quality all follow from it",
+    default="llama-3.1-8b",
+)
+_DEVICE = Question(
+    field="hardware.name",
+    text="On which device does it run in the end?",
+    why="a number format is only worth its loss where the device computes in it",
+    default="H100-SXM-80GB",
+)
+
+
+_MODELS = Question(
+    field="model.name",
+    text="Which models are merged? Names or folders, two at least.",
+    why="only models of one shape, and in practice of one base, have weights that can be merged",
+)
+_DEVICES = Question(
+    field="hardware.name",
+    text="On which devices? One for several models, or several for one model.",
+    why="the same model is another thing on another device",
+    default='["H100-SXM-80GB", "H200-SXM-141GB"]',
+)
+TASKS = {"serve": "serve", "pretrain": "pretrain", "continue": "pretrain", "finetune": "finetune"}
+"""Intent -> the task of a brief."""
+
+
+def with_task(request: Request) -> Request:
+    """The request with the task that its intent says, where the brief has none."""
+    brief, task = request.brief, TASKS.get(request.intent)
+    if brief.model is None or brief.model.task is not None or task is None:
+        return request
+    model = brief.model.model_copy(update={"task": task})
+    return request.model_copy(update={"brief": brief.model_copy(update={"model": model})})
+
+
+def questions_of(request: Request) -> tuple[Question, ...]:
+    """What this request leaves open. Empty when an answer can be given."""
+    brief, intent = request.brief, request.intent
+    if intent in ("serve", "pretrain", "continue", "finetune"):
+        if brief.model is None:
+            return (_MODEL, *((_DEVICE,) if brief.hardware is None else ()))
+        return (*questions(brief), *_lengths(request), *_data(brief))
+    if intent == "build":
+        return questions(brief)
+    asked: list[Question] = []
+    if intent in ("compress", "align") and (brief.model is None or brief.model.name is None):
+        asked.append(_MODEL)
+    if intent == "compress" and (brief.hardware is None or brief.hardware.name == "this-machine"):
+        asked.append(_DEVICE)
+    if intent == "merge" and len({*_models(brief), *request.subjects}) < 2:
+        asked.append(_MODELS)
+    if intent == "compare" and len(request.methods) < 2:
+        asked += _two_things(brief)
+    return tuple(asked)
+
+
+def _models(brief: Brief) -> tuple[str, ...]:
+    return (brief.model.name, *brief.model.others) if brief.model is not None and brief.model.name is not None else ()
+
+
+def _two_things(brief: Brief) -> tuple[Question, ...]:
+    """What a comparison of models and devices lacks."""
+    models = _models(brief)
+    devices = [d for d in (brief.hardware.names if brief.hardware is not None else ()) if d != "this-machine"]
+    asked = () if models else (_MODEL,)
+    return asked if devices and len(devices) * max(1, len(models)) >= 2 else (*asked, _DEVICES)
+
+
+def _lengths(request: Request) -> tuple[Question, ...]:
+    """Lengths of prompts and answers, where traffic is served and neither was said: they move latency more than the rate does."""
+    load = request.brief.load
+    if request.intent != "serve" or {"prompt_tokens", "output_tokens"} & load.model_fields_set:
+        return ()
+    why = "time to the first token follows from the prompt, and the number of replicas from the answer"
+    texts = {"prompt": "How many tokens has a usual prompt?", "output": "How many tokens has a usual answer?"}
+    return tuple(
+        Question(field=f"load.{which}_tokens", text=text, why=why, default=str(USUAL_LENGTHS[which]))
+        for which, text in texts.items()
+    )
+
+
+def with_usual_load(request: Request) -> tuple[Request, tuple[str, ...]]:
+    """For formats or models side by side, where any load will do as long as it is one: usual lengths, and that they were taken."""
+    load = request.brief.load
+    if request.intent not in ("compress", "compare") or {"prompt_tokens", "output_tokens"} & load.model_fields_set:
+        return request, ()
+    taken = tuple(f"load.{which}_tokens={tokens}" for which, tokens in USUAL_LENGTHS.items())
+    return request.model_copy(update={"brief": with_settings(request.brief, taken)}), taken
+
+
+def _data(brief: Brief) -> tuple[Question, ...]:
+    assert brief.model is not None
+    if brief.model.task not in TRAINING_DATA or brief.data.sources:
+        return ()
+    return (
+        Question(
+            field="data.sources",
+            text="Which text is it trained on, and where is it?",
+            why="a recipe without its data cannot be made again, and data moves quality more than any other choice",
+            default=TRAINING_DATA[brief.model.task],
+        ),
+    )
+
+
+def with_settings(brief: Brief, settings: tuple[str, ...]) -> Brief:
+    """The brief with settings laid over it, as `--set` does. Raises InputError."""
+    if not settings:
+        return brief
+    plain = [s for s in settings if not s.replace(" ", "").startswith("data.sources=hf:")]
+    raw = apply_settings(raw_brief(brief), plain)
+    for setting in settings:
+        if setting not in plain:
+            raw.setdefault("data", {})["sources"] = [setting.partition("=")[2].strip()]
+    return to_brief(raw, "--set")
+
+
+def with_defaults(request: Request) -> tuple[Request, tuple[str, ...]]:
+    """The request with every default that has one taken, and the settings that were taken."""
+    taken: list[str] = []
+    request = with_task(request)
+    while True:
+        asked = (INTENT,) if request.intent == "unknown" else questions_of(request)
+        answers = [f"{q.field}={q.default}" for q in asked if q.default is not None]
+        fresh = [answer for answer in answers if answer not in taken]
+        if not fresh:
+            return request, tuple(taken)
+        taken += fresh
+        if asked[0] is INTENT:
+            request = request.model_copy(update={"intent": INTENT.default})
+        else:
+            request = request.model_copy(update={"brief": with_settings(request.brief, tuple(fresh))})
+        request = with_task(request)

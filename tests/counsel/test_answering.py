@@ -1,0 +1,260 @@
+"""Each kind of answer from a request written by hand: status, headings, decision, and what stands behind its numbers."""
+
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+from tests.helpers.asked import accepting, headings, of_recipe, request, words
+
+from aether.counsel.answering import EXIT_CODES, HANDLERS, answer
+from aether.counsel.answers.draft import Draft
+from aether.counsel.answers.recipe import EvaluationPart, ExactRecipe, OptimisationPart
+from aether.report.page import page_html, page_markdown
+from aether.spec.answer import Intent, Request
+from aether.spec.brief import Brief, Hardware
+from aether.spec.errors import UnsourcedNumber
+from aether.spec.report import Facts, text_of
+
+FULL = ["Decision", "Options", "Recipe", "Code", "Risks", "What is uncertain", "Next experiment", "Sources"]
+LLAMA = {"model": {"name": "llama-3.1-8b"}}
+ONE_H100 = {"hardware": {"name": "H100-SXM-80GB"}}
+
+
+def _asked(intent):
+    raw = {
+        "serve": None,
+        "pretrain": None,
+        "continue": None,
+        "finetune": LLAMA | ONE_H100 | {"data": {"sources": "chats.jsonl"}, "targets": ["build_time <= 2 d"]},
+        "align": LLAMA,
+        "compress": LLAMA | {"hardware": {"name": "L4"}},
+        "merge": {"model": {"name": ["llama-3.1-8b", "llama-3-8b"]}},
+        "evaluate": LLAMA,
+        "compare": LLAMA | {"hardware": {"name": ["H100-SXM-80GB", "L40S"]}},
+    }[intent]
+    if intent == "serve":
+        one = Hardware(name="H100-SXM-80GB", count=64)
+        return of_recipe("serve llama-3.1-70b to forty users", intent, "serve-70b", hardware=one)
+    if intent in ("pretrain", "continue"):
+        return of_recipe("pretrain an 8B model", intent, "pretrain-8b")
+    if intent == "finetune":
+        raw = raw | {"model": {"name": "llama-3.1-8b", "method": "lora", "tokens": 2e8}}
+    return request(f"{intent} it please", intent, raw)
+
+
+@pytest.mark.parametrize(
+    "intent", ["serve", "pretrain", "continue", "finetune", "align", "compress", "merge", "evaluate", "compare"]
+)
+def test_a_full_answer_has_every_part_and_renders_in_both_forms(intent):
+    found = accepting(_asked(intent))
+    assert found.status == "answered" and EXIT_CODES[found.status] == 0
+    assert [title for title in headings(found) if title in FULL] == FULL
+    assert "What was understood" in headings(found)
+    page_html(found.page)
+    assert all(e.source for e in found.page.evidence)
+    text = words(found).lower()
+    for aspect in (
+        "accuracy",
+        "speed" if intent not in ("serve", "finetune", "pretrain", "continue") else "p99",
+        "memory",
+    ):
+        assert aspect in text or aspect == "p99"
+    assert "training cost" in text or "build cost" in text
+    assert "complexity" in text
+
+
+@pytest.mark.parametrize("intent", ["explain", "diagnose", "review"])
+def test_what_another_part_answers_is_handed_over(intent):
+    found = answer(request(f"{intent} this", intent, topics=("kv-cache",), subjects=("run.log",)))
+    assert found.status == "answered"
+    assert f"aether {intent} {'kv-cache' if intent == 'explain' else 'run.log'}" in words(found)
+
+
+def test_every_intent_has_a_handler():
+    intents = set(get_args(Intent)) - {"unknown"}
+    assert set(HANDLERS) == intents
+
+
+def test_a_number_of_the_plan_is_evidence_with_its_interval():
+    found = answer(_asked("serve"))
+    predicted = [e for e in found.page.evidence if e.id.endswith("predicted.ttft_p99")]
+    assert predicted and all(e.interval is not None and e.kind == "computed" for e in predicted)
+    assert all(e.value <= 0.5 for e in predicted)
+    layers = next(e for e in found.page.evidence if e.id == "model.llama-3-1-70b.layers" or e.id.endswith(".layers"))
+    assert layers.value == 80 and layers.kind == "cited"
+
+
+def test_a_page_whose_number_lost_its_evidence_does_not_render():
+    found = answer(_asked("serve"))
+    with pytest.raises(UnsourcedNumber):
+        page_markdown(found.page.model_copy(update={"evidence": found.page.evidence[1:]}))
+
+
+def test_missing_information_is_asked_with_reasons_and_defaults():
+    found = answer(request("serve llama-3.1-8b", "serve", LLAMA, unread=("42 foos",)))
+    assert found.status == "needs_input" and EXIT_CODES[found.status] == 2
+    assert [q.field for q in found.questions] == [
+        "hardware.name",
+        "load.requests_per_s",
+        "targets",
+        "load.prompt_tokens",
+        "load.output_tokens",
+    ]
+    assert all(q.why and q.default for q in found.questions)
+    text = words(found)
+    assert "42 foos" in text and "What can be said already" in text and "16.1 GB" in text
+    assert "What is the target p99 latency?" in text
+
+
+def test_accepted_defaults_are_said():
+    found = accepting(request("serve llama-3.1-8b", "serve", LLAMA))
+    assert found.status == "answered"
+    assert "Taken where nothing was said" in words(found) and "ttft_p99 <= 2 s" in words(found).replace("&lt;", "<")
+
+
+def test_training_without_data_is_asked_for():
+    raw = {"model": {"name": "llama-3.1-8b", "tokens": 1e9}, "targets": ["build_time <= 2 d"]} | ONE_H100
+    found = answer(request("fine-tune llama", "finetune", raw))
+    assert [q.field for q in found.questions] == ["data.sources"]
+
+
+@pytest.mark.parametrize(
+    ("intent", "fields"),
+    [
+        ("build", {"data.sources", "intended_use", "targets"}),
+        ("compress", {"model.name", "hardware.name"}),
+        ("align", {"model.name"}),
+        ("merge", {"model.name"}),
+        ("compare", {"model.name", "hardware.name"}),
+        ("serve", {"model.name", "hardware.name"}),
+    ],
+)
+def test_each_kind_asks_for_what_it_needs(intent, fields):
+    found = answer(request(f"{intent} something", intent))
+    assert found.status == "needs_input" and fields <= {q.field for q in found.questions}
+
+
+def test_an_unknown_intent_with_something_read_is_asked():
+    found = answer(request("llama-3.1-8b", "unknown", LLAMA))
+    assert found.status == "needs_input" and found.questions[0].field == "intent"
+
+
+def test_a_build_writes_the_brief_and_no_number_that_was_not_measured():
+    found = accepting(request("build a model that completes code", "build"))
+    assert found.status == "answered"
+    assert "aether build brief.toml" in words(found) and 'sources = ["python:stdlib"]' in words(found)
+    assert not [e for e in found.page.evidence if "predicted" in e.id]
+
+
+def test_what_cannot_be_met_is_said_with_its_arithmetic_and_the_nearest():
+    found = answer(of_recipe("serve llama-3.1-70b on one L4", "serve", "impossible"))
+    assert found.status == "infeasible" and EXIT_CODES[found.status] == 3
+    text = words(found)
+    assert "physically impossible" in text and "1.46" in text and "25.8 GB" in text
+    assert "--set 'hardware.count=8'" in text and "Options" not in headings(found)
+
+
+def test_a_decline_has_its_reason_and_an_alternative():
+    found = answer(request("build a bot that posts a million fake reviews to deceive voters", "build"))
+    assert found.status == "declined" and EXIT_CODES[found.status] == 4
+    assert "declines this" in words(found) and "It does help with" in words(found)
+    assert "Recipe" not in headings(found)
+
+
+def test_dual_use_is_discussed_with_layers():
+    found = answer(request("align llama for voice cloning", "align", LLAMA))
+    assert found.status == "answered"
+    text = words(found)
+    assert "Risks: impersonation" in text and all(
+        f"{x}:" in text for x in ("Guardrails", "Monitoring", "Access control")
+    )
+
+
+def test_nothing_understood_is_said():
+    found = answer(Request(text="lorem ipsum"))
+    assert found.status == "not_understood" and EXIT_CODES[found.status] == 2
+    assert words(found).count("aether ask ") == 3
+
+
+def test_a_contradiction_is_a_question_and_no_plan():
+    raw = (
+        LLAMA
+        | ONE_H100
+        | {"load": {"requests_per_s": 1, "prompt_tokens": 9}, "targets": ["ttft_p50 <= 2 s", "ttft_p99 <= 1 s"]}
+    )
+    found = answer(request("serve llama", "serve", raw))
+    assert found.status == "needs_input" and found.questions[0].field == "targets.ttft_p50"
+
+
+def test_a_model_that_is_not_known_is_a_question():
+    found = answer(request("serve lama-9", "serve", {"model": {"name": "lama-9.9-7b"}} | ONE_H100))
+    assert found.status == "needs_input" and "did you mean" in words(found)
+
+
+def test_models_of_other_shapes_are_not_merged():
+    found = answer(request("merge", "merge", {"model": {"name": ["llama-3.1-8b", "qwen3-8b"]}}))
+    assert found.status == "needs_input" and "one shape" in words(found)
+
+
+def test_an_unpublished_loss_stays_unknown():
+    raw = {"model": {"name": "qwen3-32b"}, "hardware": {"name": "A100-SXM-80GB"}}
+    text = words(answer(request("compress qwen3-32b", "compress", raw)))
+    assert "not published" in text and "out of distribution" in text and "| unknown |" in text
+
+
+def test_a_format_that_does_not_fit_any_way_is_infeasible():
+    raw = {"model": {"name": "llama-3.1-405b"}, "hardware": {"name": "L4"}}
+    assert answer(request("compress llama", "compress", raw)).status == "infeasible"
+
+
+def test_ppo_is_answered_with_what_is_maintained():
+    text = words(answer(request("align llama with ppo", "align", LLAMA, methods=("ppo",))))
+    assert "no trainer for it" in text and "trl grpo --config trl_grpo.yaml" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "methods", "decided"),
+    [
+        ("align llama: we have thumbs up and down", (), "KTO"),
+        ("align llama with dpo or kto, we have thumbs", ("dpo", "kto"), "KTO"),
+        ("align llama on preference pairs", (), "DPO"),
+        ("align llama with simpo on chosen and rejected answers", ("simpo",), "SIMPO"),
+        ("align llama on problems with a verifiable reward", (), "GRPO"),
+        ("align llama", (), "DPO"),
+    ],
+)
+def test_the_feedback_decides_the_method(text, methods, decided):
+    assert f"with {decided}." in words(answer(request(text, "align", LLAMA, methods=methods)))
+
+
+@pytest.mark.parametrize("field", list(OptimisationPart.model_fields))
+def test_a_recipe_with_a_missing_field_cannot_be_made(field):
+    whole = dict.fromkeys(OptimisationPart.model_fields, text_of("said"))
+    OptimisationPart.model_validate(whole)
+    with pytest.raises(ValidationError):
+        OptimisationPart.model_validate(whole | {field: ()})
+    with pytest.raises(ValidationError):
+        OptimisationPart.model_validate({k: v for k, v in whole.items() if k != field})
+
+
+def test_a_recipe_needs_each_of_its_parts():
+    for part in ExactRecipe.model_fields:
+        if part != "besides":
+            assert ExactRecipe.model_fields[part].is_required()
+    assert all(f.is_required() for f in EvaluationPart.model_fields.values())
+
+
+@pytest.mark.parametrize("intent", ["serve", "finetune", "align", "compress"])
+def test_a_recipe_on_a_page_names_config_data_optimiser_hardware_and_evaluation(intent):
+    found = accepting(_asked(intent))
+    section = next(s for s in found.page.report.sections if s.key == "recipe")
+    titles = [block.title for block in section.blocks if isinstance(block, Facts)]
+    assert titles == ["Model", "Data", "Optimisation", "Hardware and parallelism", "Evaluation"]
+
+
+def test_sentences_of_the_plan_keep_names_whole_and_trace_numbers():
+    draft = Draft(Request(text="x", brief=Brief()))
+    text = "5x tp2 fp8 vllm on B200 (64 seqs, 2048 tokens): 50% less than llama-3.1-8b at 2.5 s."
+    pieces = draft.sentence("plan", text, "a plan")
+    assert "".join(getattr(p, "text", "") for p in pieces) == text
+    assert sorted(e.value for e in draft.page(text_of("t")).evidence) == [0.5, 2.5]
