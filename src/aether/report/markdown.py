@@ -65,7 +65,7 @@ class Scribe:
             case Table():
                 return self._table(block)
             case Facts():
-                head = [f"**{block.title}**", ""] if block.title else []
+                head = [f"### {block.title}", ""] if block.title else []
                 return [*head, *(f"- {self.text(key)}: {self.text(value)}" for key, value in block.facts)]
             case Code():
                 fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))

@@ -7,6 +7,7 @@ import click
 import aether
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "ask": ("aether.surfaces.cli.ask:ask", "Answer a question in your own words: decision, options, recipe, files."),
     "build": ("aether.surfaces.cli.build:build", "Build the model that a brief asks for, and judge every target."),
     "plan": ("aether.surfaces.cli.build:plan", "Predict what a brief will take, decide, and stop before the main run."),
     "estimate": ("aether.surfaces.cli.estimate:estimate", "Answer one question about a model on devices, in one line."),

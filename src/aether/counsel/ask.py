@@ -1,0 +1,24 @@
+"""A question in free text, answered: read, then answered, with no language model. The one door for every surface.
+
+`earlier` is the request that this one follows: "what about H200?" keeps everything else.
+"""
+
+from collections.abc import Sequence
+
+from aether.counsel.answering import answer
+from aether.counsel.answers.asking import with_defaults, with_settings, with_task
+from aether.counsel.reading.request import read_request
+from aether.spec.answer import Answer, Request
+
+
+def ask(
+    text: str, earlier: Request | None = None, accept_defaults: bool = False, settings: Sequence[str] = ()
+) -> Answer:
+    """The answer to `text`; empty text goes on from `earlier` as it was. `settings` are laid over what was read, as `--set` does. Raises InputError for a wrong setting."""
+    request = earlier if earlier is not None and not text.strip() else read_request(text, earlier)
+    if settings:
+        request = request.model_copy(update={"brief": with_settings(request.brief, tuple(settings))})
+    taken: tuple[str, ...] = ()
+    if accept_defaults:
+        request, taken = with_defaults(request)
+    return answer(with_task(request), taken)
