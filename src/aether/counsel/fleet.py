@@ -4,6 +4,7 @@ Brings the search, the exports of tools and the report together. Raises what a p
 arithmetic and the nearest feasible briefs, or a word that is wrong.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,6 @@ from pathlib import Path
 from aether.counsel.intake import check
 from aether.evidence.files import write_atomically, write_json
 from aether.planning.exports.common import ExportedFile
-from aether.planning.exports.serving import export_serving
-from aether.planning.exports.training import TOOLS, export_training
 from aether.planning.search.decide import Found, search
 from aether.planning.search.nearby import nearest
 from aether.planning.search.problem import Problem, problem_of
@@ -146,11 +145,19 @@ def setup_of(option: FleetOption) -> ServingSetup | TrainingSetup:
 
 def exports(option: FleetOption) -> tuple[list[tuple[str, ExportedFile]], tuple[str, ...]]:
     """(tool, file) of every tool that can express the option, and why others cannot."""
+    # The writers of a dozen tools are loaded only where they are used.
     setup, files, notes = setup_of(option), [], []
-    tools = TOOLS.get(option.software, ()) if isinstance(setup, TrainingSetup) else (option.software,)
+    if isinstance(setup, TrainingSetup):
+        from aether.planning.exports.training import TOOLS, export_training
+
+        tools, export = TOOLS.get(option.software, ()), functools.partial(export_training, setup)
+    else:
+        from aether.planning.exports.serving import export_serving
+
+        tools, export = (option.software,), functools.partial(export_serving, setup)
     for tool in tools:
         try:
-            written = export_training(setup, tool) if isinstance(setup, TrainingSetup) else export_serving(setup, tool)
+            written = export(tool)
         except InputError as error:
             notes.append(f"{tool}: {error}")
             continue

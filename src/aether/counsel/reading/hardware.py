@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 
-from aether.counsel.reading.names import one_of, which
+from aether.counsel.reading.names import one_of, possible, which
 from aether.counsel.reading.numbers import spelled
 from aether.counsel.reading.text import Span, Text, negated, phrase
 from aether.knowledge.library import device, devices
@@ -107,7 +107,9 @@ def _named_machines(text: Text) -> list[Found]:
 
 
 def _named_devices(text: Text) -> list[Found]:
-    names, found = tuple(_spellings()), []
+    names, found = possible(_spellings(), text.plain), []
+    if not names:
+        return found
     pattern = one_of(names)
     loose = re.compile(pattern.pattern.rsplit("(?!", 1)[0] + r"(?![a-rt-z\d]|\.\d|s[a-z\d])")
     for match in text.search(loose):

@@ -4,7 +4,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from aether.counsel.reading.names import mended, one_of, spelling, which
+from aether.counsel.reading.names import mended, one_of, possible, spelling, which
 from aether.counsel.reading.text import Span, Text, negated
 from aether.knowledge.models_library import published_model, published_models
 
@@ -53,8 +53,8 @@ def find_models(text: Text) -> ModelNames:
         if match[0].rsplit("/", 1)[-1] == "config.json":
             found.append((text.words(Span(*match.span())), Span(*match.span())))
             text.take(Span(*match.span()))
-    names = tuple(_spellings())
-    for match in text.search(one_of(names, _TUNING)):
+    names = possible(_spellings(), text.plain)
+    for match in text.search(one_of(names, _TUNING)) if names else ():
         span = _whole(text, match)
         text.take(span)
         if not negated(text, span.start):

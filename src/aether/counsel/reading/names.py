@@ -13,9 +13,19 @@ _GAP = r"[\s_-]*"
 
 def spelling(name: str, between: str = "") -> str:
     """The source of a pattern for one name; `between` may stand at every gap, as tuning words do ("llama instruct 70b")."""
-    parts = re.findall(r"[a-z]+|\d+(?:\.\d+)?|[^\sa-z\d_-]", name.lower())
+    parts = _parts(name)
     gap = _GAP if not between else rf"{_GAP}(?:(?:{between}){_GAP})?"
     return gap.join(re.escape(part) for part in parts)
+
+
+def _parts(name: str) -> list[str]:
+    """Letters, digits and signs of a name, apart."""
+    return re.findall(r"[a-z]+|\d+(?:\.\d+)?|[^\sa-z\d_-]", name.lower())
+
+
+def possible(names: Iterable[str], text: str) -> tuple[str, ...]:
+    """Those of `names` all of whose parts stand somewhere in `text`: only these can match, and their pattern is small."""
+    return tuple(name for name in names if all(part in text for part in _parts(name)))
 
 
 @functools.cache
