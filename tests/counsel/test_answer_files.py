@@ -91,7 +91,11 @@ def _every_answer():
     yield request("compress it", "compress", llama | {"hardware": {"name": "A100-SXM-80GB"}})
     yield request("merge it", "merge", {"model": {"name": ["llama-3.1-8b", "llama-3-8b"]}})
     yield request("evaluate it", "evaluate", llama | {"modality": "code"})
-    raw = {"data": {"sources": "x.jsonl"}, "targets": ["build_time <= 3 d"], "hardware": {"name": "H100-SXM-80GB"}}
+    raw = {
+        "data": {"sources": "x.jsonl"},
+        "targets": ["build_time <= 3 d"],
+        "hardware": {"name": "H100-SXM-80GB", "count": 1},
+    }
     yield request("tune it", "finetune", raw | {"model": {"name": "qwen3-8b", "tokens": 1e8, "method": "lora"}})
 
 
@@ -119,7 +123,11 @@ def test_exported_training_files_have_the_recipes_hyperparameters():
     found = accepting(of_recipe("pretrain it", "pretrain", "pretrain-8b"))
     program = next(text for name, text in named_files(found) if name.endswith(".py"))
     assert "default_adamw(lr=0.0003)" in program and "steps=476837" in program and "LRSchedulersContainer" in program
-    raw = {"data": {"sources": "x.jsonl"}, "targets": ["build_time <= 3 d"], "hardware": {"name": "H100-SXM-80GB"}}
+    raw = {
+        "data": {"sources": "x.jsonl"},
+        "targets": ["build_time <= 3 d"],
+        "hardware": {"name": "H100-SXM-80GB", "count": 1},
+    }
     tuned = accepting(
         request("tune it", "finetune", raw | {"model": {"name": "qwen3-8b", "tokens": 1e8, "method": "lora"}})
     )

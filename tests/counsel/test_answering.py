@@ -18,6 +18,7 @@ from aether.spec.report import Facts, text_of
 FULL = ["Decision", "Options", "Recipe", "Code", "Risks", "What is uncertain", "Next experiment", "Sources"]
 LLAMA = {"model": {"name": "llama-3.1-8b"}}
 ONE_H100 = {"hardware": {"name": "H100-SXM-80GB"}}
+COUNTED = {"hardware": {"name": "H100-SXM-80GB", "count": 1}}
 
 
 def _asked(intent):
@@ -25,7 +26,7 @@ def _asked(intent):
         "serve": None,
         "pretrain": None,
         "continue": None,
-        "finetune": LLAMA | ONE_H100 | {"data": {"sources": "chats.jsonl"}, "targets": ["build_time <= 2 d"]},
+        "finetune": LLAMA | COUNTED | {"data": {"sources": "chats.jsonl"}, "targets": ["build_time <= 2 d"]},
         "align": LLAMA,
         "compress": LLAMA | {"hardware": {"name": "L4"}},
         "merge": {"model": {"name": ["llama-3.1-8b", "llama-3-8b"]}},
@@ -113,7 +114,7 @@ def test_accepted_defaults_are_said():
 
 
 def test_training_without_data_is_asked_for():
-    raw = {"model": {"name": "llama-3.1-8b", "tokens": 1e9}, "targets": ["build_time <= 2 d"]} | ONE_H100
+    raw = {"model": {"name": "llama-3.1-8b", "tokens": 1e9}, "targets": ["build_time <= 2 d"]} | COUNTED
     found = answer(request("fine-tune llama", "finetune", raw))
     assert [q.field for q in found.questions] == ["data.sources"]
 
@@ -152,6 +153,38 @@ def test_what_cannot_be_met_is_said_with_its_arithmetic_and_the_nearest():
     text = words(found)
     assert "physically impossible" in text and "1.46" in text and "25.8 GB" in text
     assert "--set 'hardware.count=8'" in text and "Options" not in headings(found)
+
+
+def test_adapters_are_offered_where_all_weights_do_not_fit():
+    raw = {"model": {"name": "llama-3.1-70b", "tokens": 1e7}, "hardware": {"name": "A100-SXM-80GB", "count": 8}}
+    raw |= {"data": {"sources": "chats.jsonl"}, "targets": ["build_time <= 9 d"]}
+    found = answer(request("fine-tune llama-3.1-70b", "finetune", raw))
+    assert found.status == "infeasible" and "--set 'model.method=lora'" in words(found)
+
+
+def test_devices_that_nobody_counted_are_asked_about():
+    raw = LLAMA | ONE_H100 | {"load": {"requests_per_s": 1, "prompt_tokens": 9}, "targets": ["ttft_p99 <= 2 s"]}
+    found = answer(request("serve llama on H100s", "serve", raw))
+    assert [q.field for q in found.questions] == ["hardware.count"]
+
+
+def test_two_things_that_cannot_both_be_meant_are_asked_about_and_taken_as_read_when_accepted():
+    counted = {"hardware": {"name": "H100-SXM-80GB", "count": 2}}
+    raw = LLAMA | counted | {"load": {"requests_per_s": 1, "prompt_tokens": 9}, "targets": ["ttft_p99 <= 2 s"]}
+    asked = request("serve llama", "serve", raw, contradictions=("H100 is counted as 2 and as 4: how many are there?",))
+    found = answer(asked)
+    assert found.status == "needs_input" and "counted as 2 and as 4" in words(found)
+    taken = accepting(asked)
+    assert taken.status == "answered" and "as read, though H100 is counted" in words(taken)
+
+
+def test_what_can_be_said_of_a_training_run_before_its_questions_are_answered():
+    raw = {"model": {"name": "llama-3.1-8b", "tokens": 1e12}, "hardware": {"name": "H100-SXM-80GB", "count": 256}}
+    found = answer(request("pretrain llama", "pretrain", raw))
+    least = next(e for e in found.page.evidence if e.id.endswith(".least"))
+    flops = next(e for e in found.page.evidence if e.id.endswith(".flops"))
+    assert flops.value == pytest.approx(6 * 8.03e9 * 1e12, rel=0.15)
+    assert least.value == pytest.approx(flops.value / (256 * 989.4e12), rel=0.01)
 
 
 def test_a_decline_has_its_reason_and_an_alternative():

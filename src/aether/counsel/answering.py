@@ -9,9 +9,10 @@ import importlib
 from collections.abc import Callable
 
 from aether.counsel.answers import refused
-from aether.counsel.answers.asking import INTENT, questions_of, with_usual_load
+from aether.counsel.answers.asking import TASKS, questions_of, with_usual_load
 from aether.counsel.answers.draft import Draft, name, paragraph
 from aether.counsel.answers.understood import accepted, asked, understood
+from aether.planning.search.problem import check_given
 from aether.policy.judgement import judge_request
 from aether.report.pieces import user
 from aether.spec.answer import Answer, Request, Status
@@ -74,8 +75,9 @@ def answer(request: Request, taken: tuple[str, ...] = ()) -> Answer:
 
 def _answered(draft: Draft, taken: tuple[str, ...]) -> tuple[Status, tuple[Question, ...]]:
     request = draft.request
-    if request.intent == "unknown":
-        return _ask(draft, (INTENT,))
+    if request.intent in TASKS and request.brief.model is not None:
+        # What is wrong is said before what is missing is asked.
+        check_given(request.brief)
     open_questions = questions_of(request)
     if open_questions:
         return _ask(draft, open_questions)

@@ -64,13 +64,28 @@ def with_task(request: Request) -> Request:
     return request.model_copy(update={"brief": brief.model_copy(update={"model": model})})
 
 
+CONTRADICTIONS = "contradictions"
+"""The field of a question about two things that cannot both be meant."""
+
+
 def questions_of(request: Request) -> tuple[Question, ...]:
     """What this request leaves open. Empty when an answer can be given."""
+    if request.intent == "unknown":
+        return (INTENT,)
+    why = "an answer to one of them would be no answer to the other"
+    doubts = [
+        Question(field=CONTRADICTIONS, text=s if s.endswith("?") else f"{s}: which holds?", why=why, default="as read")
+        for s in request.contradictions
+    ]
+    return (*doubts, *_missing(request))
+
+
+def _missing(request: Request) -> tuple[Question, ...]:
     brief, intent = request.brief, request.intent
     if intent in ("serve", "pretrain", "continue", "finetune"):
         if brief.model is None:
             return (_MODEL, *((_DEVICE,) if brief.hardware is None else ()))
-        return (*questions(brief), *_lengths(request), *_data(brief))
+        return (*questions(brief), *_how_many(brief), *_lengths(request), *_data(brief))
     if intent == "build":
         return questions(brief)
     asked: list[Question] = []
@@ -95,6 +110,21 @@ def _two_things(brief: Brief) -> tuple[Question, ...]:
     devices = [d for d in (brief.hardware.names if brief.hardware is not None else ()) if d != "this-machine"]
     asked = () if models else (_MODEL,)
     return asked if devices and len(devices) * max(1, len(models)) >= 2 else (*asked, _DEVICES)
+
+
+def _how_many(brief: Brief) -> tuple[Question, ...]:
+    """How many devices there are, where they were named and not counted."""
+    hardware = brief.hardware
+    if hardware is None or hardware.name == "this-machine" or "count" in hardware.model_fields_set:
+        return ()
+    return (
+        Question(
+            field="hardware.count",
+            text="How many of these devices are there? Of several kinds, so many of each are compared.",
+            why="what fits, and how much can be served or trained in time, is in proportion to them",
+            default="8",
+        ),
+    )
 
 
 def _lengths(request: Request) -> tuple[Question, ...]:
@@ -150,7 +180,7 @@ def with_defaults(request: Request) -> tuple[Request, tuple[str, ...]]:
     taken: list[str] = []
     request = with_task(request)
     while True:
-        asked = (INTENT,) if request.intent == "unknown" else questions_of(request)
+        asked = questions_of(request)
         answers = [f"{q.field}={q.default}" for q in asked if q.default is not None]
         fresh = [answer for answer in answers if answer not in taken]
         if not fresh:
@@ -158,6 +188,9 @@ def with_defaults(request: Request) -> tuple[Request, tuple[str, ...]]:
         taken += fresh
         if asked[0] is INTENT:
             request = request.model_copy(update={"intent": INTENT.default})
+        elif asked[0].field == CONTRADICTIONS:
+            taken[-len(fresh) :] = [f"as read, though {sentence}" for sentence in request.contradictions]
+            request = request.model_copy(update={"contradictions": ()})
         else:
             request = request.model_copy(update={"brief": with_settings(request.brief, tuple(fresh))})
         request = with_task(request)

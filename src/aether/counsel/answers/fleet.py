@@ -21,7 +21,7 @@ from aether.planning.exports.common import ExportedFile
 from aether.planning.search.problem import Problem
 from aether.planning.serving.setup import ServingSetup
 from aether.planning.training.setup import TrainingSetup
-from aether.report.fleet import SHORT, columns
+from aether.report.fleet import columns
 from aether.spec.fleet import FleetOption, FleetPlan
 from aether.spec.report import Block, Bound, Paragraph, Text, text_of
 
@@ -29,6 +29,17 @@ SHOWN = 4
 """Options side by side: what a line of a hundred characters holds."""
 CHANGES = 4
 """What would change the decision, the first of them."""
+LABELS = {
+    "quality_loss": "accuracy: quality loss",
+    "ttft_p99": "speed: first token p99",
+    "itl_p99": "speed: between tokens p99",
+    "build_time": "speed: training time",
+    "mfu": "speed: MFU",
+    "device_memory": "memory of a device",
+    "cost_per_million_tokens": "cost of a million tokens",
+    "build_cost": "training cost",
+}
+"""What a metric is called in the table; another one is a speed."""
 LANGUAGES = {"sh": "bash", "yaml": "yaml", "yml": "yaml", "json": "json", "py": "python", "toml": "toml", "txt": "text"}
 _SOURCE = "planning.search, written in the plan of this brief"
 
@@ -97,9 +108,7 @@ def _options(draft: Draft, plan: FleetPlan) -> Sequence[Block]:
     heads: list[str | Text] = ["", *(text_of(name(str(i))) for i in range(1, len(shown) + 1))]
     rows: list[list[Text]] = [[text_of("what"), *(text_of(name(o.name)) for o in shown)]]
     for metric in columns(plan):
-        label = (
-            f"accuracy: {SHORT[metric]}" if metric == "quality_loss" else SHORT.get(metric, metric.replace("_", " "))
-        )
+        label = LABELS.get(metric, f"speed: {metric.replace('_', ' ')}")
         bound = text_of(" ", Bound(path=f"targets.{metric}")) if draft.brief.target(metric) else ()
         cells = [draft.estimate(step_of(o), o.estimate(metric)) for o in shown]
         rows.append([(*text_of(label), *bound), *cells])
@@ -159,6 +168,13 @@ def _risks(draft: Draft, plan: FleetPlan, notes: Sequence[str], setup: ServingSe
                 "range, and watch loss, gradient norm and tokens per second from the first step."
             )
         )
+        if draft.request.intent == "continue":
+            found.append(
+                text_of(
+                    "Continued training forgets: mix text of the original kind in, warm the learning rate up again, and measure "
+                    "what the model could do before as well as what it learns."
+                )
+            )
         found.append(
             text_of("Held-out text that overlaps the training text makes every number too good: deduplicate first.")
         )

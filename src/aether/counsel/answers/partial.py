@@ -3,11 +3,37 @@
 from aether.counsel.answers.draft import Draft, name, note, table
 from aether.counsel.answers.facts import STORED, cache_of, described, device_memory, weights_in
 from aether.knowledge.library import device
-from aether.planning.search.problem import architecture_of
+from aether.models.accounting import training_flops_per_token
+from aether.planning.search.problem import SEQUENCE_TOKENS, architecture_of
+from aether.spec.architecture import Architecture
 from aether.spec.report import Block, Text, text_of
 
 _CONTEXT_TOKENS = 8192
 """The length at which a cache is shown (chosen)."""
+
+
+def _training(draft: Draft, called: str, architecture: Architecture) -> list[Block]:
+    """The work of a training run, and the time that the devices need for it at their peak rate: no run is faster."""
+    brief = draft.brief
+    model, hardware = brief.model, brief.hardware
+    if model is None or model.tokens is None:
+        return []
+    flops = training_flops_per_token(architecture, model.sequence_tokens or SEQUENCE_TOKENS) * model.tokens
+    work = draft.number(
+        f"partial.{called}.flops", flops, "FLOP", "computed", "FLOP of forward and backward passes * tokens"
+    )
+    rows: list[list[Text]] = [[text_of("training"), text_of(work)]]
+    if hardware is not None and hardware.name != "this-machine":
+        for on in map(device, hardware.names):
+            rate = on.flops_per_s.get("bfloat16")
+            if rate is None:
+                continue
+            source = f"FLOP / ({hardware.count} * {rate:g} FLOP/s of the data sheet in bfloat16): no run is faster"
+            least = draft.number(
+                f"partial.{called}.{on.name}.least", flops / rate / hardware.count, "s", "computed", source
+            )
+            rows.append([text_of("least time on ", name(f"{hardware.count} {on.name}")), text_of(least)])
+    return [table(("the training", ""), rows)]
 
 
 def what_can_be_said(draft: Draft) -> None:
@@ -23,6 +49,7 @@ def what_can_be_said(draft: Draft) -> None:
         tokens = draft.number("partial.context", _CONTEXT_TOKENS, "token", "assumed", "a length chosen for this table")
         rows.append([text_of("cache of ", tokens), cache_of(draft, called, architecture, _CONTEXT_TOKENS)])
         blocks.append(table(("the model", ""), rows))
+        blocks += _training(draft, called, architecture)
     if brief.hardware is not None and brief.hardware.name != "this-machine":
         rows = [[text_of(name(each)), device_memory(draft, device(each))] for each in brief.hardware.names]
         blocks.append(table(("device", "memory"), rows))

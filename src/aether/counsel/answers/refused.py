@@ -11,7 +11,7 @@ from aether.counsel.answers.draft import Draft, command, items, name, note, para
 from aether.counsel.answers.understood import EXAMPLES
 from aether.policy.judgement import Judgement
 from aether.report.pieces import user
-from aether.spec.errors import Infeasible
+from aether.spec.errors import AetherError, Infeasible
 from aether.spec.fleet import Nearby, Shortfall
 from aether.spec.report import Block, Cite, Items, Paragraph, Text, text_of
 
@@ -67,7 +67,7 @@ def dual_use(draft: Draft, judgement: Judgement) -> None:
 def infeasible(draft: Draft, error: Infeasible) -> None:
     """What binds, by how much, the arithmetic, and the nearest feasible briefs with the words that get there."""
     shortfalls = [Shortfall.model_validate(raw) for raw in error.details.get("shortfalls", [])]
-    nearest = [Nearby.model_validate(raw) for raw in error.details.get("nearest", [])]
+    nearest = [*_adapters(draft), *(Nearby.model_validate(raw) for raw in error.details.get("nearest", []))]
     draft.section(
         "decision",
         "Decision",
@@ -96,6 +96,24 @@ def infeasible(draft: Draft, error: Infeasible) -> None:
             "then two at a time; a nearer brief may exist between them."
         ),
     )
+
+
+def _adapters(draft: Draft) -> list[Nearby]:
+    """The same fine-tuning with adapters, where all weights were to learn: another method, and often the only one that fits."""
+    model = draft.brief.model
+    if model is None or model.task != "finetune" or model.method != "full":
+        return []
+    from aether.counsel.fleet import decide
+
+    lighter = draft.brief.model_copy(update={"model": model.model_copy(update={"method": "lora"})})
+    try:
+        _, plan = decide(lighter)
+    except AetherError:
+        return []
+    change = (
+        "train adapters (LoRA) and leave the other weights as they are; what that costs in quality must be measured"
+    )
+    return [Nearby(axis="several", change=change, settings=("model.method=lora",), decided=plan.decided)]
 
 
 def _lack(draft: Draft, lack: Shortfall) -> Text:
