@@ -13,6 +13,7 @@ from aether.counsel.answer_files import named_files, write_answer
 from aether.counsel.answering import answer
 from aether.counsel.answers import files
 from aether.counsel.answers.brief_text import brief_toml, raw_brief
+from aether.knowledge.models_library import published_model
 from aether.knowledge.practice import choice, choices
 from aether.knowledge.sources import has_address
 from aether.policy.brief_file import load_brief, to_brief
@@ -33,6 +34,8 @@ OWN = {
     "grpo": {"beta", "num_generations", "max_completion_length", "use_vllm", "reward_funcs"},
 }
 """Read in trl 1.16.0: sft_config.py, dpo_config.py, kto_config.py, experimental/cpo/cpo_config.py, grpo_config.py, scripts/grpo.py."""
+SCHEMES = {"FP8_DYNAMIC", "W8A8", "NVFP4", "W4A16", "W4A16_ASYM"}
+"""Read in compressed-tensors 0.19: PRESET_SCHEMES of quantization/quant_scheme.py."""
 MERGE_KEYS = {"merge_method", "models", "base_model", "parameters", "dtype", "tokenizer_source"}
 MERGE_PARAMETERS = {"linear": {"weight"}, "slerp": {"t"}, "ties": {"weight", "density", "normalize"}}
 MERGE_PARAMETERS["dare_ties"] = MERGE_PARAMETERS["ties"]
@@ -63,11 +66,25 @@ def test_merge_keys_are_those_of_mergekit(method):
     assert found.get("base_model") == {"slerp": "a/one", "linear": None}.get(method, "base/model")
 
 
-@pytest.mark.parametrize("scheme", ["FP8_DYNAMIC", "W8A8", "NVFP4", "W4A16"])
-def test_compression_recipes_name_a_modifier(scheme):
-    modifiers = yaml.safe_load(files.calibration_recipe(scheme))["quant_stage"]["quant_modifiers"]
-    assert list(modifiers) == ["GPTQModifier" if scheme.startswith("W") else "QuantizationModifier"]
-    assert modifiers.popitem()[1] == {"targets": ["Linear"], "ignore": ["lm_head"], "scheme": scheme}
+@pytest.mark.parametrize(
+    ("method", "scheme", "modifiers"),
+    [
+        ("fp8", "FP8_DYNAMIC", ["QuantizationModifier"]),
+        ("int8", "W8A8", ["GPTQModifier"]),
+        ("smoothquant", "W8A8", ["SmoothQuantModifier", "GPTQModifier"]),
+        ("nvfp4", "NVFP4", ["QuantizationModifier"]),
+        ("int4", "W4A16", ["GPTQModifier"]),
+        ("awq", "W4A16", ["AWQModifier", "QuantizationModifier"]),
+    ],
+)
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "qwen3-30b-a3b"])
+def test_compression_recipes_round_last_and_leave_routers_alone(method, scheme, modifiers, model):
+    architecture = published_model(model).architecture
+    found = yaml.safe_load(files.calibration_recipe(method, scheme, architecture))["quant_stage"]["quant_modifiers"]
+    assert list(found) == modifiers
+    last = found[modifiers[-1]]
+    assert last["targets"] == ["Linear"] and last["scheme"] in SCHEMES
+    assert ("re:.*mlp.gate$" in last["ignore"]) == (model == "qwen3-30b-a3b") and "lm_head" in last["ignore"]
 
 
 @pytest.mark.parametrize("calibrated", [False, True])

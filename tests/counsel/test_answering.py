@@ -240,6 +240,31 @@ def test_a_format_that_does_not_fit_any_way_is_infeasible():
     assert answer(request("compress llama", "compress", raw)).status == "infeasible"
 
 
+@pytest.mark.parametrize(
+    ("method", "file"), [("awq", "AWQModifier"), ("smoothquant", "SmoothQuantModifier"), ("gptq", "GPTQModifier")]
+)
+def test_a_named_method_is_what_is_written(method, file):
+    raw = LLAMA | {"hardware": {"name": "L40S", "count": 1}}
+    assert file in words(answer(request("compress llama", "compress", raw, methods=(method,))))
+
+
+def test_pruning_is_answered_with_what_is_published():
+    raw = LLAMA | {"hardware": {"name": "L40S", "count": 1}}
+    text = words(answer(request("prune llama with wanda", "compress", raw, methods=("wanda",))))
+    assert "You named wanda (pruning): not offered here" in text and "wanda-50%" in text
+
+
+def test_a_format_that_was_named_and_does_not_work_is_no_other_one():
+    raw = LLAMA | {"hardware": {"name": "A100-SXM-80GB", "count": 1}}
+    found = answer(request("compress llama to fp8", "compress", raw, methods=("fp8",)))
+    assert found.status == "infeasible" and "not computed in by this device" in words(found)
+
+
+def test_what_was_named_and_not_used_is_said():
+    found = answer(request("evaluate llama after medusa", "evaluate", LLAMA, methods=("medusa",)))
+    assert "Named and not used" in headings(found) and "aether explain medusa" in words(found)
+
+
 def test_ppo_is_answered_with_what_is_maintained():
     text = words(answer(request("align llama with ppo", "align", LLAMA, methods=("ppo",))))
     assert "no trainer for it" in text and "trl grpo --config trl_grpo.yaml" in text

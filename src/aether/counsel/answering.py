@@ -11,7 +11,7 @@ from collections.abc import Callable
 from aether.counsel.answers import refused
 from aether.counsel.answers.asking import TASKS, questions_of, with_usual_load
 from aether.counsel.answers.draft import Draft, name, paragraph
-from aether.counsel.answers.understood import accepted, asked, understood
+from aether.counsel.answers.understood import accepted, asked, understood, unused
 from aether.planning.search.problem import check_given
 from aether.policy.judgement import judge_request
 from aether.report.pieces import user
@@ -82,13 +82,17 @@ def _answered(draft: Draft, taken: tuple[str, ...]) -> tuple[Status, tuple[Quest
     if open_questions:
         return _ask(draft, open_questions)
     module, function = HANDLERS[request.intent].split(":")
-    handler: Callable[[Draft], None] = getattr(importlib.import_module(f"aether.counsel.answers.{module}"), function)
+    kind = importlib.import_module(f"aether.counsel.answers.{module}")
+    handler: Callable[[Draft], None] = getattr(kind, function)
     try:
         handler(draft)
     except NeedsInput as error:
         draft.sections.clear()
         return _ask(draft, tuple(Question.model_validate(raw) for raw in error.details["questions"]))
     _besides(draft, taken)
+    aside = [method for method in request.methods if method not in kind.USES]
+    if aside:
+        unused(draft, aside)
     return "answered", ()
 
 

@@ -58,7 +58,7 @@ reference, a reward model and a value model, of which the last learns. Read from
 _TRAINED_BYTES, _FROZEN_BYTES = 16.0, 2.0
 """A weight that learns by Adam in mixed precision: 2 + 2 bytes, and 12 in float32 (ZeRO, arXiv 1910.02054, section 3.1)."""
 _TASKS: dict[str, PracticeTask] = {"dpo": "dpo", "kto": "kto", "simpo": "simpo", "grpo": "grpo"}
-ALIASES = {"rlhf": "ppo", "rlvr": "grpo", "ipo": "dpo", "orpo": "simpo", "rloo": "grpo"}
+ALIASES = {"rlhf": "ppo", "rlvr": "grpo", "ipo": "dpo", "orpo": "simpo", "rloo": "grpo", "reward-model": "ppo"}
 """Methods that are near another one that Aether writes files for."""
 
 
@@ -78,6 +78,7 @@ def answer_align(draft: Draft) -> None:
     _closing(draft)
 
 
+USES = frozenset({*METHODS, *ALIASES, "lora", "qlora", "sft", "adamw", "full-fine-tuning"})
 FEEDBACK: dict[tuple[str, ...], tuple[str, ...]] = {
     ("kto",): (
         "thumbs",

@@ -20,6 +20,9 @@ from aether.stages.train.recipe import Optimiser, Schedule
 _BY_PLAN = "fixed by the plan before the main run, and kept in plan.json"
 _SOURCE = "default of stages.train.recipe, with the source of each in docs/training.md"
 
+USES = frozenset({"muon", "adamw", "gqa", "rope", "minhash-deduplication", "contamination", "quantisation"})
+"""Methods that the plan and its stages do."""
+
 
 def answer_build(draft: Draft) -> None:
     """Decision, options, recipe, the brief, risks, uncertainty and the next step."""

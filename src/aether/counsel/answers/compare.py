@@ -34,6 +34,8 @@ _LABELS = {
     "cost_per_million_tokens": "cost of M tokens",
 }
 
+USES = align.USES | {"bf16", "fp8", "quantisation"}
+
 
 def answer_compare(draft: Draft) -> None:
     """Methods where methods were named, else models and devices; `asking` has seen to it that there are two things."""

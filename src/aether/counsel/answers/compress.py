@@ -37,6 +37,16 @@ _EFFORT = {
     "int4": ("calibration on one device", "medium"),
 }
 """What making the checkpoint takes, and how complex it is (assumed, from the methods' own descriptions)."""
+METHODS = {
+    "fp8": "fp8", "int8": "int8", "smoothquant": "int8", "nvfp4": "nvfp4", "int4": "int4", "gptq": "int4", "awq": "int4",
+}  # fmt: skip
+"""A named method or format -> the format that it writes."""
+_ELSEWHERE = {
+    "wanda": "pruning", "sparsegpt": "pruning", "magnitude-pruning": "pruning", "pruning": "pruning", "aqlm": "below four bits",
+    "quip-sharp": "below four bits", "nf4": "fine-tuning alone", "gguf": "llama.cpp", "distillation": "training a smaller model",
+}  # fmt: skip
+"""What is named and not offered here, and what it is for."""
+USES = frozenset({*METHODS, *_ELSEWHERE, "quantisation", "bf16"})
 SCHEMES = {"fp8": "FP8_DYNAMIC", "int8": "W8A8", "nvfp4": "NVFP4", "int4": "W4A16"}
 """Preset schemes of compressed-tensors."""
 _PUBLISHED_SHOWN = 6
@@ -60,13 +70,15 @@ def answer_compress(draft: Draft) -> None:
     called, architecture = architecture_of(brief.model.name)
     chosen_device = device(brief.hardware.name)
     offered = formats_on(draft, called, architecture, chosen_device)
-    decided = _decided(draft, called, offered)
+    named = [m for m in draft.request.methods if m in METHODS]
+    decided = _decided(draft, called, offered, {METHODS[m] for m in named})
+    method = next((m for m in named if METHODS[m] == decided.form), decided.form)
     _decision(draft, called, decided, chosen_device)
     draft.section("options", "Options", *option_blocks(draft, called, architecture, offered))
     draft.section("published", "What is published", *_published(draft, called, parameters(architecture).total))
     recipe = _recipe(draft, called, architecture, decided)
     draft.section("recipe", "Recipe", *recipe.blocks())
-    draft.section("code", "Code", *_code(decided))
+    draft.section("code", "Code", *_code(decided, method))
     _closing(draft, decided)
 
 
@@ -98,8 +110,17 @@ def formats_on(draft: Draft, called: str, architecture: Architecture, on: Device
     return found
 
 
-def _decided(draft: Draft, called: str, offered: list[Format]) -> Format:
-    """The smallest that fits and whose published loss is within the bound; else, of those that fit, the most bits below 16."""
+def _decided(draft: Draft, called: str, offered: list[Format], named: set[str]) -> Format:
+    """What was named where it fits; else the smallest whose published loss is within the bound; else the most bits below 16."""
+    asked = [one for one in offered if one.form in named]
+    if named and not any(one.served is not None for one in asked):
+        reason = "does not fit" if asked else "is not computed in by this device, or was not among the formats given"
+        on = f"{offered[0].setup.devices} x {offered[0].setup.device.name}"
+        raise Infeasible(
+            f"{called} in {', '.join(sorted(named))} on {on} {reason}; take another format or another device"
+        )
+    if asked:
+        return min((one for one in asked if one.served is not None), key=lambda one: BITS[one.form])
     fit = [one for one in offered if one.served is not None and one.form not in ("bf16", native_format(called))]
     if not fit:
         smallest = min(offered, key=lambda one: BITS[one.form])
@@ -120,15 +141,13 @@ def _decided(draft: Draft, called: str, offered: list[Format]) -> Format:
 
 
 def _decision(draft: Draft, called: str, decided: Format, on: Device) -> None:
-    loss, bound = decided.quality, Bound(path="quality_loss_bound")
-    if loss.value is None:
-        why: Text = text_of(
-            "Its loss for this model is not published, so that it is a candidate and not a result: it has the most bits of those "
-            "that save anything here, and so the least to prove. Accept it when the measured loss is within ", bound, ".",
+    others = [f"{m} ({_ELSEWHERE[m]})" for m in draft.request.methods if m in _ELSEWHERE]
+    aside = None
+    if others:
+        aside = paragraph(
+            "You named ", name(", ".join(others)), ": not offered here. Losses on record are larger where fewer than four bits or "
+            "half of the weights are left, and few engines run faster for it; what is published stands below.",
         )  # fmt: skip
-    else:
-        why = (*text_of("Its published loss is "), *draft.estimate(f"format-{decided.form}", loss),
-               *text_of(", within the bound of ", bound, ", and nothing smaller here has that proof."))  # fmt: skip
     draft.section(
         "decision",
         "Decision",
@@ -136,7 +155,26 @@ def _decision(draft: Draft, called: str, decided: Format, on: Device) -> None:
             text=text_of("Compress ", name(called), " to ", name(decided.form), " for ", name(on.name), "."),
             tone="decision",
         ),
-        Paragraph(text=why),
+        Paragraph(text=_why(draft, decided)),
+        aside,
+    )
+
+
+def _why(draft: Draft, decided: Format) -> Text:
+    """On which proof the decision rests."""
+    loss, bound = decided.quality, Bound(path="quality_loss_bound")
+    named = any(METHODS.get(method) == decided.form for method in draft.request.methods)
+    head = "You named it. " if named else ""
+    if loss.value is None:
+        most = "" if named else "It has the most bits of those that save anything here, and so the least to prove. "
+        candidate = "Its loss for this model is not published, so that it is a candidate and not a result. "
+        return text_of(head, most, candidate, "Accept it when the measured loss is within ", bound, ".")
+    published = (*text_of(head, "Its published loss is "), *draft.estimate(f"format-{decided.form}", loss))
+    if loss.value > draft.brief.quality_loss_bound:
+        return (*published, *text_of(", above the bound of ", bound, ": measure it on your task before you serve it."))
+    return (
+        *published,
+        *text_of(", within the bound of ", bound, "" if named else ", and nothing smaller has that proof", "."),
     )
 
 
@@ -234,10 +272,10 @@ def _recipe(draft: Draft, called: str, architecture: Architecture, decided: Form
     )
 
 
-def _code(decided: Format) -> list[Block]:
+def _code(decided: Format, method: str) -> list[Block]:
     blocks: list[Block] = [paragraph(command("recipe.yaml"), ", for llm-compressor:")]
     draft_code = Draft.code
-    blocks.append(draft_code("yaml", calibration_recipe(SCHEMES[decided.form])))
+    blocks.append(draft_code("yaml", calibration_recipe(method, SCHEMES[decided.form], decided.setup.architecture)))
     blocks += [paragraph(command("compress.py"), ":"), draft_code("python", compress_program(decided.form != "fp8"))]
     served = export_serving(decided.setup, "vllm")
     for file in served:

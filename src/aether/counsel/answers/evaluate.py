@@ -18,6 +18,9 @@ TASKS = {
 }
 """Modality -> tasks of lm-eval 0.4.13, and what they measure."""
 
+USES = frozenset({"contamination"})
+"""Methods that the protocol has."""
+
 
 def answer_evaluate(draft: Draft) -> None:
     """Decision, options, sample sizes, protocol, commands, risks."""

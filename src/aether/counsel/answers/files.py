@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aether.knowledge.practice import choice
+from aether.spec.architecture import Architecture, Experts
 
 HEAD = "# Written by Aether; options read in {tool} on 2026-11-25.\n"
 
@@ -19,11 +20,24 @@ def yaml_of(tool: str, content: dict[str, Any]) -> str:
     return HEAD.format(tool=tool) + yaml.safe_dump(content, sort_keys=False, default_flow_style=False)
 
 
-def calibration_recipe(scheme: str) -> str:
-    """`recipe.yaml` of llm-compressor for a preset scheme: dynamic FP8 without data, else GPTQ's rounding with calibration."""
-    rows: dict[str, Any] = {"targets": ["Linear"], "ignore": ["lm_head"], "scheme": scheme}
-    modifier = {"FP8_DYNAMIC": "QuantizationModifier", "NVFP4": "QuantizationModifier"}.get(scheme, "GPTQModifier")
-    return yaml_of("llmcompressor 0.14.0.1", {"quant_stage": {"quant_modifiers": {modifier: rows}}})
+def calibration_recipe(method: str, scheme: str, architecture: Architecture) -> str:
+    """`recipe.yaml` of llm-compressor: the method's modifiers before the one that rounds to a preset scheme.
+
+    Routers of experts stay as they are: few weights, and every token passes them.
+    """
+    experts = any(isinstance(group.mlp, Experts) for group in architecture.groups)
+    ignore = ["lm_head", *(("re:.*mlp.gate$", "re:.*shared_expert_gate$") if experts else ())]
+    rows: dict[str, Any] = {"targets": ["Linear"], "ignore": ignore, "scheme": scheme}
+    modifiers: dict[str, Any] = {}
+    if method == "awq":
+        modifiers = {"AWQModifier": {}, "QuantizationModifier": rows | {"scheme": f"{scheme}_ASYM"}}
+    elif method == "smoothquant":
+        modifiers = {"SmoothQuantModifier": {"smoothing_strength": 0.8}, "GPTQModifier": rows}
+    elif scheme in ("FP8_DYNAMIC", "NVFP4"):
+        modifiers = {"QuantizationModifier": rows}
+    else:
+        modifiers = {"GPTQModifier": rows}
+    return yaml_of("llmcompressor 0.14.0.1", {"quant_stage": {"quant_modifiers": modifiers}})
 
 
 _COMPRESS = '''\

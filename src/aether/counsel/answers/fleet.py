@@ -43,6 +43,38 @@ LABELS = {
 LANGUAGES = {"sh": "bash", "yaml": "yaml", "yml": "yaml", "json": "json", "py": "python", "toml": "toml", "txt": "text"}
 _SOURCE = "planning.search, written in the plan of this brief"
 
+USES = frozenset(
+    [
+        "lora",
+        "qlora",
+        "full-fine-tuning",
+        "sft",
+        "fp8",
+        "int8",
+        "int4",
+        "mxfp4",
+        "nvfp4",
+        "bf16",
+        "quantisation",
+        "kv-cache-quantisation",
+        "fsdp",
+        "zero",
+        "tensor-parallel",
+        "pipeline-parallel",
+        "expert-parallel",
+        "context-parallel",
+        "adamw",
+        "paged-attention",
+        "continuous-batching",
+        "chunked-prefill",
+        "flash-attention",
+        "mixture-of-experts",
+        "gqa",
+        "mla",
+    ]
+)
+"""Methods that a plan weighs or that the exported engines and trainers do."""
+
 
 def answer_fleet(draft: Draft) -> None:
     """Decision, options, recipe, files, risks, uncertainty and the next experiment. Raises NeedsInput, Infeasible, InputError."""

@@ -3,6 +3,9 @@
 from aether.counsel.answers.draft import Draft, command, note
 from aether.spec.report import Paragraph, text_of
 
+USES: frozenset[str] = frozenset()
+"""Nothing is weighed here."""
+
 
 def answer_explain(draft: Draft) -> None:
     """Which topic, and the command that explains it."""

@@ -52,6 +52,8 @@ _KNOWN = {
     "linear": "linear",
 }
 
+USES = frozenset(_KNOWN)
+
 
 def answer_merge(draft: Draft) -> None:
     """Decision, options, recipe, configuration, risks."""

@@ -46,6 +46,13 @@ def accepted(draft: Draft, taken: Sequence[str]) -> None:
         draft.section("defaults", "Defaults taken", said, listed)
 
 
+def unused(draft: Draft, methods: Sequence[str]) -> None:
+    """What was named and has no part in the answer."""
+    explained = items(*(text_of(command(f"aether explain {method}")) for method in methods))
+    said = paragraph("You named these, and this answer neither uses nor weighs them:")
+    draft.section("aside", "Named and not used", said, explained)
+
+
 def asked(draft: Draft, questions: Sequence[Question]) -> None:
     """The questions, each with its reason, its default, and how to answer."""
     rows = [[_question(q), text_of(user(q.why)), _default(q)] for q in questions]
