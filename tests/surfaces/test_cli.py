@@ -52,6 +52,7 @@ OPTIONS = {
     "compare": ["--help", "--json"],
     "report": ["--help", "--json"],
     "serve": ["--help", "--host", "--port"],
+    "review": ["--fix", "--format", "--help", "--ignore", "--json", "--list", "--select"],
     "doctor": ["--help", "--json", "--out"],
 }
 

@@ -23,6 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("aether.surfaces.cli.look:compare", "Compare two runs, paired, with intervals."),
     "report": ("aether.surfaces.cli.look:report", "Write a run's report again from its records."),
     "serve": ("aether.surfaces.cli.serve:serve", "Serve a run's model over the OpenAI protocol."),
+    "review": (
+        "aether.surfaces.cli.review:review",
+        "Review training scripts, configurations, serving commands, manifests.",
+    ),
     "doctor": ("aether.surfaces.cli.doctor:doctor", "Say what works here, what is missing, and what mends it."),
 }
 """Command -> (where it is, what it does in one line)."""

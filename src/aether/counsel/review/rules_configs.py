@@ -1,0 +1,332 @@
+"""Checks of configuration files: DeepSpeed, Axolotl, LLaMA-Factory, torchtitan, mergekit."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from aether.counsel.review.documents import Document, Settings
+from aether.counsel.review.known_models import known_model
+from aether.counsel.review.registry import Hit, at, on_settings
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+@on_settings("AE301", "deepspeed")
+def _batch_product(settings: Settings, document: Document) -> Iterator[Hit]:
+    whole, micro, steps = (
+        settings.number(n)
+        for n in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
+    )
+    if whole and micro and whole % (micro * (steps or 1)):
+        yield at(
+            settings.at("train_batch_size"),
+            f"train_batch_size {whole:g} is no multiple of micro batch {micro:g} times accumulation {steps or 1:g}",
+        )
+
+
+@on_settings("AE302", "deepspeed")
+def _both(settings: Settings, document: Document) -> Iterator[Hit]:
+    if settings.on("fp16.enabled") and settings.on("bf16.enabled"):
+        yield at(settings.at("fp16.enabled"), "fp16 and bf16 are both enabled")
+
+
+@on_settings("AE303", "deepspeed")
+def _gather(settings: Settings, document: Document) -> Iterator[Hit]:
+    stage = settings.number("zero_optimization.stage")
+    if stage == 3 and settings.get("zero_optimization.stage3_gather_16bit_weights_on_model_save") in (None, False):
+        yield at(
+            settings.at("zero_optimization.stage"),
+            "ZeRO stage 3 saves shards only: stage3_gather_16bit_weights_on_model_save is off",
+        )
+
+
+@on_settings("AE304", "deepspeed")
+def _offload(settings: Settings, document: Document) -> Iterator[Hit]:
+    stage = settings.number("zero_optimization.stage") or 0
+    if (
+        settings.has("zero_optimization.offload_param")
+        and settings.get("zero_optimization.offload_param.device") not in (None, "none")
+        and stage < 3
+    ):
+        yield at(
+            settings.at("zero_optimization.offload_param"), f"offload_param at ZeRO stage {stage:g}: it needs stage 3"
+        )
+    if (
+        settings.has("zero_optimization.offload_optimizer")
+        and settings.get("zero_optimization.offload_optimizer.device") not in (None, "none")
+        and stage < 1
+    ):
+        yield at(
+            settings.at("zero_optimization.offload_optimizer"),
+            f"offload_optimizer at ZeRO stage {stage:g}: it needs stage 1 or more",
+        )
+
+
+@on_settings("AE305", "deepspeed")
+def _static_scale(settings: Settings, document: Document) -> Iterator[Hit]:
+    scale = settings.number("fp16.loss_scale")
+    if settings.on("fp16.enabled") and scale:
+        yield at(settings.at("fp16.loss_scale"), f"a static loss scale of {scale:g}")
+
+
+@on_settings("AE306", "deepspeed")
+def _unclipped(settings: Settings, document: Document) -> Iterator[Hit]:
+    if settings.has("optimizer") and not settings.has("gradient_clipping"):
+        yield at(settings.at("optimizer"), "gradient_clipping is not set, and its default is none")
+
+
+@on_settings("AE307", "deepspeed")
+def _warmup_in_config(settings: Settings, document: Document) -> Iterator[Hit]:
+    if settings.number("scheduler.params.warmup_num_steps") == 0:
+        yield at(settings.at("scheduler.params.warmup_num_steps"), "warmup_num_steps = 0")
+
+
+@on_settings("AE320", "axolotl")
+def _packing(settings: Settings, document: Document) -> Iterator[Hit]:
+    flash = any(settings.on(n) for n in ("flash_attention", "flex_attention", "xformers_attention")) or "flash" in str(
+        settings.get("attn_implementation") or ""
+    )
+    if settings.on("sample_packing") and not flash:
+        yield at(
+            settings.at("sample_packing"),
+            "sample_packing without flash or flex attention: examples in one row see each other",
+        )
+
+
+@on_settings("AE321", "axolotl", "llamafactory")
+def _nothing_held_out(settings: Settings, document: Document) -> Iterator[Hit]:
+    share = settings.get("val_set_size", "val_size")
+    if share in (None, 0, 0.0) and not settings.has("test_datasets", "eval_dataset", "pretraining_dataset") and settings.get("do_train") is not False and settings.kind == "axolotl" and settings.has("val_set_size"):  # fmt: skip
+        yield at(settings.at("val_set_size"), "val_set_size is 0, and no test_datasets are named: nothing is held out")
+
+
+@on_settings("AE322", "axolotl")
+def _qlora_without_bits(settings: Settings, document: Document) -> Iterator[Hit]:
+    adapter = settings.get("adapter")
+    if adapter == "qlora" and not settings.on("load_in_4bit"):
+        yield at(settings.at("adapter"), "adapter: qlora without load_in_4bit: true")
+    if adapter == "lora" and settings.on("load_in_4bit"):
+        yield at(settings.at("load_in_4bit"), "load_in_4bit with adapter: lora; call it qlora")
+
+
+@on_settings("AE323", "axolotl")
+def _on_inputs(settings: Settings, document: Document) -> Iterator[Hit]:
+    if settings.on("train_on_inputs"):
+        yield at(settings.at("train_on_inputs"), "train_on_inputs: the loss is over the prompts too")
+
+
+def _base(settings: Settings):
+    name = settings.get("base_model", "model_name_or_path", "model", "model_path", "model_id")
+    return known_model(name) if isinstance(name, str) else None
+
+
+@on_settings("AE324", "axolotl", "llamafactory", "hf-arguments")
+def _longer_than_the_model(settings: Settings, document: Document) -> Iterator[Hit]:
+    model = _base(settings)
+    length = settings.number("sequence_len", "cutoff_len", "max_length", "max_seq_length")
+    if (
+        model is not None
+        and length
+        and model.max_positions
+        and length > model.max_positions
+        and not settings.has("rope_scaling", "rope_theta", "overrides_of_model_config")
+    ):
+        yield at(
+            settings.at("sequence_len", "cutoff_len", "max_length", "max_seq_length"),
+            f"{length:,.0f} tokens a row, but {model.name} has {model.max_positions:,} positions",
+        )
+
+
+_TEMPLATES = {
+    "llama-3": ("llama3", "llama-3"),
+    "llama-2": ("llama2", "llama-2"),
+    "qwen": ("qwen", "chatml"),
+    "gemma": ("gemma",),
+    "mistral": ("mistral",),
+    "phi": ("phi",),
+    "deepseek": ("deepseek",),
+}
+_OF_FAMILIES = {
+    "llama2",
+    "llama3",
+    "llama4",
+    "qwen",
+    "qwen3",
+    "qwen2_5",
+    "gemma",
+    "gemma3",
+    "mistral",
+    "phi3",
+    "phi4",
+    "deepseek",
+    "deepseek3",
+    "vicuna",
+}
+
+
+@on_settings("AE325", "axolotl", "llamafactory")
+def _template(settings: Settings, document: Document) -> Iterator[Hit]:
+    name = str(settings.get("base_model", "model_name_or_path") or "").lower()
+    given = settings.get("chat_template", "template")
+    if not isinstance(given, str) or given.lower() not in _OF_FAMILIES:
+        return
+    family = next(
+        (f for f in _TEMPLATES if re.search(rf"{f[:5]}[-_]?{re.escape(f[6:])}" if "-" in f else f, name)), None
+    )
+    if family and not given.lower().startswith(_TEMPLATES[family]) and not (family == "deepseek" and "distill" in name):
+        yield at(
+            settings.at("chat_template", "template"),
+            f"template {given} for {settings.get('base_model', 'model_name_or_path')}",
+        )
+
+
+@on_settings("AE326", "llamafactory")
+def _bits_of_all_weights(settings: Settings, document: Document) -> Iterator[Hit]:
+    if settings.has("quantization_bit") and settings.get("finetuning_type") == "full":
+        yield at(settings.at("quantization_bit"), "quantization_bit with finetuning_type: full")
+
+
+@on_settings("AE327", "llamafactory")
+def _neat(settings: Settings, document: Document) -> Iterator[Hit]:
+    if settings.on("packing") and not settings.on("neat_packing") and settings.get("stage") == "sft":
+        yield at(settings.at("packing"), "packing without neat_packing: examples in one row see each other")
+
+
+@on_settings("AE328", "llamafactory")
+def _pref_beta(settings: Settings, document: Document) -> Iterator[Hit]:
+    beta = settings.number("pref_beta")
+    if beta is not None and not 0.005 <= beta <= 2.5:
+        yield at(settings.at("pref_beta"), f"pref_beta = {beta:g}")
+
+
+@on_settings("AE330", "torchtitan")
+def _no_checkpoint(settings: Settings, document: Document) -> Iterator[Hit]:
+    for name in ("checkpoint.enable", "checkpoint.enable_checkpoint"):
+        if settings.get(name) is False and (settings.number("training.steps") or 0) >= 10_000:
+            yield at(
+                settings.at(name), f"checkpoints are off in a run of {settings.number('training.steps'):,.0f} steps"
+            )
+
+
+@on_settings("AE331", "torchtitan")
+def _titan_warmup(settings: Settings, document: Document) -> Iterator[Hit]:
+    if settings.number("lr_scheduler.warmup_steps") == 0:
+        yield at(settings.at("lr_scheduler.warmup_steps"), "warmup_steps = 0")
+
+
+@on_settings("AE332", "torchtitan")
+def _titan_rate(settings: Settings, document: Document) -> Iterator[Hit]:
+    rate = settings.number("optimizer.lr")
+    if rate is not None and rate > 5e-3 and str(settings.get("optimizer.name") or "AdamW").startswith("Adam"):
+        yield at(settings.at("optimizer.lr"), f"lr = {rate:g} with AdamW")
+
+
+@on_settings("AE333", "torchtitan")
+def _titan_clip(settings: Settings, document: Document) -> Iterator[Hit]:
+    norm = settings.number("training.max_norm")
+    if norm is not None and (norm <= 0 or norm > 10):
+        yield at(settings.at("training.max_norm"), f"max_norm = {norm:g}: the gradient is not clipped")
+
+
+_METHODS = {"linear", "slerp", "nuslerp", "multislerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "breadcrumbs", "breadcrumbs_ties", "model_stock", "della", "della_linear", "passthrough", "nearswap", "arcee_fusion", "karcher", "sce", "core_space"}  # fmt: skip
+
+
+def _models(settings: Settings) -> list[dict[str, Any]]:
+    given = settings.get("models")
+    return [m for m in given if isinstance(m, dict)] if isinstance(given, list) else []
+
+
+def _parameter(model: dict[str, Any], name: str) -> Any:
+    parameters = model.get("parameters")
+    return parameters.get(name) if isinstance(parameters, dict) else None
+
+
+@on_settings("AE340", "mergekit")
+def _unknown_method(settings: Settings, document: Document) -> Iterator[Hit]:
+    method = settings.get("merge_method")
+    if isinstance(method, str) and method not in _METHODS:
+        yield at(settings.at("merge_method"), f"merge_method {method} is none of mergekit's")
+
+
+@on_settings("AE341", "mergekit")
+def _no_base(settings: Settings, document: Document) -> Iterator[Hit]:
+    method = settings.get("merge_method")
+    if method in (
+        "ties",
+        "dare_ties",
+        "dare_linear",
+        "task_arithmetic",
+        "breadcrumbs",
+        "breadcrumbs_ties",
+        "della",
+        "della_linear",
+        "model_stock",
+        "sce",
+    ) and not settings.has("base_model"):
+        yield at(settings.at("merge_method"), f"{method} without base_model: it merges differences to a base")
+
+
+@on_settings("AE342", "mergekit")
+def _no_density(settings: Settings, document: Document) -> Iterator[Hit]:
+    method = settings.get("merge_method")
+    if method in ("ties", "dare_ties", "dare_linear", "della", "della_linear") and _models(settings):
+        given = [_parameter(m, "density") for m in _models(settings)]
+        if not settings.has("parameters.density") and all(d is None for d in given):
+            yield at(settings.at("merge_method"), f"{method} without density: nothing is trimmed")
+        for density in given:
+            if (number := _number(density)) is not None and not 0 < number <= 1:
+                yield at(
+                    settings.at("models"), f"density = {number:g}: it is the share that is kept, above 0 and at most 1"
+                )
+
+
+@on_settings("AE343", "mergekit")
+def _weights(settings: Settings, document: Document) -> Iterator[Hit]:
+    weights = [_number(_parameter(m, "weight")) for m in _models(settings)]
+    known = [w for w in weights if w is not None]
+    if (
+        settings.get("merge_method") == "linear"
+        and len(known) == len(weights) > 1
+        and abs(sum(known) - 1) > 0.01
+        and settings.get("parameters.normalize") is False
+    ):
+        yield at(settings.at("models"), f"weights sum to {sum(known):g}, and normalize is off")
+
+
+@on_settings("AE344", "mergekit")
+def _two_models(settings: Settings, document: Document) -> Iterator[Hit]:
+    if settings.get("merge_method") != "slerp":
+        return
+    models = _models(settings)
+    if models and len(models) != 2:
+        yield at(settings.at("models"), f"slerp of {len(models)} models: it takes two")
+    t = settings.get("parameters.t")
+    if t is None and "t:" not in document.text:
+        yield at(settings.at("merge_method"), "slerp without parameters.t")
+    if (number := _number(t)) is not None and not 0 <= number <= 1:
+        yield at(settings.at("parameters.t"), f"t = {number:g}: it lies between 0 and 1")
+
+
+@on_settings("AE345", "mergekit")
+def _no_dtype(settings: Settings, document: Document) -> Iterator[Hit]:
+    if not settings.has("dtype", "out_dtype"):
+        yield at(settings.at("merge_method", "slices"), "no dtype: the result may be float32, twice the size")
+    elif settings.get("dtype") == "float16" and re.search(r"llama-?3|qwen|gemma|mistral", document.text, re.I):
+        yield at(settings.at("dtype"), "dtype float16 for models that were trained in bfloat16")
+
+
+@on_settings("AE346", "mergekit")
+def _other_shapes(settings: Settings, document: Document) -> Iterator[Hit]:
+    if settings.get("merge_method") == "passthrough":
+        return
+    names = [m.get("model") for m in _models(settings)] + [settings.get("base_model")]
+    models = [m for n in names if isinstance(n, str) and (m := known_model(n)) is not None]
+    shapes = {(m.hidden, m.layers) for m in models}
+    if len(shapes) > 1:
+        said = ", ".join(dict.fromkeys(f"{m.name} ({m.layers} layers of {m.hidden})" for m in models))
+        yield at(settings.at("models", "base_model"), f"models of different shapes: {said}")
+    vocabularies = {m.vocabulary for m in models}
+    if len(shapes) == 1 and len(vocabularies) > 1 and not settings.has("tokenizer_source", "tokenizer"):
+        yield at(settings.at("models"), "models with different vocabularies, and no tokenizer_source")

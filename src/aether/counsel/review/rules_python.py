@@ -1,0 +1,243 @@
+"""Checks of training scripts, over their syntax trees. Each rule's row in `knowledge/review/` says why and has its examples."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+from aether.counsel.review.documents import Document
+from aether.counsel.review.python_facts import (
+    called,
+    calls,
+    code_of,
+    functions,
+    has_keywords,
+    hit_at,
+    is_true,
+    keyword,
+    says,
+    training_loops,
+    trains,
+    tree_of,
+)
+from aether.counsel.review.registry import Hit, on_document
+from aether.spec.review import Edit
+
+
+@on_document("AE101")
+def _pure_fp16(document: Document) -> Iterator[Hit]:
+    if not trains(document) or says(document, r"GradScaler|loss_scale"):
+        return
+    for node in calls(tree_of(document), "half"):
+        if not node.args and re.search(r"model|net\b", called(node)):
+            yield hit_at(node, f"{called(node)}() and a backward pass without loss scaling")
+    for node in calls(tree_of(document), "to"):
+        halves = [a for a in node.args if ast.unparse(a) in ("torch.float16", "torch.half")]
+        if halves and re.search(r"model|net\b", called(node)):
+            yield hit_at(node, "the model's weights are float16 and a backward pass runs without loss scaling")
+
+
+@on_document("AE102")
+def _autocast_without_scaler(document: Document) -> Iterator[Hit]:
+    if not trains(document) or says(document, r"GradScaler|Accelerator\("):
+        return
+    for node in calls(tree_of(document), "autocast"):
+        given = [ast.unparse(a) for a in [*node.args, *(k.value for k in node.keywords)]]
+        if any(a in ("torch.float16", "torch.half") for a in given):
+            yield hit_at(node, "autocast to float16 without a GradScaler")
+
+
+@on_document("AE103")
+def _naive_attention(document: Document) -> Iterator[Hit]:
+    tree = tree_of(document)
+    scores: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and _is_scores(node.value):
+            scores |= {ast.unparse(t) for t in node.targets}
+    for node in calls(tree, "softmax"):
+        base = (
+            node.args[0]
+            if node.args and not isinstance(node.args[0], ast.Constant)
+            else getattr(node.func, "value", None)
+        )
+        if base is not None and (_is_scores(base) or ast.unparse(base) in scores):
+            yield hit_at(node, "attention by hand: softmax over the product of queries and keys")
+
+
+def _is_scores(node: ast.expr) -> bool:
+    text = ast.unparse(node)
+    product = " @ " in text or re.search(r"\b(?:matmul|bmm|einsum)\(", text)
+    return bool(
+        product
+        and re.search(r"transpose\(|\.mT\b|\.T\b|\bk\w*_?t\b|permute\(|einsum\('[^']*d[^']*'", text)
+        and re.search(r"\bq\w*\b|query|queries", text, re.I)
+    )
+
+
+@on_document("AE104")
+def _eager(document: Document) -> Iterator[Hit]:
+    for node in calls(tree_of(document), "from_pretrained", "from_config"):
+        value = keyword(node, "attn_implementation")
+        if isinstance(value, ast.Constant) and value.value == "eager":
+            new = Edit(
+                line=value.lineno,
+                column=value.col_offset + 1,
+                end_line=value.end_lineno or value.lineno,
+                end_column=(value.end_col_offset or 0) + 1,
+                text='"sdpa"',
+            )
+            yield hit_at(value, 'attn_implementation="eager" computes the whole score matrix', new)
+
+
+@on_document("AE105")
+def _torch_load(document: Document) -> Iterator[Hit]:
+    for node in calls(tree_of(document), "torch.load"):
+        given = keyword(node, "weights_only")
+        if given is None and not has_keywords(node):
+            end = Edit(
+                line=node.end_lineno or node.lineno,
+                column=node.end_col_offset or 1,
+                end_line=node.end_lineno or node.lineno,
+                end_column=node.end_col_offset or 1,
+                text=", weights_only=True",
+            )
+            yield hit_at(node, "torch.load without weights_only", end)
+        elif isinstance(given, ast.Constant) and given.value is False:
+            yield hit_at(node, "torch.load with weights_only=False runs code from the file")
+
+
+@on_document("AE106")
+def _remote_code(document: Document) -> Iterator[Hit]:
+    for node in ast.walk(tree_of(document)):
+        if isinstance(node, ast.Call) and is_true(keyword(node, "trust_remote_code")):
+            yield hit_at(node, f"{called(node)} with trust_remote_code=True runs code from the repository")
+
+
+@on_document("AE107")
+def _loss_on_padding(document: Document) -> Iterator[Hit]:
+    if says(
+        document,
+        r"-100|ignore_index|DataCollatorFor(?:LanguageModeling|Seq2Seq|CompletionOnlyLM)|SFTTrainer|packing|pad_to_multiple|group_texts",
+    ):
+        return
+    if not says(document, r"padding\s*=|pad_token|pad_sequence"):
+        return
+    for node in ast.walk(tree_of(document)):
+        if (
+            isinstance(node, ast.Assign)
+            and re.search(r"labels", ast.unparse(node.targets[0]))
+            and re.search(r"input_ids(?:'\]|\"\])?(?:\.clone\(\)|\.copy\(\))?$", ast.unparse(node.value))
+        ):
+            yield hit_at(node, "labels are the input ids as they are, padding included")
+
+
+@on_document("AE108")
+def _accumulation(document: Document) -> Iterator[Hit]:
+    for loop in training_loops(tree_of(document)):
+        text = ast.unparse(loop)
+        if (
+            re.search(r"%\s*\(?\w*(?:accum|grad_acc)\w*", text)
+            and not re.search(r"/=?\s*\(?[\w.]*(?:accum|grad_acc|num_items|n_tokens|total)", text)
+            and "accelerator" not in text
+        ):
+            yield hit_at(loop, "gradients are accumulated, but the loss is not divided by the number of steps")
+
+
+@on_document("AE109")
+def _decay_on_norms(document: Document) -> Iterator[Hit]:
+    for node in calls(tree_of(document), "AdamW", "Lion"):
+        decay = keyword(node, "weight_decay")
+        whole = (
+            bool(node.args)
+            and re.fullmatch(r"[\w.]*model[\w.]*\.parameters\(\)", ast.unparse(node.args[0])) is not None
+        )
+        if whole and isinstance(decay, ast.Constant) and isinstance(decay.value, int | float) and decay.value > 0:
+            yield hit_at(node, f"weight_decay={decay.value} on every parameter, norms and biases too")
+
+
+@on_document("AE110")
+def _no_zero_grad(document: Document) -> Iterator[Hit]:
+    for loop in training_loops(tree_of(document)):
+        text = ast.unparse(loop)
+        if re.search(r"\.step\(", text) and "zero_grad" not in code_of(document.text) and ".grad = None" not in text:
+            yield hit_at(loop, "gradients are never cleared: no zero_grad in the script")
+
+
+@on_document("AE111")
+def _scheduler_first(document: Document) -> Iterator[Hit]:
+    for loop in training_loops(tree_of(document)):
+        steps = [(n.lineno, n) for n in ast.walk(loop) if isinstance(n, ast.Call) and called(n).endswith(".step")]
+        optimiser = [line for line, n in steps if re.search(r"optim|scaler\b|opt\b", called(n))]
+        for line, node in steps:
+            if re.search(r"sched", called(node)) and optimiser and line < min(optimiser):
+                yield hit_at(node, f"{called(node)} before the optimiser's step")
+
+
+def _evaluations(document: Document) -> Iterator[ast.FunctionDef]:
+    for function in functions(tree_of(document)):
+        name = function.name.lower()
+        if (
+            re.search(r"^(?:eval|evaluate|validate|validation|test_epoch|estimate_loss)", name)
+            and "model" in ast.unparse(function)
+            and re.search(r"for .* in .*(?:load|batch|data)", ast.unparse(function))
+        ):
+            yield function
+
+
+@on_document("AE112")
+def _no_no_grad(document: Document) -> Iterator[Hit]:
+    for function in _evaluations(document):
+        text = ast.unparse(function)
+        if re.search(r"\bmodel\(", text) and not re.search(r"no_grad|inference_mode|set_grad_enabled", text):
+            yield hit_at(function, f"{function.name} runs the model with gradients")
+
+
+@on_document("AE113")
+def _no_eval_mode(document: Document) -> Iterator[Hit]:
+    for function in _evaluations(document):
+        text = ast.unparse(function)
+        if re.search(r"\bmodel\(", text) and not re.search(r"\.eval\(\)|\.train\(False\)", code_of(document.text)):
+            yield hit_at(function, f"{function.name} does not set the model to eval()")
+
+
+@on_document("AE114")
+def _no_clipping(document: Document) -> Iterator[Hit]:
+    for loop in training_loops(tree_of(document)):
+        if re.search(r"\.step\(", ast.unparse(loop)) and not says(
+            document, r"clip_grad|clip_by_global_norm|max_grad_norm|max_norm"
+        ):
+            yield hit_at(loop, "the gradient is not clipped")
+
+
+@on_document("AE115")
+def _no_seed(document: Document) -> Iterator[Hit]:
+    if trains(document) and not says(document, r"manual_seed|set_seed|seed_everything|seed\s*="):
+        yield Hit(next(training_loops(tree_of(document))).lineno, "a training without a seed")
+
+
+@on_document("AE116")
+def _no_checkpoint(document: Document) -> Iterator[Hit]:
+    if trains(document) and not says(
+        document, r"\.save\(|save_pretrained|save_file|save_state|save_checkpoint|checkpoint|state_dict\(\)"
+    ):
+        yield Hit(next(training_loops(tree_of(document))).lineno, "a training that saves nothing")
+
+
+@on_document("AE117")
+def _no_warmup(document: Document) -> Iterator[Hit]:
+    if (
+        trains(document)
+        and says(document, r"\bAdamW?\(")
+        and says(document, r"transformer|Transformer|attention|Attention|AutoModel|GPT|llama")
+        and not says(document, r"warm_?up|sched|OneCycle|get_lr|LambdaLR")
+    ):
+        yield Hit(
+            next(training_loops(tree_of(document))).lineno,
+            "a transformer is trained at a constant rate, without warm-up or decay",
+        )
+
+
+@on_document("AE118")
+def _double_softmax(document: Document) -> Iterator[Hit]:
+    for node in calls(tree_of(document), "cross_entropy"):
+        if node.args and isinstance(node.args[0], ast.Call) and called(node.args[0]).endswith(("softmax",)):
+            yield hit_at(node, "cross_entropy over a softmax: it takes logits, and applies log-softmax itself")

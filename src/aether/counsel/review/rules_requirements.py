@@ -1,0 +1,143 @@
+"""Checks of requirement files and of a project's dependencies."""
+
+import re
+from collections.abc import Iterator
+
+from aether.counsel.review.documents import Document
+from aether.counsel.review.registry import Hit, on_document
+
+_LINE = re.compile(
+    r"^\s*(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*(?P<spec>(?:[<>=!~]=?|===)\s*[^;#\s]+(?:\s*,\s*[<>=!~]=?\s*[^;#\s,]+)*)?\s*(?:;.*)?(?:#.*)?$"
+)
+_HEAVY = {
+    "torch",
+    "transformers",
+    "vllm",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "deepspeed",
+    "bitsandbytes",
+    "flash-attn",
+    "sglang",
+    "tokenizers",
+    "axolotl",
+    "mergekit",
+    "llmcompressor",
+    "torchao",
+}
+
+
+def _lines(document: Document) -> Iterator[tuple[int, str, str]]:
+    """(line, package, specifier) of a requirements file."""
+    if document.kind != "requirements":
+        return
+    for number, line in enumerate(document.lines, 1):
+        match = _LINE.match(line)
+        if match and not line.strip().startswith(("-", "#")):
+            yield number, re.sub(r"[_.]+", "-", match["name"]).lower(), (match["spec"] or "").replace(" ", "")
+
+
+def _exact(spec: str) -> tuple[int, ...] | None:
+    """The version of "==x.y.z"."""
+    match = re.fullmatch(r"===?(\d+(?:\.\d+)*)(?:[+.a-z].*)?", spec)
+    return tuple(int(part) for part in match[1].split(".")) if match else None
+
+
+@on_document("AE601")
+def _unpinned(document: Document) -> Iterator[Hit]:
+    for number, name, spec in _lines(document):
+        if name in _HEAVY and not spec:
+            yield Hit(number, f"{name} without a version")
+
+
+_GONE = {
+    "auto-gptq": "GPTQModel or llm-compressor",
+    "autoawq": "llm-compressor",
+    "apex": "torch.amp",
+    "nvidia-apex": "torch.amp",
+    "torchtext": "datasets and tokenizers",
+    "fairscale": "torch.distributed.fsdp",
+    "pytorch-transformers": "transformers",
+    "pytorch-pretrained-bert": "transformers",
+    "adapter-transformers": "adapters",
+    "optimum-quanto": "torchao",
+}
+
+
+@on_document("AE602")
+def _unmaintained(document: Document) -> Iterator[Hit]:
+    for number, name, _ in _lines(document):
+        if name in _GONE:
+            yield Hit(number, f"{name} is no longer maintained; use {_GONE[name]}")
+
+
+@on_document("AE603")
+def _stolen(document: Document) -> Iterator[Hit]:
+    for number, name, spec in _lines(document):
+        if name == "litellm" and spec in ("==1.82.7", "==1.82.8"):
+            yield Hit(number, f"litellm {spec[2:]} carried code that steals credentials")
+
+
+@on_document("AE604")
+def _vulnerable_torch(document: Document) -> Iterator[Hit]:
+    for number, name, spec in _lines(document):
+        version = _exact(spec)
+        if name == "torch" and version and version < (2, 6):
+            yield Hit(number, f"torch {spec[2:]}: torch.load runs code even with weights_only=True")
+
+
+@on_document("AE605")
+def _floating_git(document: Document) -> Iterator[Hit]:
+    if document.kind != "requirements":
+        return
+    for number, line in enumerate(document.lines, 1):
+        match = re.search(
+            r"git\+\S+?\.git(?:@(?P<ref>[^#\s]+))?|git\+https?://[^\s@]+(?:@(?P<ref2>[^#\s]+))?", line.split(" #")[0]
+        )
+        if match and not re.fullmatch(r"[0-9a-f]{7,40}|v?\d[\w.]*", match["ref"] or match["ref2"] or ""):
+            yield Hit(number, "a repository without a commit or a tag")
+
+
+@on_document("AE606")
+def _numpy_two(document: Document) -> Iterator[Hit]:
+    found = {name: (number, _exact(spec)) for number, name, spec in _lines(document)}
+    numpy, torch = found.get("numpy"), found.get("torch")
+    if numpy and torch and numpy[1] and torch[1] and numpy[1] >= (2,) and torch[1] < (2, 3):
+        yield Hit(numpy[0], "numpy 2 with a torch below 2.3, which was built against numpy 1")
+
+
+@on_document("AE607")
+def _twice(document: Document) -> Iterator[Hit]:
+    seen: dict[str, tuple[int, str]] = {}
+    for number, name, spec in _lines(document):
+        if ";" in document.lines[number - 1]:
+            continue
+        if name in seen and seen[name][1] != spec:
+            yield Hit(number, f"{name}{spec} here, {name}{seen[name][1]} on line {seen[name][0]}")
+        seen.setdefault(name, (number, spec))
+
+
+@on_document("AE608")
+def _second_index(document: Document) -> Iterator[Hit]:
+    if document.kind != "requirements":
+        return
+    for number, line in enumerate(document.lines, 1):
+        if line.strip().startswith("--extra-index-url") and "download.pytorch.org" not in line and "nvidia" not in line:
+            yield Hit(number, "a second index: a package of the same name there may be taken instead")
+
+
+@on_document("AE609")
+def _torch_family(document: Document) -> Iterator[Hit]:
+    found = {name: (number, _exact(spec)) for number, name, spec in _lines(document)}
+    torch, audio = found.get("torch"), found.get("torchaudio")
+    if torch and audio and torch[1] and audio[1] and torch[1][:2] != audio[1][:2]:
+        yield Hit(audio[0], "torchaudio of another release than torch")
+
+
+@on_document("AE610")
+def _agents(document: Document) -> Iterator[Hit]:
+    found = {name: number for number, name, _ in _lines(document)}
+    if "litellm" in found and any(name.startswith("pydantic-ai") for name in found):
+        yield Hit(found["litellm"], "litellm and pydantic-ai pin different clients")

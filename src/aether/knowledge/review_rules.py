@@ -1,0 +1,41 @@
+"""The rules of `aether review`, as rows: what each looks for, why it matters, where that is from, a bad and a good example.
+
+The examples are the rules' tests: the bad one is found by exactly this rule's id, the good one is not. The checks themselves are
+functions of `counsel.review`.
+"""
+
+import functools
+import tomllib
+from importlib.resources import files
+
+from pydantic import Field
+
+from aether.knowledge.library import Sourced
+from aether.spec.review import Severity
+
+
+class Rule(Sourced):
+    """One rule. `name` is its id."""
+
+    name: str = Field(pattern=r"^AE\d{3}$")
+    title: str
+    severity: Severity
+    why: str
+    fixes: bool = False
+    """Whether `--fix` mends it."""
+    file: str
+    """The file name of both examples."""
+    bad: str
+    good: str
+
+
+@functools.cache
+def rules() -> dict[str, Rule]:
+    """Id -> rule, in the order of ids."""
+    found: dict[str, Rule] = {}
+    for file in sorted(files("aether.knowledge").joinpath("review").iterdir(), key=lambda f: f.name):
+        for row in tomllib.loads(file.read_text(encoding="utf-8"))["rule"]:
+            rule = Rule.model_validate({"name": row.pop("id"), **row})
+            assert rule.name not in found, f"{rule.name} stands twice"
+            found[rule.name] = rule
+    return dict(sorted(found.items()))
