@@ -155,6 +155,14 @@ def test_what_cannot_be_met_is_said_with_its_arithmetic_and_the_nearest():
     assert "--set 'hardware.count=8'" in text and "Options" not in headings(found)
 
 
+def test_a_default_that_cannot_be_met_is_called_one():
+    raw = {"model": {"name": "llama-3.1-405b", "tokens": 15e12}, "hardware": {"name": "H100-SXM-80GB", "count": 1024}}
+    found = accepting(request("pretrain llama-3.1-405b", "pretrain", raw))
+    assert found.status == "infeasible" and "You did not ask for targets=build_time <= 30 d" in words(found).replace(
+        "&lt;", "<"
+    )
+
+
 def test_adapters_are_offered_where_all_weights_do_not_fit():
     raw = {"model": {"name": "llama-3.1-70b", "tokens": 1e7}, "hardware": {"name": "A100-SXM-80GB", "count": 8}}
     raw |= {"data": {"sources": "chats.jsonl"}, "targets": ["build_time <= 9 d"]}
@@ -166,6 +174,19 @@ def test_devices_that_nobody_counted_are_asked_about():
     raw = LLAMA | ONE_H100 | {"load": {"requests_per_s": 1, "prompt_tokens": 9}, "targets": ["ttft_p99 <= 2 s"]}
     found = answer(request("serve llama on H100s", "serve", raw))
     assert [q.field for q in found.questions] == ["hardware.count"]
+
+
+def test_a_bounded_cost_needs_a_price():
+    raw = {
+        "model": {"name": "qwen3-8b"},
+        "hardware": {"name": "L40S", "count": 2},
+        "load": {"requests_per_s": 8, "prompt_tokens": 9},
+    }
+    raw |= {"targets": ["cost_per_million_tokens <= 0.4 USD", "ttft_p99 <= 2 s"]}
+    found = answer(request("serve qwen", "serve", raw))
+    assert [q.field for q in found.questions] == ["hardware.price_usd_per_hour"]
+    priced = raw | {"hardware": raw["hardware"] | {"price_usd_per_hour": 0.8}}
+    assert answer(request("serve qwen", "serve", priced)).status in ("answered", "infeasible")
 
 
 def test_two_things_that_cannot_both_be_meant_are_asked_about_and_taken_as_read_when_accepted():
