@@ -1,5 +1,6 @@
 """Each kind of answer from a request written by hand: status, headings, decision, and what stands behind its numbers."""
 
+from datetime import date
 from typing import get_args
 
 import pytest
@@ -13,7 +14,7 @@ from aether.report.page import page_html, page_markdown
 from aether.spec.answer import Intent, Request
 from aether.spec.brief import Brief, Hardware
 from aether.spec.errors import UnsourcedNumber
-from aether.spec.report import Facts, text_of
+from aether.spec.report import Cite, Facts, Table, Verbatim, Words, text_of
 
 FULL = ["Decision", "Options", "Recipe", "Code", "Risks", "What is uncertain", "Next experiment", "Sources"]
 LLAMA = {"model": {"name": "llama-3.1-8b"}}
@@ -62,6 +63,28 @@ def test_a_full_answer_has_every_part_and_renders_in_both_forms(intent):
         assert aspect in text or aspect == "p99"
     assert "training cost" in text or "build cost" in text
     assert "complexity" in text
+
+
+@pytest.mark.parametrize("intent", ["serve", "pretrain", "finetune", "align", "compress", "merge", "compare"])
+def test_each_number_among_the_options_says_what_kind_of_evidence_it_is(intent):
+    found = accepting(_asked(intent))
+    section = next(s for s in found.page.report.sections if s.key == "options")
+    table = next(block for block in section.blocks if isinstance(block, Table))
+    cells = [cell for row in table.rows for cell in row if any(isinstance(p, Cite) for p in cell)]
+    assert cells
+    for cell in cells:
+        said = "".join(p.text for p in cell if isinstance(p, Words))
+        names = [p for p in cell if isinstance(p, Verbatim)]
+        assert any(kind in said for kind in ("computed", "cited", "assumed", "measured")) or names, cell
+
+
+def test_what_was_read_long_ago_is_to_be_checked_again():
+    draft = Draft(Request(text="x"), date(2030, 1, 1))
+    draft.refer("a paper", "https://example.org/paper", "2026-11-25")
+    draft.refer("a fresh one", "https://example.org/fresh", "2029-12-31")
+    page = draft.page(text_of("t"))
+    assert page.stale == ("a paper was read on 2026-11-25: check it again before you rely on it",)
+    assert "check it again" in page_markdown(page)
 
 
 @pytest.mark.parametrize("intent", ["explain", "diagnose", "review"])
