@@ -94,6 +94,21 @@ def test_what_another_part_answers_is_handed_over(intent):
     assert f"aether {intent} {'kv-cache' if intent == 'explain' else 'run.log'}" in words(found)
 
 
+def test_a_file_that_is_here_is_reviewed_and_no_other_is_opened(tmp_path, monkeypatch):
+    inside, outside = tmp_path / "work", tmp_path / "secret.yaml"
+    inside.mkdir()
+    text = "model_name_or_path: m\npacking: true\nattn_implementation: sdpa\nlearning_rate: 1.0e-5\n"
+    for file in (inside / "trl_sft.yaml", outside):
+        file.write_text(text)
+    monkeypatch.chdir(inside)
+    found = answer(request("review my config", "review", subjects=("trl_sft.yaml",)))
+    assert found.status == "answered" and "Findings" in headings(found)
+    assert "trl_sft.yaml:2" in words(found) and "Mend this" in words(found)
+    for other in (str(outside), "../secret.yaml", "missing.yaml", "."):
+        found = answer(request("review my config", "review", subjects=(other,)))
+        assert "Findings" not in headings(found) and f"aether review {other}" in words(found)
+
+
 def test_every_intent_has_a_handler():
     intents = set(get_args(Intent)) - {"unknown"}
     assert set(HANDLERS) == intents
