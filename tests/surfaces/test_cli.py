@@ -52,7 +52,11 @@ OPTIONS = {
     "compare": ["--help", "--json"],
     "report": ["--help", "--json"],
     "serve": ["--help", "--host", "--port"],
+    "explain": ["--help", "--json", "--list"],
+    "diagnose": ["--help", "--json"],
     "review": ["--fix", "--format", "--help", "--ignore", "--json", "--list", "--select"],
+    "mcp": ["--help", "--host", "--http"],
+    "setup": ["--dry-run", "--help", "--json", "--scope"],
     "doctor": ["--help", "--json", "--out"],
 }
 

@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 from aether.spec.brief import Brief, Target
-from aether.spec.errors import InputError
 
 
 def brief_toml(brief: Brief) -> str:
@@ -29,11 +28,8 @@ def brief_toml(brief: Brief) -> str:
 def target_text(target: Target) -> str:
     """A target as a person writes it, exact where rounding would change it."""
     text = str(target)
-    try:
-        same = Target.model_validate(text) == target
-    except InputError:  # "20,000 token/s" is for eyes
-        same = False
-    return text if same else f"{target.metric} {target.comparison} {target.value!r} {target.unit}"
+    exact = f"{target.metric} {target.comparison} {target.value!r} {target.unit}"
+    return text if Target.model_validate(text) == target else exact
 
 
 def raw_brief(brief: Brief) -> dict[str, Any]:

@@ -23,10 +23,20 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("aether.surfaces.cli.look:compare", "Compare two runs, paired, with intervals."),
     "report": ("aether.surfaces.cli.look:report", "Write a run's report again from its records."),
     "serve": ("aether.surfaces.cli.serve:serve", "Serve a run's model over the OpenAI protocol."),
+    "explain": (
+        "aether.surfaces.cli.explain:explain",
+        "What a technique is, its trade-offs, published numbers, known failures.",
+    ),
+    "diagnose": (
+        "aether.surfaces.cli.diagnose:diagnose",
+        "Find what goes wrong in a training, from its log or its run.",
+    ),
     "review": (
         "aether.surfaces.cli.review:review",
         "Review training scripts, configurations, serving commands, manifests.",
     ),
+    "mcp": ("aether.surfaces.cli.mcp:mcp", "Serve every tool to an agent over the Model Context Protocol."),
+    "setup": ("aether.surfaces.cli.setup:setup", "Add Aether's tools and skills to a coding agent."),
     "doctor": ("aether.surfaces.cli.doctor:doctor", "Say what works here, what is missing, and what mends it."),
 }
 """Command -> (where it is, what it does in one line)."""

@@ -1,0 +1,217 @@
+"""Reads a training log into series by step: JSON lines, dictionaries as trainers print them, `key: value` lines, CSV.
+
+Follows what transformers (also trainer_state.json), TRL, Axolotl, LLaMA-Factory, torchtitan, Megatron-LM, DeepSpeed, nanoGPT and
+Aether itself write; the names are data (`knowledge.training_logs`). A log is data of somebody else: nothing in it is evaluated or
+obeyed, lines are cut and control characters taken out. Judges nothing.
+"""
+
+import ast
+import csv
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aether.evidence.files import explained_os_errors
+from aether.knowledge.training_symptoms import messages, quantities
+from aether.spec.errors import InputError
+
+MAX_BYTES = 64 << 20
+"""The end of a longer file is read; the page says so."""
+LINE_CHARACTERS = 4000
+_SHOWN = 160
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+_NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
+_PAIR = re.compile(
+    rf"(?P<key>[A-Za-z][A-Za-z _/().-]{{0,48}}?)\s*[:=]?\s*(?P<number>{_NUMBER})(?P<unit>\s?ms\b)?(?![\w.])", re.I
+)
+_DICTIONARY = re.compile(r"\{[^{}]*\}")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value of one series."""
+
+    step: int
+    value: float
+    line: int
+    """Of the file, from one; 0 where the file has no lines."""
+
+
+@dataclass
+class Log:
+    """What a file told: series by our names, messages by symptom, and the lines themselves for quoting."""
+
+    path: str
+    series: dict[str, list[Point]] = field(default_factory=dict)
+    said: dict[str, list[int]] = field(default_factory=dict)
+    """Key of a symptom -> lines whose words say it."""
+    lines: dict[int, str] = field(default_factory=dict)
+    """The lines that hold a value or a message, as they may be quoted."""
+    total_steps: int | None = None
+    """What the log itself says that the run will have."""
+    cut_bytes: int = 0
+    """Bytes at the start of the file that were not read."""
+    restarts: list[int] = field(default_factory=list)
+    """Steps at which the count went back."""
+
+    def values(self, name: str) -> list[float]:
+        """The values of a series."""
+        return [point.value for point in self.series.get(name, [])]
+
+    def finite(self, name: str) -> list[Point]:
+        """The points of a series that are numbers."""
+        return [point for point in self.series.get(name, []) if math.isfinite(point.value)]
+
+
+def read_log(path: Path) -> Log:
+    """The log at `path`. Raises InputError for a file without a single known quantity or message."""
+    text, cut = _text(path)
+    log = Log(str(path), cut_bytes=cut)
+    if path.suffix == ".csv":
+        _read_rows(log, csv.DictReader(text.splitlines()))
+    elif path.name == "trainer_state.json":
+        _read_rows(log, _state(path, text))
+    else:
+        for number, line in enumerate(text.splitlines(), 1):
+            _read_line(log, number, _COLOUR.sub("", line[:LINE_CHARACTERS]))
+    if not log.series and not log.said:
+        mend = "no loss, rate, norm or message of a trainer was found in it; give a trainer's log, metrics.jsonl or a CSV of them"
+        raise InputError.of("path", str(path), mend)
+    return log
+
+
+def quotable(line: str) -> str:
+    """A line of a log as it may be shown: one line, bounded, without control characters."""
+    plain = _CONTROL.sub("", line).strip()
+    return plain if len(plain) <= _SHOWN else plain[: _SHOWN - 1] + "…"
+
+
+def _text(path: Path) -> tuple[str, int]:
+    if not path.is_file():
+        raise InputError.of("path", str(path), "no such file; give a log, or the folder of a run")
+    with explained_os_errors(path), path.open("rb") as file:
+        cut = max(0, path.stat().st_size - MAX_BYTES)
+        file.seek(cut)
+        return file.read(MAX_BYTES).decode("utf-8", errors="replace"), cut
+
+
+def _state(path: Path, text: str) -> list[dict[str, Any]]:
+    try:
+        history = json.loads(text)["log_history"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError.of(
+            "path", str(path), "it has no log_history; give the trainer_state.json of a checkpoint"
+        ) from error
+    return [row for row in history if isinstance(row, dict)]
+
+
+def _read_rows(log: Log, rows: Iterable[Mapping[str, Any]]) -> None:
+    for number, row in enumerate(rows, 2):
+        log.lines[number] = quotable(
+            ", ".join(f"{key}: {value}" for key, value in row.items() if value not in (None, ""))
+        )
+        _take(log, number, dict(_known(row.items())))
+
+
+def _read_line(log: Log, number: int, line: str) -> None:
+    for key, words in messages().items():
+        if words.search(line):
+            log.said.setdefault(key, []).append(number)
+            log.lines[number] = quotable(line)
+    found = dict(_known(_pairs(line)))
+    if total := re.search(r"iteration\s+\d+\s*/\s*(\d+)", line):
+        log.total_steps = int(total[1])
+    if set(found) - {"step", "step_time_s"}:
+        log.lines[number] = quotable(line)
+        _take(log, number, found)
+
+
+def _pairs(line: str) -> Iterator[tuple[str, Any]]:
+    """The keys and values of a line: of the dictionary that it holds, or of its words."""
+    if (brace := _DICTIONARY.search(line)) and (values := _dictionary(brace[0])):
+        yield from values.items()
+        return
+    start = 0
+    while match := _PAIR.search(line, start):
+        known = _canonical(match["key"])
+        if known is None:
+            # The words may end in a known name: "consumed samples | lm loss".
+            known = next((c for c in map(_canonical, _ends(match["key"])) if c), None)
+        if known is not None:
+            yield known, _scaled(match["number"], match["key"], match["unit"])
+        start = match.end()
+
+
+def _ends(words: str) -> list[str]:
+    parts = re.split(r"[ |]+", words.strip())
+    return [" ".join(parts[i:]) for i in range(1, len(parts))]
+
+
+def _scaled(number: str, key: str, unit: str | None) -> str | float:
+    if unit or "(ms)" in key.lower():
+        value = _number(number)
+        return number if value is None else value / 1e3
+    return number
+
+
+def _dictionary(text: str) -> dict[str, Any] | None:
+    """A JSON or Python dictionary of plain values; None for anything else. Literals are parsed, never evaluated."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(
+                re.sub(r"(?<=[:\s])(nan|-?inf)(?=[,}\s])", r"'\1'", text) if parse is ast.literal_eval else text
+            )
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(value, dict):
+            return {str(key): item for key, item in value.items()}
+    return None
+
+
+def _known(pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, float]]:
+    for key, raw in pairs:
+        known, value = _canonical(str(key)), _number(raw)
+        if known is not None and value is not None:
+            yield known, value
+
+
+def _canonical(key: str) -> str | None:
+    """Our name for a trainer's key."""
+    plain = re.sub(r"\(ms\)", "", key.lower())
+    plain = " ".join(re.split(r"[\s_-]+", plain.strip(" |:'\"")))
+    names = quantities()
+    if plain in names.values() and plain == key:
+        return plain
+    spaced = plain.replace(" ", "_")
+    if spaced in names.values():
+        return spaced
+    return names.get(plain) or names.get(plain.rsplit("/", 1)[-1] if plain.startswith("train/") else plain)
+
+
+def _number(raw: Any) -> float | None:
+    if isinstance(raw, bool) or raw is None:
+        return None
+    try:
+        return float(raw.replace(",", "") if isinstance(raw, str) else raw)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _take(log: Log, line: int, found: dict[str, float]) -> None:
+    """Add the values of one line at its step, or at the next one where it names none."""
+    last = max((points[-1].step for points in log.series.values()), default=-1)
+    given = found.pop("step", None)
+    if given is not None and not math.isfinite(given):
+        given = None
+    alone = given is None and set(found) <= {"val_loss"}
+    step = int(given) if given is not None else max(last, 0) if alone else last + 1
+    for name, value in found.items():
+        points = log.series.setdefault(name, [])
+        if points and step < points[-1].step and name == "loss":
+            log.restarts.append(step)
+        points.append(Point(step, value, line))

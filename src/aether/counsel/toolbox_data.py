@@ -1,0 +1,304 @@
+"""The data in the replies of `counsel.toolbox`, and the short text beside it. Cuts what is long for a reader with little room:
+whole plans and reports lie in files, whose names are given."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aether.counsel.doctor import Finding as HealthFinding
+from aether.counsel.keeping import KeptPlan
+from aether.counsel.launching import Proposal, proposal
+from aether.counsel.reply import Reply
+from aether.planning.scaling.report import FitReport
+from aether.report.compare import Compared
+from aether.report.fleet import markdown, said
+from aether.report.page import page_markdown
+from aether.report.sources import RunFacts
+from aether.report.tables import terminal_table
+from aether.running.jobs import JobState, report_of
+from aether.spec.answer import Answer, Page, Reference, Status
+from aether.spec.base import Noun
+from aether.spec.evidence import Evidence
+from aether.spec.fleet import FleetPlan
+from aether.spec.plan import Estimate
+from aether.spec.review import Finding
+from aether.spec.run import Verdict
+
+OPTIONS = 8
+"""Options of a plan that a reply holds."""
+FINDINGS = 100
+"""Findings of a review that a reply holds; it says how many there are."""
+_STEP = "answer"
+
+
+class Asked(Noun):
+    """An answer, with the handle that goes on from it."""
+
+    session: str
+    status: Status
+    understood: dict[str, str]
+    """Field -> value, as it was read."""
+    unread: tuple[str, ...]
+    contradictions: tuple[str, ...]
+    references: tuple[Reference, ...]
+
+
+def asked(session: str, answer: Answer) -> Reply[Asked]:
+    """The reply to `ask`."""
+    request = answer.request
+    return Reply[Asked](
+        status="done" if answer.status == "answered" else answer.status,
+        text=page_markdown(answer.page),
+        questions=answer.questions,
+        evidence=answer.page.evidence,
+        data=Asked(
+            session=session,
+            status=answer.status,
+            understood={read.field: read.value for read in request.reads},
+            unread=request.unread,
+            contradictions=request.contradictions,
+            references=answer.page.references,
+        ),
+    )
+
+
+class Row(Noun):
+    """An option in one line."""
+
+    name: str
+    standing: str
+    complexity: str
+    estimates: dict[str, str]
+    """Metric -> value with its interval."""
+
+
+class Planned(Noun):
+    """A plan without its setups, which lie in plan.json."""
+
+    decided: str
+    because: str
+    would_change: tuple[str, ...]
+    options: tuple[Row, ...]
+    options_in_all: int
+    files: tuple[str, ...]
+
+
+def planned(plan: FleetPlan, files: Sequence[str], notes: Sequence[str]) -> Reply[Planned]:
+    """The reply to `plan`. Its evidence is that of the decided option."""
+    rows = tuple(
+        Row(
+            name=option.name,
+            standing=option.standing,
+            complexity=option.complexity,
+            estimates={estimate.metric: said(estimate) for estimate in option.estimates},
+        )
+        for option in plan.options[:OPTIONS]
+    )
+    shown = plan.model_copy(update={"options": plan.options[:OPTIONS]})
+    return Reply[Planned](
+        status="done",
+        text=markdown(shown, (), files, notes),
+        evidence=tuple(e for option in shown.options[:1] for e in _evidence(option.estimates)),
+        data=Planned(
+            decided=plan.decided,
+            because=plan.because,
+            would_change=plan.would_change,
+            options=rows,
+            options_in_all=len(plan.options),
+            files=tuple(files),
+        ),
+    )
+
+
+class Estimated(Noun):
+    """Estimates with all their terms."""
+
+    subject: str
+    estimates: tuple[Estimate, ...]
+    notes: tuple[str, ...]
+
+
+def estimated(subject: str, estimates: Sequence[Estimate], notes: Sequence[str]) -> Reply[Estimated]:
+    """The reply to `estimate` and `simulate`."""
+    lines = [f"**{subject}** (80 % intervals)", ""]
+    lines += [f"- {e.metric.replace('_', ' ')}: {said(e)}; {e.kind}; binding: {e.binding or 'none'}" for e in estimates]
+    lines += [f"- {note}" for note in notes]
+    data = Estimated(subject=subject, estimates=tuple(estimates), notes=tuple(notes))
+    return Reply[Estimated](status="done", text="\n".join(lines), evidence=_evidence(estimates), data=data)
+
+
+def _evidence(estimates: Sequence[Estimate]) -> tuple[Evidence, ...]:
+    found = {e.metric: e.as_evidence(_STEP) for e in estimates if e.value is not None}
+    return tuple(found.values())
+
+
+class Fitted(Noun):
+    """A fitted law."""
+
+    report: FitReport
+
+
+def fitted(report: FitReport) -> Reply[Fitted]:
+    """The reply to `fit_scaling`."""
+    lines = [f"{report.points} points; relative residual {report.residual_rms:.2%} (root mean square)"]
+    for row in report.coefficients:
+        ends = "" if row.interval is None else f" ({row.interval.low:.4g} to {row.interval.high:.4g}, 95 %)"
+        lines.append(f"- {row.name} = {row.value:.4g}{ends}: {row.meaning}")
+    lines += [
+        f"- loss at {p.parameters:.3g} parameters, {p.tokens:.3g} tokens: {said(p.loss)}" for p in report.predictions
+    ]
+    lines += [f"- warning: {warning}" for warning in report.warnings]
+    return Reply[Fitted](status="done", text="\n".join(lines), data=Fitted(report=report))
+
+
+class Explained(Noun):
+    """A page's sources, and what on it is old."""
+
+    references: tuple[Reference, ...]
+    stale: tuple[str, ...]
+
+
+def explained(page: Page) -> Reply[Explained]:
+    """The reply to `explain` and `diagnose`."""
+    data = Explained(references=page.references, stale=page.stale)
+    return Reply[Explained](status="done", text=page_markdown(page), evidence=page.evidence, data=data)
+
+
+class Reviewed(Noun):
+    """Findings, and how many there are in all."""
+
+    findings: tuple[Finding, ...]
+    found: int
+
+
+def reviewed(findings: tuple[Finding, ...], root: Path) -> Reply[Reviewed]:
+    """The reply to `review`."""
+    lines = [f"{len(findings)} findings" if findings else "no findings"]
+    for finding in findings[:FINDINGS]:
+        place = _relative(finding.path, root)
+        lines.append(
+            f"- {place}:{finding.line}: {finding.rule} ({finding.severity}) {finding.message} Why: {finding.why}"
+        )
+    data = Reviewed(findings=findings[:FINDINGS], found=len(findings))
+    return Reply[Reviewed](status="done", text="\n".join(lines), data=data)
+
+
+class RunLine(Noun):
+    """A run in one line."""
+
+    run: str
+    status: str
+    created_at: str
+    verdicts: dict[str, int]
+
+
+class Runs(Noun):
+    """The runs of a folder, oldest first."""
+
+    runs: tuple[RunLine, ...]
+
+
+def runs(summaries: Sequence, root: Path) -> Reply[Runs]:
+    """The reply to `list_runs`."""
+    found = tuple(
+        RunLine(run=_relative(s.path, root), status=s.status, created_at=s.created_at, verdicts=s.verdicts)
+        for s in summaries
+    )
+    lines = [f"- {r.run}: {r.status}, {r.created_at}, {r.verdicts}" for r in found] or ["no runs here"]
+    return Reply[Runs](status="done", text="\n".join(lines), data=Runs(runs=found))
+
+
+class Shown(Noun):
+    """A run's verdicts."""
+
+    verdicts: tuple[Verdict, ...]
+
+
+def shown(facts: RunFacts) -> Reply[Shown]:
+    """The reply to `show_run`. Its evidence is the whole ledger."""
+    rows = terminal_table(facts.verdicts, facts.ledger)
+    lines = [" | ".join(row) for row in rows] or [f"not judged yet; status {facts.manifest.status}"]
+    data = Shown(verdicts=facts.verdicts)
+    return Reply[Shown](status="done", text="\n".join(lines), evidence=tuple(facts.ledger), data=data)
+
+
+class Difference(Noun):
+    """One number of both runs."""
+
+    number: str
+    a: str
+    b: str
+    difference: str
+    conclusion: str
+
+
+class Differences(Noun):
+    """Two runs compared."""
+
+    rows: tuple[Difference, ...]
+
+
+def differences(found: Compared) -> Reply[Differences]:
+    """The reply to `compare_runs`."""
+    rows = tuple(Difference(number=n, a=a, b=b, difference=d, conclusion=c) for n, a, b, d, c in found.rows)
+    lines = [f"- {r.number}: {r.a} and {r.b}; difference {r.difference}: {r.conclusion}" for r in rows]
+    evidence = tuple(found.sources.ledger)
+    return Reply[Differences](status="done", text="\n".join(lines), evidence=evidence, data=Differences(rows=rows))
+
+
+class RunState(Noun):
+    """How the work in a run's folder stands."""
+
+    run: str
+    state: JobState
+    result_status: str | None
+    """The status in the result of what has ended; None while it works, and for what was killed."""
+    proposal: Proposal | None
+    """What a launch would carry out, once it is planned."""
+
+
+def run_state(run: Path) -> Reply[RunState]:
+    """The reply of the tools that start, stop or watch work."""
+    job = report_of(run)
+    result = job.result or {}
+    planned = proposal(run) if job.state != "running" and KeptPlan.read(run) is not None else None
+    data = RunState(run=run.name, state=job.state, result_status=result.get("status"), proposal=planned)
+    status = {"running": "running", "none": "done", "ended": "done"}[job.state]
+    lines = [f"{run.name}: {job.state}" + (f", result: {result['status']}" if "status" in result else "")]
+    if "message" in result:
+        lines.append(str(result["message"]))
+    if planned is not None:
+        cost = "unknown (the brief has no price)" if planned.cost_usd is None else f"{planned.cost_usd:.2f} USD"
+        lines += [f"Decided: {planned.decided}. {planned.because}", f"Predicted cost: {cost}"]
+        lines += [f"- {e.metric.replace('_', ' ')}: {said(e)} ({e.kind})" for e in planned.estimates]
+        lines.append(f"To carry it out, a person approves {planned.approve}")
+    if job.state == "ended" and not result:
+        lines += ["It ended without a result.", job.said[-500:]]
+    evidence = _evidence(planned.estimates) if planned else ()
+    return Reply[RunState](status=status, text="\n".join(lines), evidence=evidence, data=data)
+
+
+class HealthLine(Noun):
+    """One thing that was looked at."""
+
+    name: str
+    health: str
+    detail: str
+    mend: str
+
+
+class Health(Noun):
+    """What works here."""
+
+    findings: tuple[HealthLine, ...]
+
+
+def health(found: Sequence[HealthFinding]) -> Reply[Health]:
+    """The reply to `doctor`."""
+    lines = [f"- {f.name}: {f.health}: {f.detail}" + (f"; mend: `{f.mend}`" if f.mend else "") for f in found]
+    rows = tuple(HealthLine(name=f.name, health=f.health, detail=f.detail, mend=f.mend) for f in found)
+    return Reply[Health](status="done", text="\n".join(lines), data=Health(findings=rows))
+
+
+def _relative(path: str, root: Path) -> str:
+    found = Path(path)
+    return str(found.relative_to(root)) if found.is_absolute() and found.is_relative_to(root) else path

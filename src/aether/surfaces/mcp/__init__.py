@@ -1,0 +1,1 @@
+"""The Model Context Protocol: the toolbox of `counsel` over standard input or HTTP."""
