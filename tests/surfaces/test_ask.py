@@ -49,6 +49,21 @@ def test_a_question_is_answered_and_followed():
     assert third["request"]["brief"]["hardware"]["name"] == "H200-SXM-141GB"
 
 
+def test_the_line_of_json_has_its_keys():
+    found = as_json(SERVE)
+    assert set(found) == {"schema_version", "status", "request", "questions", "page", "markdown", "files"}
+    assert set(found["page"]) == {"report", "evidence", "brief", "references", "stale"}
+    asked = as_json("serve llama-3.1-8b")["questions"]
+    assert all(set(q) == {"field", "text", "why", "default", "choices"} for q in asked)
+    bad = as_json(SERVE, "--set", "nonsense")
+    assert bad["status"] == "bad_input" and bad["field"] == "--set"
+
+
+def test_what_a_terminal_would_obey_is_not_printed():
+    found = run("serve llama-3.1-8b \x1b[31mred\x1b[0m [bold]loud[/bold]")
+    assert "\x1b" not in found.output and "[bold]loud[/bold]" in found.output
+
+
 def test_exit_codes():
     assert run(SERVE).exit_code == 0
     assert run("serve llama-3.1-8b").exit_code == 2
