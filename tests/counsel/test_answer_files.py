@@ -13,6 +13,7 @@ from aether.counsel.answer_files import named_files, write_answer
 from aether.counsel.answering import answer
 from aether.counsel.answers import files
 from aether.counsel.answers.brief_text import brief_toml, raw_brief
+from aether.counsel.review.engine import review_text
 from aether.knowledge.models_library import published_model
 from aether.knowledge.practice import choice, choices
 from aether.knowledge.sources import has_address
@@ -22,7 +23,7 @@ from aether.spec.brief import Brief, Hardware, Load, ModelChoice, Target
 SHARED = {
     "model_name_or_path", "dataset_name", "output_dir", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay",
     "max_grad_norm", "num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "bf16", "fp16",
-    "gradient_checkpointing", "logging_steps", "eval_strategy", "eval_steps", "save_steps", "seed", "use_peft", "lora_r",
+    "gradient_checkpointing", "logging_steps", "eval_strategy", "eval_steps", "save_steps", "save_total_limit", "seed", "use_peft", "lora_r",
     "lora_alpha", "lora_dropout", "lora_target_modules", "dtype", "optim", "torch_compile", "attn_implementation",
 }  # fmt: skip
 """Read in transformers 5.17.0 (training_args.py) and trl 1.16.0 (model_config.py, scripts/utils.py)."""
@@ -134,6 +135,18 @@ def test_all_code_of_all_answers_compiles_or_parses():
             assert shlex.split(text.replace("\\\n", " "), comments=True)
             seen.add("bash")
     assert seen == {"python", "yaml", "toml", "bash"}
+
+
+def test_no_file_of_an_answer_breaks_a_rule_of_review():
+    reviewed = 0
+    for asked in _every_answer():
+        for name, text in named_files(accepting(asked)):
+            assert review_text(text, name) == (), name
+            reviewed += 1
+    assert reviewed >= 10
+    for method in ("dpo", "kto", "simpo", "grpo"):
+        for lora in (False, True):
+            assert review_text(files.alignment_config(method, 8e9, 0, lora), f"trl_{method}.yaml") == ()
 
 
 def test_exported_training_files_have_the_recipes_hyperparameters():

@@ -1,5 +1,6 @@
 """Each kind of answer from a request written by hand: status, headings, decision, and what stands behind its numbers."""
 
+from datetime import date
 from typing import get_args
 
 import pytest
@@ -13,7 +14,7 @@ from aether.report.page import page_html, page_markdown
 from aether.spec.answer import Intent, Request
 from aether.spec.brief import Brief, Hardware
 from aether.spec.errors import UnsourcedNumber
-from aether.spec.report import Facts, text_of
+from aether.spec.report import Cite, Facts, Table, Verbatim, Words, text_of
 
 FULL = ["Decision", "Options", "Recipe", "Code", "Risks", "What is uncertain", "Next experiment", "Sources"]
 LLAMA = {"model": {"name": "llama-3.1-8b"}}
@@ -64,11 +65,64 @@ def test_a_full_answer_has_every_part_and_renders_in_both_forms(intent):
     assert "complexity" in text
 
 
-@pytest.mark.parametrize("intent", ["explain", "diagnose", "review"])
-def test_what_another_part_answers_is_handed_over(intent):
-    found = answer(request(f"{intent} this", intent, topics=("kv-cache",), subjects=("run.log",)))
-    assert found.status == "answered"
-    assert f"aether {intent} {'kv-cache' if intent == 'explain' else 'run.log'}" in words(found)
+@pytest.mark.parametrize("intent", ["serve", "pretrain", "finetune", "align", "compress", "merge", "compare"])
+def test_each_number_among_the_options_says_what_kind_of_evidence_it_is(intent):
+    found = accepting(_asked(intent))
+    section = next(s for s in found.page.report.sections if s.key == "options")
+    table = next(block for block in section.blocks if isinstance(block, Table))
+    cells = [cell for row in table.rows for cell in row if any(isinstance(p, Cite) for p in cell)]
+    assert cells
+    for cell in cells:
+        said = "".join(p.text for p in cell if isinstance(p, Words))
+        names = [p for p in cell if isinstance(p, Verbatim)]
+        assert any(kind in said for kind in ("computed", "cited", "assumed", "measured")) or names, cell
+
+
+def test_what_was_read_long_ago_is_to_be_checked_again():
+    draft = Draft(Request(text="x"), date(2030, 1, 1))
+    draft.refer("a paper", "https://example.org/paper", "2026-11-25")
+    draft.refer("a fresh one", "https://example.org/fresh", "2029-12-31")
+    page = draft.page(text_of("t"))
+    assert page.stale == ("a paper was read on 2026-11-25: check it again before you rely on it",)
+    assert "check it again" in page_markdown(page)
+
+
+@pytest.mark.parametrize("intent", ["diagnose", "review"])
+def test_files_that_are_not_here_are_left_to_a_command(intent):
+    found = answer(request(f"{intent} this", intent, subjects=("no run.log",)))
+    assert found.status == "answered" and f"aether {intent} 'no run.log'" in words(found)
+
+
+def test_an_explanation_is_the_page_of_its_topic():
+    found = answer(request("explain flash attention and more", "explain", topics=("flash-attention", "kv-cache")))
+    assert found.status == "answered" and headings(found)[0] == "What it is"
+    assert headings(found).count("Sources") == 1 and found.page.references
+    assert "aether explain kv-cache" in words(found)
+    unknown = answer(request("explain", "explain", topics=("no-such-topic-at-all",)))
+    assert unknown.status == "needs_input" and "no topic is called that" in words(unknown)
+
+
+def test_a_log_that_is_here_is_diagnosed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f'{{"step": {i}, "loss": {2.0 if i < 40 else "NaN"}}}' for i in range(60)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(rows))
+    found = answer(request("why is my loss nan", "diagnose", subjects=("metrics.jsonl",)))
+    assert found.status == "answered" and len(headings(found)) > 3 and "metrics.jsonl" in words(found)
+
+
+def test_a_file_that_is_here_is_reviewed_and_no_other_is_opened(tmp_path, monkeypatch):
+    inside, outside = tmp_path / "work", tmp_path / "secret.yaml"
+    inside.mkdir()
+    text = "model_name_or_path: m\npacking: true\nattn_implementation: sdpa\nlearning_rate: 1.0e-5\n"
+    for file in (inside / "trl_sft.yaml", outside):
+        file.write_text(text)
+    monkeypatch.chdir(inside)
+    found = answer(request("review my config", "review", subjects=("trl_sft.yaml",)))
+    assert found.status == "answered" and "Findings" in headings(found)
+    assert "trl_sft.yaml:2" in words(found) and "Mend this" in words(found)
+    for other in (str(outside), "../secret.yaml", "missing.yaml", "."):
+        found = answer(request("review my config", "review", subjects=(other,)))
+        assert "Findings" not in headings(found) and f"aether review {other}" in words(found)
 
 
 def test_every_intent_has_a_handler():
@@ -155,6 +209,14 @@ def test_what_cannot_be_met_is_said_with_its_arithmetic_and_the_nearest():
     assert "--set 'hardware.count=8'" in text and "Options" not in headings(found)
 
 
+def test_a_default_that_cannot_be_met_is_called_one():
+    raw = {"model": {"name": "llama-3.1-405b", "tokens": 15e12}, "hardware": {"name": "H100-SXM-80GB", "count": 1024}}
+    found = accepting(request("pretrain llama-3.1-405b", "pretrain", raw))
+    assert found.status == "infeasible" and "You did not ask for targets=build_time <= 30 d" in words(found).replace(
+        "&lt;", "<"
+    )
+
+
 def test_adapters_are_offered_where_all_weights_do_not_fit():
     raw = {"model": {"name": "llama-3.1-70b", "tokens": 1e7}, "hardware": {"name": "A100-SXM-80GB", "count": 8}}
     raw |= {"data": {"sources": "chats.jsonl"}, "targets": ["build_time <= 9 d"]}
@@ -166,6 +228,19 @@ def test_devices_that_nobody_counted_are_asked_about():
     raw = LLAMA | ONE_H100 | {"load": {"requests_per_s": 1, "prompt_tokens": 9}, "targets": ["ttft_p99 <= 2 s"]}
     found = answer(request("serve llama on H100s", "serve", raw))
     assert [q.field for q in found.questions] == ["hardware.count"]
+
+
+def test_a_bounded_cost_needs_a_price():
+    raw = {
+        "model": {"name": "qwen3-8b"},
+        "hardware": {"name": "L40S", "count": 2},
+        "load": {"requests_per_s": 8, "prompt_tokens": 9},
+    }
+    raw |= {"targets": ["cost_per_million_tokens <= 0.4 USD", "ttft_p99 <= 2 s"]}
+    found = answer(request("serve qwen", "serve", raw))
+    assert [q.field for q in found.questions] == ["hardware.price_usd_per_hour"]
+    priced = raw | {"hardware": raw["hardware"] | {"price_usd_per_hour": 0.8}}
+    assert answer(request("serve qwen", "serve", priced)).status in ("answered", "infeasible")
 
 
 def test_two_things_that_cannot_both_be_meant_are_asked_about_and_taken_as_read_when_accepted():

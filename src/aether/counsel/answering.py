@@ -65,7 +65,7 @@ def answer(request: Request, taken: tuple[str, ...] = ()) -> Answer:
         status, questions = _contradicted(draft, error)
     except Infeasible as error:
         draft.sections.clear()
-        refused.infeasible(draft, error)
+        refused.infeasible(draft, error, taken)
         _besides(draft, taken)
         status, questions = "infeasible", ()
     if judgement.decision == "dual_use":

@@ -104,6 +104,13 @@ def test_the_impossible_is_refused_and_the_nearest_is_feasible(raw, subject, fac
         assert again.feasible and not again.shortfalls, one.change
 
 
+def test_a_bounded_cost_without_a_price_is_said_to_be_unknown():
+    wanted = problem(SMALL | {"targets": ["ttft_p99 <= 2 s", "cost_per_million_tokens <= 1 USD"]})
+    plan = plan_of(wanted, search(wanted))
+    assert plan.decision.standing == "at_risk"
+    assert any("cost_per_million_tokens is asked for and not known" in change for change in plan.would_change)
+
+
 def test_what_software_does_not_reach_is_another_verdict():
     hurried = BIG | {"hardware": {"name": "H100-SXM-80GB", "count": 4}}
     found = search(problem(hurried))

@@ -155,7 +155,7 @@ def methods_table(draft: Draft, called: str, architecture: Architecture) -> Tabl
         rows.append(
             [
                 text_of(name(key.upper() if key != "simpo" else "SimPO")), text_of(method.needs), UNKNOWN,
-                text_of(method.speed), text_of(memory, ", computed"), text_of(passes, " passes an answer"), text_of(method.complexity),
+                text_of(method.speed), text_of(memory, ", computed"), text_of(passes, " passes an answer, computed"), text_of(method.complexity),
             ]
         )  # fmt: skip
         draft.refer(method.paper, method.address, "2026-11-25")

@@ -5,6 +5,7 @@ it nothing can be made again. Each question has its reason and, where one is sen
 """
 
 from aether.counsel.answers.brief_text import raw_brief
+from aether.knowledge.library import price_usd_per_hour
 from aether.policy.brief_file import apply_settings, to_brief
 from aether.policy.questions import questions
 from aether.spec.answer import Request
@@ -85,7 +86,7 @@ def _missing(request: Request) -> tuple[Question, ...]:
     if intent in ("serve", "pretrain", "continue", "finetune"):
         if brief.model is None:
             return (_MODEL, *((_DEVICE,) if brief.hardware is None else ()))
-        return (*questions(brief), *_how_many(brief), *_lengths(request), *_data(brief))
+        return (*questions(brief), *_how_many(brief), *_lengths(request), *_data(brief), *_prices(brief))
     if intent == "build":
         return questions(brief)
     asked: list[Question] = []
@@ -124,6 +125,25 @@ def _how_many(brief: Brief) -> tuple[Question, ...]:
             why="what fits, and how much can be served or trained in time, is in proportion to them",
             default="8",
         ),
+    )
+
+
+def _prices(brief: Brief) -> tuple[Question, ...]:
+    """What a device costs, where cost is bounded and no price is on record: unknown is not zero."""
+    hardware = brief.hardware
+    if hardware is None or not any(t.metric in ("build_cost", "cost_per_million_tokens") for t in brief.targets):
+        return ()
+    given = dict(hardware.prices_usd_per_hour)
+    if hardware.price_usd_per_hour:
+        given.setdefault(hardware.name, hardware.price_usd_per_hour)
+    unpriced = [n for n in hardware.names if n != "this-machine" and price_usd_per_hour(n, given) is None]
+    return tuple(
+        Question(
+            field="hardware.price_usd_per_hour" if one == hardware.name else f"hardware.prices_usd_per_hour of {one}",
+            text=f"What does one {one} cost you in an hour, in USD?",
+            why="a cost is bounded, and it cannot be computed from a price that nobody knows",
+        )
+        for one in unpriced
     )
 
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from aether.spec.brief import Brief, Target
+from aether.spec.errors import InputError
 
 
 def brief_toml(brief: Brief) -> str:
@@ -28,8 +29,11 @@ def brief_toml(brief: Brief) -> str:
 def target_text(target: Target) -> str:
     """A target as a person writes it, exact where rounding would change it."""
     text = str(target)
-    exact = f"{target.metric} {target.comparison} {target.value!r} {target.unit}"
-    return text if Target.model_validate(text) == target else exact
+    try:
+        same = Target.model_validate(text) == target
+    except InputError:  # "20,000 token/s" is for eyes
+        same = False
+    return text if same else f"{target.metric} {target.comparison} {target.value!r} {target.unit}"
 
 
 def raw_brief(brief: Brief) -> dict[str, Any]:

@@ -6,6 +6,7 @@ written, because `Words` refuses digits. Follows `report.pieces`; decides nothin
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
 
 from aether.knowledge.library import Sourced, devices
 from aether.report.wording import numbers_in
@@ -34,6 +35,8 @@ from aether.spec.report import (
 from aether.spec.units import DIMENSIONS
 
 UNKNOWN: Text = (Words(text="unknown"),)
+SHELF_LIFE = timedelta(days=365)
+"""Age at which a fact that was read is to be checked again (assumed: engines and formats change within a year)."""
 NOTHING: Text = (Words(text="none"),)
 _ID_UNSAFE = re.compile(r"[^A-Za-z0-9_:-]+")
 _OPTION = re.compile(r"(?:\d+x )?[a-z0-9]+(?: [a-z0-9.-]+)+ on (?:\d+ )?[A-Z][\w-]*(?: \([^)]*\))?")
@@ -77,13 +80,13 @@ _MODEL = r"(?<![\w.-])[A-Za-z][\w.]*-(?:[\w.]+-)*\w*\d[\w.-]*\w"
 class Draft:
     """The sections of an answer in the order of writing, with what they cite."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, today: date | None = None) -> None:
         self.request = request
+        self.today = today or date.today()
         self.brief: Brief = request.brief
         self.sections: list[Section] = []
         self._evidence: dict[str, Evidence] = {}
         self._references: dict[str, Reference] = {}
-        self.stale: list[str] = []
 
     def section(self, key: str, title: str, *blocks: Block | None) -> None:
         """Add a section; one without a block is left out."""
@@ -159,6 +162,14 @@ class Draft:
         if row.kind == "cited":
             self.refer(row.name, row.source, row.as_of)
 
+    def adopt(self, page: Page) -> None:
+        """The sections of another page with their evidence; its sources join those of this one."""
+        self.sections += [section for section in page.report.sections if section.key != "sources"]
+        for evidence in page.evidence:
+            self.record(evidence)
+        for reference in page.references:
+            self.refer(reference.title, reference.address, reference.as_of)
+
     @staticmethod
     def code(language: str, text: str) -> Code:
         """Text to copy."""
@@ -172,8 +183,13 @@ class Draft:
             evidence=tuple(self._evidence.values()),
             brief=self.brief,
             references=tuple(self._references.values()),
-            stale=tuple(self.stale),
+            stale=self._stale(),
         )
+
+    def _stale(self) -> tuple[str, ...]:
+        """What was read so long ago that it should be read again."""
+        old = [r for r in self._references.values() if self.today - date.fromisoformat(r.as_of) > SHELF_LIFE]
+        return tuple(f"{r.title} was read on {r.as_of}: check it again before you rely on it" for r in old)
 
     def _close(self) -> None:
         if not self._references:
@@ -186,7 +202,9 @@ class Draft:
             "Number formats, engines and architectures move fast: check what matters against the latest releases and papers "
             "before you spend money on it."
         )
-        self.section("sources", "Sources", Items(items=listed), fast)
+        stale = [text_of(name(sentence)) for sentence in self._stale()]
+        again = Items(items=tuple(stale)) if stale else None
+        self.section("sources", "Sources", Items(items=listed), fast, again)
 
 
 def _plain(estimate: Estimate) -> Estimate:

@@ -54,7 +54,7 @@ def weights_in(draft: Draft, called: str, architecture: Architecture, form: str)
     """The bytes of all weights in a format, embeddings and head in 16 bits."""
     size = weight_bytes_in(architecture, form)
     source = f"parameters of the blocks in {form}, scales included; embedding and head in 16 bits"
-    return text_of(draft.number(f"weights.{called}.{form}", size, "byte", "computed", source))
+    return text_of(draft.number(f"weights.{called}.{form}", size, "byte", "computed", source), ", computed")
 
 
 def weight_bytes_in(architecture: Architecture, form: str) -> float:
@@ -68,7 +68,7 @@ def cache_of(draft: Draft, called: str, architecture: Architecture, tokens: int)
     """The cache of one sequence in 16 bits."""
     size = cache_bytes(architecture, tokens, 2.0)
     source = "keys and values, or states, of every layer in 16 bits"
-    return text_of(draft.number(f"cache.{called}.{tokens}", size, "byte", "computed", source))
+    return text_of(draft.number(f"cache.{called}.{tokens}", size, "byte", "computed", source), ", computed")
 
 
 def device_memory(draft: Draft, device: Device) -> Text:

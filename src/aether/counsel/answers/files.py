@@ -103,11 +103,17 @@ def compress_program(calibrated: bool) -> str:
 
 
 def complete_sft(text: str, rates: dict[str, Any]) -> str:
-    """TRL's SFT file of an export with the hyperparameters, model and data that a setup does not have."""
+    """TRL's SFT file of an export with the hyperparameters, model and data that a setup does not have.
+
+    Examples in one row must not see each other: with packing, attention is FlashAttention's, which is told their ends.
+    """
     import yaml
 
     head = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
-    return head + commented(yaml.safe_dump(rates | yaml.safe_load(text), sort_keys=False, default_flow_style=False))
+    chosen = rates | yaml.safe_load(text)
+    if chosen.get("packing"):
+        chosen["attn_implementation"] = "flash_attention_2"
+    return head + commented(yaml.safe_dump(chosen, sort_keys=False, default_flow_style=False))
 
 
 def complete_torchtitan(text: str, learning_rate: float, steps: int, warmup_steps: int) -> str:
@@ -138,6 +144,8 @@ _WHY = {
     "reward_funcs": "checks a final answer; put your own here as a dotted path",
     "loss_type": "normalised by length, so that long answers gain nothing by length alone",
     "cpo_alpha": "zero: SimPO alone, without CPO's likelihood term",
+    "attn_implementation": "packed examples must not see each other: FlashAttention is told where each ends",
+    "save_total_limit": "checkpoints hold optimiser states too: without a limit the disk fills",
     "max_steps": "tokens of the brief / tokens of a step",
 }
 """Why a choice is what it is, for choices that do not speak for themselves."""
@@ -177,6 +185,7 @@ def alignment_config(method: str, parameters: float, seed: int, lora: bool) -> s
         "eval_strategy": "steps",
         "eval_steps": 100,
         "save_steps": 500,
+        "save_total_limit": 3,
         "seed": seed,
     }
     length = int(_value("dpo", "sequence_tokens", parameters))

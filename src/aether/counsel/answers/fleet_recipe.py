@@ -179,6 +179,7 @@ def hyperparameters(draft: Draft, problem: Problem) -> dict[str, Any]:
         "seed": problem.brief.seed,
         "logging_steps": 1,
         "save_steps": 500,
+        "save_total_limit": 3,
     }
     if adapters:
         rates |= {"lora_alpha": int(value("lora_alpha", "lora")), "lora_dropout": value("lora_dropout", "lora")}

@@ -1,4 +1,4 @@
-"""Requests that another part of Aether answers: explanations, diagnoses of runs and reviews of configurations, by their commands."""
+"""Requests that another part of Aether answers: explanations, diagnoses of runs, and reviews of configurations.
 
 A file that is named and lies below the folder where the question is asked is read and reviewed; any other is left alone, and the
 command that reads it is said.
@@ -16,15 +16,28 @@ USES: frozenset[str] = frozenset()
 
 
 def answer_explain(draft: Draft) -> None:
-    """Which topic, and the command that explains it."""
-    topics = draft.request.topics or draft.request.methods or ("TOPIC",)
-    _hand(draft, "Read the explanation.", [f"aether explain {topic}" for topic in topics])
+    """The page of the first topic that was named, and the commands for the others. Raises InputError for an unknown topic."""
+    from aether.counsel.explain import explain
+
+    topics = draft.request.topics or draft.request.methods or (draft.request.text,)
+    draft.adopt(explain(topics[0], draft.today))
+    if topics[1:]:
+        commands = "".join(f"aether explain {shlex.quote(topic)}\n" for topic in topics[1:])
+        draft.section("others", "The other topics", draft.code("bash", commands))
 
 
 def answer_diagnose(draft: Draft) -> None:
-    """Which run or log, and the command that diagnoses it."""
-    subjects = draft.request.subjects or ("RUN_OR_LOG",)
-    _hand(draft, "Have the run or its log diagnosed.", [f"aether diagnose {shlex.quote(s)}" for s in subjects])
+    """The diagnosis of the run or log that is named and here; else the command."""
+    paths = here(draft)
+    if not paths:
+        subjects = draft.request.subjects or ("RUN_OR_LOG",)
+        return _hand(
+            draft, "Have the run or its log diagnosed.", [f"aether diagnose {shlex.quote(s)}" for s in subjects]
+        )
+    from aether.counsel.diagnosis.diagnose import diagnose
+
+    draft.adopt(diagnose(paths[0]))
+    return None
 
 
 def answer_review(draft: Draft) -> None:
@@ -81,8 +94,5 @@ def here(draft: Draft) -> list[Path]:
 def _hand(draft: Draft, decision: str, commands: list[str]) -> None:
     draft.section("decision", "Decision", Paragraph(text=text_of(decision), tone="decision"))
     draft.section("code", "Code", draft.code("bash", "\n".join(commands) + "\n"))
-    draft.section(
-        "experiment",
-        "Next experiment",
-        note("What is found there can be asked about again with ", command('aether ask --follow "…"'), "."),
-    )
+    follow = note("What is found there can be asked about again with ", command('aether ask --follow "…"'), ".")
+    draft.section("experiment", "Next experiment", follow)

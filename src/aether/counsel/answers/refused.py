@@ -4,6 +4,7 @@ Each has its reason and what can be had instead. For a brief that cannot be met 
 nearest briefs that the same search found feasible.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from aether.counsel.answers.brief_text import brief_toml
@@ -64,7 +65,7 @@ def dual_use(draft: Draft, judgement: Judgement) -> None:
     )
 
 
-def infeasible(draft: Draft, error: Infeasible) -> None:
+def infeasible(draft: Draft, error: Infeasible, taken: Sequence[str] = ()) -> None:
     """What binds, by how much, the arithmetic, and the nearest feasible briefs with the words that get there."""
     shortfalls = [Shortfall.model_validate(raw) for raw in error.details.get("shortfalls", [])]
     nearest = [*_adapters(draft), *(Nearby.model_validate(raw) for raw in error.details.get("nearest", []))]
@@ -77,6 +78,7 @@ def infeasible(draft: Draft, error: Infeasible) -> None:
         Items(items=tuple(_lack(draft, one) for one in shortfalls))
         if shortfalls
         else Paragraph(text=draft.sentence("refused", str(error), _SOURCE)),
+        _by_default(shortfalls, taken),
     )
     draft.section("nearest", "The nearest that can be met", *_offers(draft, nearest))
     draft.section(
@@ -95,6 +97,16 @@ def infeasible(draft: Draft, error: Infeasible) -> None:
             "is so by the predictions, whose interval was counted in its favour. Changes were searched along one axis each, "
             "then two at a time; a nearer brief may exist between them."
         ),
+    )
+
+
+def _by_default(shortfalls: Sequence[Shortfall], taken: Sequence[str]) -> Block | None:
+    """That what binds is a default, where it is: nobody asked for it."""
+    binding = [setting for setting in taken if any(lack.subject in setting for lack in shortfalls)]
+    if not binding:
+        return None
+    return paragraph(
+        "You did not ask for ", name(", ".join(binding)), ": it is a default that was taken. State your own bound."
     )
 
 

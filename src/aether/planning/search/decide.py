@@ -221,7 +221,9 @@ def _would_change(problem: Problem, found: Found) -> list[str]:
     said = [*_other_options(problem, found)]
     for target in problem.targets:
         estimate = best.estimate(target.metric)
-        if estimate is not None and standing_of(target, estimate) == "at_risk":
+        if estimate is not None and estimate.value is None:
+            said.append(f"{target.metric} is asked for and not known; to settle it: {estimate.protocol}.")
+        elif estimate is not None and standing_of(target, estimate) == "at_risk":
             end = humanize(certain_end(target, estimate), target.unit)
             said.append(
                 f"If {target.metric} is measured on the wrong side of {humanize(target.value, target.unit)}; at 90 % this option "

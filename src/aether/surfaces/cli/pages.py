@@ -38,7 +38,7 @@ def print_page(page: Page, console: Console | None = None) -> None:
 def _print_code(code: Code, console: Console) -> None:
     """Fenced and unwrapped, so that it can be copied as it is."""
     console.print(Line(f"```{code.language}", style="dim"))
-    console.print(Line(code.text.rstrip("\n"), style="cyan"), soft_wrap=True)
+    console.print(Line(_inert(code.text.rstrip("\n")), style="cyan"), soft_wrap=True)
     console.print(Line("```", style="dim"))
 
 
@@ -122,8 +122,13 @@ def _stacked(heads: Sequence[Line], cells: Sequence[Sequence[Line]]) -> Renderab
 def _line(text: Text, sources: Sources, style: str = "") -> Line:
     line = Line(style=style, overflow="fold")
     for piece in text:
-        line.append(sources.show(piece).text, style=_style(piece))
+        line.append(_inert(sources.show(piece).text), style=_style(piece))
     return line
+
+
+def _inert(text: str) -> str:
+    """Without the characters that a terminal obeys."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
 
 
 def _style(piece: Piece) -> str:
