@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from aether.counsel.reading.names import one_of, possible, which
 from aether.counsel.reading.numbers import spelled
-from aether.counsel.reading.text import Span, Text, negated, phrase
+from aether.counsel.reading.text import Span, Text, negated
 from aether.knowledge.library import device, devices
 from aether.spec.errors import InputError
 
@@ -92,7 +92,7 @@ def _mend_letters(text: Text) -> None:
 def _named_machines(text: Text) -> list[Found]:
     found = []
     for words, (name, count) in sorted(_machines().items(), key=lambda item: -len(item[0])):
-        for match in text.search(phrase(words + ("s" if False else ""))):
+        for match in filter(lambda found: text.is_free(Span(*found.span())), text.phrases(words)):
             end = match.end()
             if plural := re.compile(r"e?s\b").match(text.plain, end):
                 end = plural.end()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from aether.counsel.reading.methods import Named
-from aether.counsel.reading.text import Span, Text, negated, phrase
+from aether.counsel.reading.text import Span, Text, negated
 from aether.spec.answer import Intent
 
 _VERB, _HINT, _METHOD = 6, 2, 2
@@ -44,12 +44,12 @@ class Signs:
 
 
 @functools.cache
-def _table() -> tuple[tuple[Intent, int, re.Pattern[str]], ...]:
+def _table() -> tuple[tuple[Intent, int, str], ...]:
     rows = tomllib.loads(files("aether.knowledge").joinpath("reading", "intents.toml").read_text(encoding="utf-8"))[
         "intent"
     ]
-    verbs = [(row["name"], _VERB, phrase(words)) for row in rows for words in row["verbs"]]
-    return (*verbs, *((row["name"], _HINT, phrase(words)) for row in rows for words in row["hints"]))
+    verbs = [(row["name"], _VERB, words) for row in rows for words in row["verbs"]]
+    return (*verbs, *((row["name"], _HINT, words) for row in rows for words in row["hints"]))
 
 
 def find_intent(text: Text, methods: list[Named], traffic: bool, training: bool, named_model: bool) -> Wanted:
@@ -57,9 +57,9 @@ def find_intent(text: Text, methods: list[Named], traffic: bool, training: bool,
     scores: dict[Intent, int] = {}
     first: dict[Intent, Span] = {}
     seen: list[tuple[int, Intent, Span]] = []
-    for intent, weight, pattern in _table():
+    for intent, weight, words in _table():
         counted = False
-        for match in pattern.finditer(text.plain):
+        for match in text.phrases(words):
             span = Span(*match.span())
             if (negated(text, span.start, 2) and intent != "diagnose") or (counted and weight == _HINT):
                 continue

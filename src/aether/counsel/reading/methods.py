@@ -5,7 +5,7 @@ import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 
-from aether.counsel.reading.text import Span, Text, negated, phrase
+from aether.counsel.reading.text import Span, Text, negated
 from aether.spec.base import Noun
 
 
@@ -47,9 +47,9 @@ def find_methods(text: Text) -> list[Named]:
     found: list[Named] = []
     spans: list[Span] = []
     for words, method in _patterns():
-        for match in text.search(phrase(words)):
+        for match in text.phrases(words):
             span = Span(*match.span())
-            if not any(span.overlaps(other) for other in spans):
+            if text.is_free(span) and not any(span.overlaps(other) for other in spans):
                 spans.append(span)
                 found.append(Named(method, span, not negated(text, span.start)))
     return sorted(found, key=lambda n: n.span.start)

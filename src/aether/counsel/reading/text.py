@@ -4,6 +4,7 @@ Parts of a text are taken once: what a field was read from is masked, so that a 
 be said. Understands nothing.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -74,6 +75,11 @@ class Text:
             if match.end() > match.start() and self.is_free(Span(*match.span())):
                 yield match
 
+    def phrases(self, words: str) -> Iterator[re.Match[str]]:
+        """Where a phrase stands, free or not. Its pattern is made only when all its words are somewhere in the text."""
+        if all(part in self.plain for part in words.removesuffix("*").split()):
+            yield from phrase(words).finditer(self.plain)
+
     def clause(self, at: int) -> Span:
         """The clause around a place: up to a full stop, semicolon or line break. Points inside numbers are none."""
         start, end = 0, len(self.plain)
@@ -86,6 +92,7 @@ class Text:
         return Span(start, end)
 
 
+@functools.cache
 def phrase(words: str) -> re.Pattern[str]:
     """A pattern for a phrase: whole words, any spaces or one hyphen between them; "*" at the end leaves the last word open."""
     open_end = words.endswith("*")
