@@ -340,6 +340,36 @@ def test_what_was_named_and_not_used_is_said():
     assert "Named and not used" in headings(found) and "aether explain medusa" in words(found)
 
 
+def test_ways_to_fine_tune_are_compared():
+    asked = request(
+        "compare lora and full fine-tuning of llama", "compare", LLAMA, methods=("lora", "full-fine-tuning")
+    )
+    found = answer(asked)
+    assert found.status == "answered" and [t for t in headings(found) if t in FULL] == FULL
+    memory = {e.id.split(".")[-2]: e.value for e in found.page.evidence if e.id.endswith(".memory")}
+    assert memory["full"] == pytest.approx(16 * 8.03e9, rel=0.01)
+    assert memory["full"] > memory["lora"] > memory["qlora"]
+
+
+def test_formats_are_compared_on_the_device():
+    raw = LLAMA | {"hardware": {"name": "L40S", "count": 1}}
+    found = answer(request("compare fp8 and int4", "compare", raw, methods=("fp8", "int4")))
+    assert found.status == "answered" and "Compress llama-3.1-8b to fp8" in words(found)
+    asked = answer(request("compare fp8 and int4", "compare", methods=("fp8", "int4")))
+    assert {q.field for q in asked.questions} == {"model.name", "hardware.name"}
+
+
+def test_what_nothing_compares_is_said_to_be_so():
+    found = answer(request("compare rope and mla", "compare", methods=("rope", "mla")))
+    assert found.status == "answered" and "Nothing on record compares these" in words(found)
+    assert "aether explain rope" in words(found)
+
+
+def test_devices_that_do_not_split_the_heads_stay_idle():
+    raw = LLAMA | {"hardware": {"name": "L40S", "count": 3}}
+    assert answer(request("compress llama", "compress", raw)).status == "answered"
+
+
 def test_ppo_is_answered_with_what_is_maintained():
     text = words(answer(request("align llama with ppo", "align", LLAMA, methods=("ppo",))))
     assert "no trainer for it" in text and "trl grpo --config trl_grpo.yaml" in text

@@ -10,6 +10,7 @@ from aether.counsel.answers.draft import UNKNOWN, Draft, command, items, name, n
 from aether.counsel.answers.facts import described
 from aether.counsel.answers.files import TRAINERS, alignment_config, evaluation_command
 from aether.counsel.answers.fleet_recipe import of_choice
+from aether.counsel.answers.methods import ALIASES, alignments
 from aether.counsel.answers.recipe import DataPart, EvaluationPart, ExactRecipe, HardwarePart, OptimisationPart
 from aether.knowledge.practice import PracticeTask, choice
 from aether.models.accounting import parameters
@@ -58,8 +59,6 @@ reference, a reward model and a value model, of which the last learns. Read from
 _TRAINED_BYTES, _FROZEN_BYTES = 16.0, 2.0
 """A weight that learns by Adam in mixed precision: 2 + 2 bytes, and 12 in float32 (ZeRO, arXiv 1910.02054, section 3.1)."""
 _TASKS: dict[str, PracticeTask] = {"dpo": "dpo", "kto": "kto", "simpo": "simpo", "grpo": "grpo"}
-ALIASES = {"rlhf": "ppo", "rlvr": "grpo", "ipo": "dpo", "orpo": "simpo", "rloo": "grpo", "reward-model": "ppo"}
-"""Methods that are near another one that Aether writes files for."""
 
 
 def answer_align(draft: Draft) -> None:
@@ -67,7 +66,7 @@ def answer_align(draft: Draft) -> None:
     brief = draft.brief
     assert brief.model is not None and brief.model.name is not None
     called, architecture = architecture_of(brief.model.name)
-    named = [m for m in (ALIASES.get(m, m) for m in draft.request.methods) if m in METHODS]
+    named = alignments(draft.request.methods)
     feedback = _feedback(draft.request.text)
     asked = next((m for m in named if m in (feedback or METHODS)), feedback[0] if feedback else "dpo")
     decided = "grpo" if asked == "ppo" else asked

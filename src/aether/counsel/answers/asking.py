@@ -5,6 +5,7 @@ it nothing can be made again. Each question has its reason and, where one is sen
 """
 
 from aether.counsel.answers.brief_text import raw_brief
+from aether.counsel.answers.methods import compared
 from aether.knowledge.library import price_usd_per_hour
 from aether.policy.brief_file import apply_settings, to_brief
 from aether.policy.questions import questions
@@ -90,13 +91,16 @@ def _missing(request: Request) -> tuple[Question, ...]:
     if intent == "build":
         return questions(brief)
     asked: list[Question] = []
-    if intent in ("compress", "align") and (brief.model is None or brief.model.name is None):
+    kind = compared(request.methods) if intent == "compare" else None
+    if (intent in ("compress", "align") or kind in ("formats", "tunings")) and not _models(brief):
         asked.append(_MODEL)
-    if intent == "compress" and (brief.hardware is None or brief.hardware.name == "this-machine"):
+    if (intent == "compress" or kind == "formats") and (
+        brief.hardware is None or brief.hardware.name == "this-machine"
+    ):
         asked.append(_DEVICE)
     if intent == "merge" and len({*_models(brief), *request.subjects}) < 2:
         asked.append(_MODELS)
-    if intent == "compare" and len(request.methods) < 2:
+    if intent == "compare" and kind is None:
         asked += _two_things(brief)
     return tuple(asked)
 

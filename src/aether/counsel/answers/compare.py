@@ -4,12 +4,13 @@ Each pairing takes the fewest devices of a kind that hold the model. Speed, memo
 one closed loop of clients; accuracy is unknown, since no published number compares models under one protocol on your task.
 """
 
-from aether.counsel.answers import align
+from aether.counsel.answers import align, compress, tunings
 from aether.counsel.answers.brief_text import brief_toml
 from aether.counsel.answers.draft import UNKNOWN, Draft, command, items, name, note, paragraph, table
 from aether.counsel.answers.evaluate import TASKS
-from aether.counsel.answers.facts import described
+from aether.counsel.answers.facts import described, ranks
 from aether.counsel.answers.files import evaluation_command
+from aether.counsel.answers.methods import alignments, compared
 from aether.knowledge.library import Device, device, price_usd_per_hour
 from aether.planning.search.problem import architecture_of
 from aether.planning.search.quality import native_format
@@ -17,7 +18,7 @@ from aether.planning.search.serving_space import FORMATS
 from aether.planning.serving.closed_loop import ClosedLoop
 from aether.planning.serving.estimate import serving_estimates
 from aether.planning.serving.setup import ServingSetup
-from aether.spec.architecture import Architecture, Attention, LatentAttention
+from aether.spec.architecture import Architecture
 from aether.spec.errors import InputError
 from aether.spec.plan import Estimate
 from aether.spec.report import Block, Bound, Facts, Paragraph, Text, text_of
@@ -34,14 +35,20 @@ _LABELS = {
     "cost_per_million_tokens": "cost of M tokens",
 }
 
-USES = align.USES | {"bf16", "fp8", "quantisation"}
+USES = align.USES | compress.USES | tunings.USES
 
 
 def answer_compare(draft: Draft) -> None:
     """Methods where methods were named, else models and devices; `asking` has seen to it that there are two things."""
-    methods = [align.ALIASES.get(m, m) for m in draft.request.methods]
-    if sum(m in align.METHODS for m in methods) >= 2:
-        return _methods(draft, [m for m in methods if m in align.METHODS])
+    kind = compared(draft.request.methods)
+    if kind == "alignments":
+        return _methods(draft, alignments(draft.request.methods))
+    if kind == "formats":
+        return compress.answer_compress(draft)
+    if kind == "tunings":
+        return tunings.compare_tunings(draft)
+    if kind == "others":
+        return _others(draft)
     model, hardware = draft.brief.model, draft.brief.hardware
     names = (model.name, *model.others) if model is not None and model.name else ()
     devices = [d for d in (hardware.names if hardware is not None else ()) if d != "this-machine"]
@@ -57,9 +64,8 @@ def _setup(
     form = native_format(called)
     if form == "fp8" and "float8" not in on.flops_per_s:
         form = "bf16"
-    heads = [g.mixer.heads for g in architecture.groups if isinstance(g.mixer, Attention | LatentAttention)]
     for count in _COUNTS:
-        if any(h % count for h in heads):
+        if ranks(architecture, count) != count:
             continue
         setup = ServingSetup(architecture=architecture, device=on, precision=FORMATS[form], tp=count)
         try:
@@ -200,6 +206,27 @@ def _methods(draft: Draft, methods: list[str]) -> None:
     rows = tuple((text_of(f.replace("_", " ")), getattr(part, f)) for f in type(part).model_fields)
     draft.section("recipe", "Recipe", Facts(title="Memory is computed for", facts=rows),
                   note("The whole recipe of one of them: ", command('aether ask "align … with dpo"'), "."))  # fmt: skip
+    _closing(draft)
+
+
+def _others(draft: Draft) -> None:
+    """Techniques that nothing here weighs against each other: what explains each, and how to find out."""
+    draft.section(
+        "decision",
+        "Decision",
+        Paragraph(
+            text=text_of("Nothing on record compares these under one protocol, so nothing is decided for you."),
+            tone="decision",
+        ),
+        paragraph(
+            "Read what each is for and how it fails; then run both on a small share of your own task, paired, with an interval."
+        ),
+    )
+    draft.section(
+        "code",
+        "Code",
+        draft.code("bash", "".join(f"aether explain {method}\n" for method in dict.fromkeys(draft.request.methods))),
+    )
     _closing(draft)
 
 

@@ -8,8 +8,9 @@ their losses on record are larger (the table shows them) and few engines gain sp
 from dataclasses import dataclass
 
 from aether.counsel.answers.draft import UNKNOWN, Draft, command, items, name, note, paragraph, table
-from aether.counsel.answers.facts import described, device_memory, weights_in
+from aether.counsel.answers.facts import described, device_memory, ranks, weights_in
 from aether.counsel.answers.files import calibration_recipe, compress_program, evaluation_command
+from aether.counsel.answers.methods import FORMATS as NAMED
 from aether.counsel.answers.recipe import DataPart, EvaluationPart, ExactRecipe, HardwarePart, untrained
 from aether.knowledge.library import Compressed, Device, compressed, device, price_usd_per_hour
 from aether.models.accounting import parameters
@@ -37,16 +38,12 @@ _EFFORT = {
     "int4": ("calibration on one device", "medium"),
 }
 """What making the checkpoint takes, and how complex it is (assumed, from the methods' own descriptions)."""
-METHODS = {
-    "fp8": "fp8", "int8": "int8", "smoothquant": "int8", "nvfp4": "nvfp4", "int4": "int4", "gptq": "int4", "awq": "int4",
-}  # fmt: skip
-"""A named method or format -> the format that it writes."""
 _ELSEWHERE = {
     "wanda": "pruning", "sparsegpt": "pruning", "magnitude-pruning": "pruning", "pruning": "pruning", "aqlm": "below four bits",
     "quip-sharp": "below four bits", "nf4": "fine-tuning alone", "gguf": "llama.cpp", "distillation": "training a smaller model",
 }  # fmt: skip
 """What is named and not offered here, and what it is for."""
-USES = frozenset({*METHODS, *_ELSEWHERE, "quantisation", "bf16"})
+USES = frozenset({*NAMED, *_ELSEWHERE, "quantisation", "bf16"})
 SCHEMES = {"fp8": "FP8_DYNAMIC", "int8": "W8A8", "nvfp4": "NVFP4", "int4": "W4A16"}
 """Preset schemes of compressed-tensors."""
 _PUBLISHED_SHOWN = 6
@@ -69,10 +66,12 @@ def answer_compress(draft: Draft) -> None:
     assert brief.model is not None and brief.model.name is not None and brief.hardware is not None
     called, architecture = architecture_of(brief.model.name)
     chosen_device = device(brief.hardware.name)
-    offered = formats_on(draft, called, architecture, chosen_device)
-    named = [m for m in draft.request.methods if m in METHODS]
-    decided = _decided(draft, called, offered, {METHODS[m] for m in named})
-    method = next((m for m in named if METHODS[m] == decided.form), decided.form)
+    named = {NAMED[m] for m in draft.request.methods if m in NAMED} | {
+        f for f in brief.model.formats if f in _OFFERED[1:]
+    }
+    offered = formats_on(draft, called, architecture, chosen_device, named)
+    decided = _decided(draft, called, offered, named if len(named) == 1 else set())
+    method = next((m for m in draft.request.methods if NAMED.get(m) == decided.form), decided.form)
     _decision(draft, called, decided, chosen_device)
     draft.section("options", "Options", *option_blocks(draft, called, architecture, offered))
     draft.section("published", "What is published", *_published(draft, called, parameters(architecture).total))
@@ -82,11 +81,10 @@ def answer_compress(draft: Draft) -> None:
     _closing(draft, decided)
 
 
-def formats_on(draft: Draft, called: str, architecture: Architecture, on: Device) -> list[Format]:
-    """Every format that the device computes in, with its numbers."""
+def formats_on(draft: Draft, called: str, architecture: Architecture, on: Device, named: set[str]) -> list[Format]:
+    """Every format that the device computes in, with its numbers; where several were named, those and 16 bits."""
     brief = draft.brief
     assert brief.hardware is not None
-    wanted = brief.model.formats if brief.model is not None else ()
     count, size = brief.hardware.count, float(parameters(architecture).total)
     price = price_usd_per_hour(on.name, brief.hardware.prices_usd_per_hour)
     loop = ClosedLoop(
@@ -95,13 +93,13 @@ def formats_on(draft: Draft, called: str, architecture: Architecture, on: Device
     found = []
     for form in _OFFERED:
         precision = FORMATS[form]
-        if wanted and form not in wanted and form != "bf16":
+        if len(named) > 1 and form not in named and form != "bf16":
             continue
         if MULTIPLIED_IN[precision.weights] not in on.flops_per_s or (
             form == "nvfp4" and on.vendor.lower() != "nvidia"
         ):
             continue
-        setup = ServingSetup(architecture=architecture, device=on, precision=precision, tp=count)
+        setup = ServingSetup(architecture=architecture, device=on, precision=precision, tp=ranks(architecture, count))
         try:
             served = serving_estimates(setup, loop, price)
         except InputError:
@@ -163,7 +161,7 @@ def _decision(draft: Draft, called: str, decided: Format, on: Device) -> None:
 def _why(draft: Draft, decided: Format) -> Text:
     """On which proof the decision rests."""
     loss, bound = decided.quality, Bound(path="quality_loss_bound")
-    named = any(METHODS.get(method) == decided.form for method in draft.request.methods)
+    named = any(NAMED.get(method) == decided.form for method in draft.request.methods)
     head = "You named it. " if named else ""
     if loss.value is None:
         most = "" if named else "It has the most bits of those that save anything here, and so the least to prove. "

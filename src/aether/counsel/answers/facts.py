@@ -10,7 +10,7 @@ from aether.knowledge.models_library import PublishedModel, published_model
 from aether.models.accounting import cache_bytes, parameters
 from aether.planning.search.quality import native_format
 from aether.planning.serving.setup import STORED_BYTES, Format
-from aether.spec.architecture import Architecture
+from aether.spec.architecture import Architecture, Attention, LatentAttention
 from aether.spec.errors import InputError
 from aether.spec.evidence import Kind
 from aether.spec.report import Text, text_of
@@ -81,3 +81,9 @@ def device_memory(draft: Draft, device: Device) -> Text:
 def native(called: str) -> Text:
     """The format that the weights were published in."""
     return text_of(name(native_format(called)))
+
+
+def ranks(architecture: Architecture, count: int) -> int:
+    """The most of `count` devices that split every attention layer evenly."""
+    heads = [g.mixer.heads for g in architecture.groups if isinstance(g.mixer, Attention | LatentAttention)]
+    return next(n for n in range(count, 0, -1) if all(h % n == 0 for h in heads))

@@ -85,9 +85,9 @@ def answer_fleet(draft: Draft) -> None:
     draft.section("options", "Options", *_options(draft, plan))
     serving = isinstance(setup, ServingSetup)
     recipe = (
-        serving_recipe(draft, problem, option, setup)
+        serving_recipe(draft, problem, option, setup, _software(option, exported))
         if isinstance(setup, ServingSetup)
-        else training_recipe(draft, problem, option, setup)
+        else training_recipe(draft, problem, option, setup, _software(option, exported))
     )
     draft.section("recipe", "Recipe", *recipe.blocks())
     draft.section("code", "Code", *_code(draft, problem, exported, serving))
@@ -121,6 +121,12 @@ def _completed(
     if problem.task == "finetune":
         found.sort(key=lambda pair: pair[0] != "accelerate")
     return found, [note for note in notes if "learning rate" not in note]
+
+
+def _software(option: FleetOption, exported: Exported) -> str:
+    """The engine or trainer with the release that its files were written for."""
+    lines = (line for _, file in exported[:1] for line in file.text.splitlines() if line.startswith("# for "))
+    return next((line.removeprefix("# for ").partition(";")[0] for line in lines), option.software)
 
 
 def _decision(draft: Draft, plan: FleetPlan) -> None:

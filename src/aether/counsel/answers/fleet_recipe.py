@@ -39,7 +39,9 @@ def load_command(problem: Problem) -> str:
     )
 
 
-def serving_recipe(draft: Draft, problem: Problem, option: FleetOption, setup: ServingSetup) -> ExactRecipe:
+def serving_recipe(
+    draft: Draft, problem: Problem, option: FleetOption, setup: ServingSetup, software: str
+) -> ExactRecipe:
     """Of a deployment."""
     requests = draft.number(
         "evaluation.requests",
@@ -62,7 +64,7 @@ def serving_recipe(draft: Draft, problem: Problem, option: FleetOption, setup: S
         hardware=HardwarePart(
             devices=text_of(devices, " ", name(option.device), ", ", name(option.name)),
             parallelism=text_of(name(_parallel(setup))),
-            software=text_of(name(f"{option.software}; {option.batch}")),
+            software=text_of(name(f"{software}; {option.batch}")),
         ),
         evaluation=EvaluationPart(
             measured_on=_traffic(),
@@ -105,7 +107,9 @@ def _parallel(setup: ServingSetup) -> str:
     return f"tp {setup.tp}, pp {setup.pp}, attention dp {setup.attn_dp}, ep {setup.ep}"
 
 
-def training_recipe(draft: Draft, problem: Problem, option: FleetOption, setup: TrainingSetup) -> ExactRecipe:
+def training_recipe(
+    draft: Draft, problem: Problem, option: FleetOption, setup: TrainingSetup, software: str
+) -> ExactRecipe:
     """Of a training run."""
     assert problem.training is not None
     task: PracticeTask = "pretrain" if problem.task == "pretrain" else "full"
@@ -148,7 +152,7 @@ def training_recipe(draft: Draft, problem: Problem, option: FleetOption, setup: 
                 name(option.device),
             ),
             parallelism=text_of(name(option.layout), ", ", name(option.batch)),
-            software=text_of(name(option.software)),
+            software=text_of(name(software)),
         ),
         evaluation=training_evaluation(),
         besides=besides,
