@@ -5,9 +5,9 @@ import tomllib
 
 import pytest
 import yaml
+from asked import FLEET, accepting, code_of, of_recipe, request
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers.asked import FLEET, accepting, code_of, of_recipe, request
 
 from aether.counsel.answer_files import named_files, write_answer
 from aether.counsel.answering import answer

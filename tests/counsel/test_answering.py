@@ -4,8 +4,8 @@ from datetime import date
 from typing import get_args
 
 import pytest
+from asked import accepting, headings, of_recipe, request, words
 from pydantic import ValidationError
-from tests.helpers.asked import accepting, headings, of_recipe, request, words
 
 from aether.counsel.answering import EXIT_CODES, HANDLERS, answer
 from aether.counsel.answers.draft import Draft

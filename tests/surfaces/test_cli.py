@@ -40,6 +40,7 @@ def test_help_answers_at_once():
 
 
 OPTIONS = {
+    "ask": ["--accept-defaults", "--follow", "--help", "--json", "--out", "--session", "--set"],
     "build": ["--help", "--json", "--out", "--set"],
     "plan": ["--help", "--json", "--out", "--set"],
     "estimate": ["--devices", "--explain", "--help", "--json", "--on", "--set"],

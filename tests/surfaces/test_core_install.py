@@ -52,6 +52,11 @@ def test_planning_and_estimating_need_no_torch(site, tmp_path):
     for question in ("train", "serve", "memory"):
         done = run_core(site, "estimate", question, "llama-3.1-8b", "--on", "H100-SXM-80GB", cwd=tmp_path)
         assert done.returncode in (0, 3) and "llama-3.1-8b" in done.stdout + done.stderr, done.stderr
+    asked = "serve llama-3.1-8b to 5 requests/s, prompts of 500 tokens, answers of 100, p99 first token below 1 s, on one H100"
+    done = run_core(
+        site, "ask", asked, "--session", tmp_path / "session.json", "--out", tmp_path / "answer", cwd=tmp_path
+    )
+    assert done.returncode == 0 and "Next experiment" in done.stdout, done.stderr
     brief = tmp_path / "brief.toml"
     brief.write_text('name = "half"\n')
     done = run_core(site, "build", brief, "--json", cwd=tmp_path)
