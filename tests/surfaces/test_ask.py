@@ -49,6 +49,22 @@ def test_a_question_is_answered_and_followed():
     assert third["request"]["brief"]["hardware"]["name"] == "H200-SXM-141GB"
 
 
+def test_a_conversation_keeps_what_is_not_said_anew():
+    first = ask("serve llama-3.1-8b")
+    assert first.status == "needs_input"
+    answers = "5 requests/s, 500 token prompts, 100 token answers, p99 TTFT under 1 s, and it runs on one H100"
+    second = ask(answers, first.request)
+    assert second.status == "answered" and second.request.brief.model.name == "llama-3.1-8b"
+    third = ask("and with fp8?", second.request)
+    assert third.request.brief.model.formats == ("fp8",) and third.request.brief.load.requests_per_s == 5
+    beside = ask("compare it with L40S", third.request)
+    assert beside.request.intent == "compare" and beside.status == "answered"
+    assert beside.request.brief.hardware.names == ("H100-SXM-80GB", "L40S")
+    assert ask("evaluate it", third.request).request.brief.model.name == "llama-3.1-8b"
+    fresh = ask("fine-tune mistral-7b on our chats with qlora on a single RTX 4090", third.request)
+    assert fresh.request.brief.model.name == "mistral-7b" and not fresh.request.brief.targets
+
+
 def test_the_line_of_json_has_its_keys():
     found = as_json(SERVE)
     assert set(found) == {"schema_version", "status", "request", "questions", "page", "markdown", "files"}

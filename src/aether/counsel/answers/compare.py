@@ -17,7 +17,7 @@ from aether.planning.search.quality import native_format
 from aether.planning.search.serving_space import FORMATS
 from aether.planning.serving.closed_loop import ClosedLoop
 from aether.planning.serving.estimate import serving_estimates
-from aether.planning.serving.setup import ServingSetup
+from aether.planning.serving.setup import MULTIPLIED_IN, ServingSetup
 from aether.spec.architecture import Architecture
 from aether.spec.errors import InputError
 from aether.spec.plan import Estimate
@@ -58,11 +58,12 @@ def answer_compare(draft: Draft) -> None:
 
 
 def _setup(
-    architecture: Architecture, called: str, on: Device, load: ClosedLoop
+    architecture: Architecture, called: str, on: Device, load: ClosedLoop, formats: tuple[str, ...]
 ) -> tuple[ServingSetup, dict[str, Estimate]] | None:
-    """The fewest devices that hold the model in the format that it was published in, where the device computes in it."""
-    form = native_format(called)
-    if form == "fp8" and "float8" not in on.flops_per_s:
+    """The fewest devices that hold the model in the format that was asked for or that it was published in, where the device computes
+    in it; else in 16 bits."""
+    form = next((f for f in formats if f in FORMATS), native_format(called))
+    if MULTIPLIED_IN[FORMATS[form].weights] not in on.flops_per_s:
         form = "bf16"
     for count in _COUNTS:
         if ranks(architecture, count) != count:
@@ -78,8 +79,10 @@ def _setup(
 def _side_by_side(draft: Draft, pairs: list[tuple[str, Architecture, Device]]) -> None:
     load = draft.brief.load
     loop = ClosedLoop(prompt_tokens=load.prompt_tokens, output_tokens=load.output_tokens, concurrency=_CLIENTS)
+    formats = draft.brief.model.formats if draft.brief.model is not None else ()
     found = [
-        (called, architecture, on, _setup(architecture, called, on, loop)) for called, architecture, on in pairs[:4]
+        (called, architecture, on, _setup(architecture, called, on, loop, formats))
+        for called, architecture, on in pairs[:4]
     ]
     priced = []
     for called, architecture, on, made in found:

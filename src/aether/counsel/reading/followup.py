@@ -22,11 +22,20 @@ SHORT = 12
 """Words up to which a text without an intent of its own is taken as a follow-up (assumed)."""
 
 
-def goes_on(text: str, earlier: Request) -> bool:
-    """Whether a text goes on from an earlier request instead of opening a new one."""
+_BACK = re.compile(
+    r"\b(?:it|that one|this one|them|these|those)\b|^\s*(?:compare|comparison|versus|vs\.?)\s+(?:it\s+)?(?:with|to|against)\b"
+)
+"""Words that mean what was spoken of before."""
+
+
+def goes_on(text: str, earlier: Request, states_intent: bool) -> bool:
+    """Whether a text goes on from an earlier request instead of opening a new one. One that says nothing of what is to be done
+    goes on: it answers what was asked."""
     plain = text.lower().strip()
     if earlier.intent == "unknown" and not earlier.reads:
         return False
+    if not states_intent or (len(plain.split()) <= SHORT and _BACK.search(plain)):
+        return True
     return bool(_GOES_ON.match(plain)) or (
         len(plain.split()) <= SHORT
         and not re.match(
@@ -44,6 +53,8 @@ def merged(earlier: Request, later: Request, found: Findings) -> Request:
     unwanted = {named.method.name for named in found.methods if not named.wanted}
     targets = [t for t in brief.targets if not any(t.metric == d or t.metric.startswith(f"{d}_") for d in dropped)]
     brief = brief.model_copy(update={"targets": tuple(targets)})
+    if later.intent == "compare" and _BACK.search(plain):
+        brief = _beside(earlier.brief, brief)
     named = {read.field for read in later.reads}
     kept = [
         r
@@ -61,6 +72,19 @@ def merged(earlier: Request, later: Request, found: Findings) -> Request:
             "reads": (*kept, *later.reads),
         }
     )
+
+
+def _beside(earlier: Brief, brief: Brief) -> Brief:
+    """ "compare it with B": A and B, where B alone was named."""
+    update: dict = {}
+    if earlier.hardware is not None and brief.hardware is not None:
+        first, *others = dict.fromkeys((*earlier.hardware.names, *brief.hardware.names))
+        update["hardware"] = brief.hardware.model_copy(update={"name": first, "others": tuple(others)})
+    if earlier.model is not None and earlier.model.name and brief.model is not None and brief.model.name:
+        known = (earlier.model.name, *earlier.model.others, brief.model.name, *brief.model.others)
+        first, *others = dict.fromkeys(known)
+        update["model"] = brief.model.model_copy(update={"name": first, "others": tuple(others)})
+    return brief.model_copy(update=update)
 
 
 def _dropped(plain: str) -> set[str]:

@@ -25,8 +25,10 @@ _TASKS = {"serve": "serve", "pretrain": "pretrain", "continue": "pretrain", "fin
 
 def read_request(text: str, earlier: Request | None = None) -> Request:
     """The request that `text` states; with `earlier`, a follow-up changes only what it names. Pure, and under a tenth of a second."""
-    follows = earlier is not None and goes_on(text, earlier)
-    found = find(text, earlier.intent if follows and earlier else None)
+    found = find(text, None)
+    follows = earlier is not None and goes_on(text, earlier, found.wanted.span is not None)
+    if follows and earlier is not None and earlier.intent != "unknown":
+        found = find(text, earlier.intent)
     request = _assembled(text, found, earlier.intent if follows and earlier else None)
     return merged(earlier, request, found) if follows and earlier is not None else request
 
