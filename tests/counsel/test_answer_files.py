@@ -13,6 +13,7 @@ from aether.counsel.answer_files import named_files, write_answer
 from aether.counsel.answering import answer
 from aether.counsel.answers import files
 from aether.counsel.answers.brief_text import brief_toml, raw_brief
+from aether.counsel.answers.fleet_recipe import dataset_of
 from aether.counsel.review.engine import review_text
 from aether.knowledge.models_library import published_model
 from aether.knowledge.practice import choice, choices
@@ -21,7 +22,7 @@ from aether.policy.brief_file import load_brief, to_brief
 from aether.spec.brief import Brief, Hardware, Load, ModelChoice, Target
 
 SHARED = {
-    "model_name_or_path", "dataset_name", "output_dir", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay",
+    "model_name_or_path", "dataset_name", "datasets", "test_split_size", "output_dir", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay",
     "max_grad_norm", "num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "bf16", "fp16",
     "gradient_checkpointing", "logging_steps", "eval_strategy", "eval_steps", "save_steps", "save_total_limit", "seed", "use_peft", "lora_r",
     "lora_alpha", "lora_dropout", "lora_target_modules", "dtype", "optim", "torch_compile", "attn_implementation",
@@ -162,7 +163,20 @@ def test_exported_training_files_have_the_recipes_hyperparameters():
         request("tune it", "finetune", raw | {"model": {"name": "qwen3-8b", "tokens": 1e8, "method": "lora"}})
     )
     config = yaml.safe_load(dict(named_files(tuned))["trl_sft.yaml"])
+    assert config["datasets"] == [{"path": "json", "data_files": "x.jsonl", "split": "train"}]
     assert set(config) <= SHARED | OWN["sft"] and config["learning_rate"] == 2e-4 and config["max_steps"] > 1
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("hf:allenai/tulu-3-sft-mixture", {"path": "allenai/tulu-3-sft-mixture", "split": "train"}),
+        ("data/x.parquet", {"path": "parquet", "data_files": "data/x.parquet", "split": "train"}),
+        ("data/folder", {"path": "data/folder", "split": "train"}),
+    ],
+)
+def test_sources_are_named_as_trl_reads_them(source, found):
+    assert dataset_of(source) == found
 
 
 def test_an_answer_is_a_folder(tmp_path):

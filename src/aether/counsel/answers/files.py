@@ -139,7 +139,8 @@ def complete_torchtitan(text: str, learning_rate: float, steps: int, warmup_step
 _WHY = {
     "gradient_accumulation_steps": "examples of a step = processes * per-device batch * this: change it with the devices",
     "warmup_steps": "below one: a share of the steps",
-    "eval_strategy": "needs a test split of the data",
+    "eval_strategy": "held-out loss while it trains; needs a test split of the data",
+    "test_split_size": "a hundredth is held out, by row: hold out by source where rows are alike",
     "logging_steps": "loss, gradient norm and rewards of each step: the first minutes tell most",
     "reward_funcs": "checks a final answer; put your own here as a dotted path",
     "loss_type": "normalised by length, so that long answers gain nothing by length alone",

@@ -173,20 +173,23 @@ def step_of(option: FleetOption) -> str:
 def _code(draft: Draft, problem: Problem, exported: Exported, serving: bool) -> list[Block]:
     blocks: list[Block] = []
     first = exported[0][0] if exported else ""
+    starts = []
     for tool, file in exported:
-        if tool != first:
-            continue
-        start = fleet.start_of(file.name)
-        blocks.append(paragraph(command(file.name), *((": start it with ", command(start)) if start else ())))
-        blocks.append(draft.code(LANGUAGES.get(file.name.rsplit(".", 1)[-1], "text"), file.text))
+        if tool == first:
+            blocks.append(paragraph(command(file.name), ":"))
+            blocks.append(draft.code(LANGUAGES.get(file.name.rsplit(".", 1)[-1], "text"), file.text))
+            # The completed file names its data itself.
+            starts.append(fleet.start_of(file.name).replace(" --dataset_name DATA", ""))
+    if any(starts):
+        blocks += [paragraph("To start it:"), draft.code("bash", "".join(f"{start}\n" for start in starts if start))]
     others = [file.name for tool, file in exported if tool != first]
     if others:
-        blocks.append(note("Also written with ", command("--out FOLDER"), ": ", name(", ".join(others)), "."))
+        told = ("Other tools take this layout, too: ", command("aether plan brief.toml"), " writes ")
+        blocks.append(note(*told, name(", ".join(others)), "."))
     if serving:
         blocks += [paragraph("The load test that holds the prediction to account:")]
         blocks.append(draft.code("bash", load_command(problem)))
-    blocks += [paragraph("The brief as it was read, for ", command("aether plan brief.toml"), ":")]
-    blocks.append(draft.code("toml", brief_toml(draft.brief)))
+    blocks += [paragraph("The brief as it was read:"), draft.code("toml", brief_toml(draft.brief))]
     return blocks
 
 

@@ -3,6 +3,7 @@
 Layout, batch and format come from the option's setup; learning rates and schedules from `knowledge.practice`.
 """
 
+from pathlib import PurePath
 from typing import Any
 
 from aether.counsel.answers.draft import Draft, command, name
@@ -173,7 +174,10 @@ def hyperparameters(draft: Draft, problem: Problem) -> dict[str, Any]:
 
     rates: dict[str, Any] = {
         "model_name_or_path": "MODEL",
-        "dataset_name": draft.brief.data.sources[0].removeprefix("hf:"),
+        "datasets": [dataset_of(source) for source in draft.brief.data.sources],
+        "test_split_size": 0.01,
+        "eval_strategy": "steps",
+        "eval_steps": 100,
         "output_dir": "output",
         "learning_rate": value("learning_rate", "lora" if adapters else task),
         "lr_scheduler_type": "cosine" if task == "pretrain" else "linear",
@@ -188,6 +192,22 @@ def hyperparameters(draft: Draft, problem: Problem) -> dict[str, Any]:
     if adapters:
         rates |= {"lora_alpha": int(value("lora_alpha", "lora")), "lora_dropout": value("lora_dropout", "lora")}
     return rates
+
+
+_BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".txt": "text"}
+"""Suffix of a file -> the builder of `datasets` that reads it."""
+
+
+def dataset_of(source: str) -> dict[str, str]:
+    """A source of the brief as TRL's `datasets` names it: a repository, a file, or a folder."""
+    if source.startswith("hf:"):
+        return {"path": source.removeprefix("hf:"), "split": "train"}
+    builder = _BUILDERS.get(PurePath(source).suffix)
+    return (
+        {"path": source, "split": "train"}
+        if builder is None
+        else {"path": builder, "data_files": source, "split": "train"}
+    )
 
 
 def training_evaluation() -> EvaluationPart:
