@@ -1,0 +1,95 @@
+"""Citations in a reply: papers, addresses, authors, titles, places in a paper. Each must be a source that `knowledge` or a tool cited."""
+
+import functools
+import re
+from collections.abc import Iterator
+
+from aether.counsel.claims.facts import Ground, content_words, squeezed
+from aether.counsel.claims.tables import known_sources
+
+_ARXIV = re.compile(r"(?<![\d.])(\d{4}\.\d{4,5})(?:v\d+)?(?!\d|\.\d)")
+_ADDRESS = re.compile(
+    r"https?://[^\s)\]>\"']+|\b(?:www\.|github\.com/|huggingface\.co/|arxiv\.org/|openreview\.net/|aclanthology\.org/)[^\s)\]>\"']*",
+    re.IGNORECASE,
+)
+_DOI = re.compile(r"\b10\.\d{4,}/[^\s)\]>\"']+")
+_AUTHORS = re.compile(
+    r"\b(?P<name>[A-Z][A-Za-z'-]+)(?:,? (?:and|&) [A-Z][A-Za-z'-]+)?,? et al\.?|\b(?P<two>[A-Z][a-z'-]+) (?:and|&) [A-Z][a-z'-]+ ?\(?(?:19|20)\d\d|\((?P<one>[A-Z][A-Za-z'-]+),? (?:19|20)\d\d[a-z]?\)|\b(?P<by>[A-Z][a-z'-]+) \((?:19|20)\d\d[a-z]?\)"
+)
+_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
+_TITLE = re.compile(r"[\"“”«](?P<title>[A-Z][^\"“”«»]{12,140})[\"“”»]")
+_PAPER_WORDS = re.compile(
+    r"\b(?:paper|study|article|report|titled|preprint|published|journal|proceedings|in their|arxiv|blog|work)\b",
+    re.IGNORECASE,
+)
+_PLACE = re.compile(
+    r"\b(?:[Tt]able|[Ff]ig(?:ure|\.)?|[Ss]ection|[Ss]ec\.|[Aa]ppendix|[Ee]q(?:uation|\.)?|[Cc]hapter)\s*(?:\d+|[A-Z]\b)(?:\.\d+)*|§\s*\d+"
+)
+_VENUE = re.compile(
+    r"\b(?i:according to|as (?:reported|shown|published|described) (?:by|in)|(?:reported|published|presented) (?:by|in|at)|per|cited (?:by|in)|in) (?i:the |an? )?(?:recent |official |internal |original )?(?P<who>(?:[A-Z][\w&.-]+ ?){1,5}(?:paper|blog|report|study|whitepaper|benchmark|model card|leaderboard|team|documentation|survey)|NeurIPS|ICML|ICLR|ACL|EMNLP|MLSys|Nature|Science|JMLR|TMLR|OSDI|SOSP)(?: (?:19|20)\d\d)?"
+)
+
+
+def unknown_citations(text: str, ground: Ground) -> Iterator[tuple[str, str]]:
+    """(words, why) of every citation that is none of the known sources."""
+    sources = (*known_sources(), *ground.sources)
+    flat = _flat(sources)
+    for match in _ARXIV.finditer(text):
+        own = [s for s in sources if match[1] in s]
+        if not own:
+            yield match[0], "no such paper was read"
+        elif (named := [m for m in _AUTHORS.finditer(text) if _name(m)]) and not any(
+            _name(m) in " ".join(own).lower() for m in named
+        ):
+            yield match[0], "that paper has other authors"
+        elif (title := _TITLE.search(text)) and not _same_title(title["title"], own):
+            yield title[0], "that paper has another title"
+    for match in [*_ADDRESS.finditer(text), *_DOI.finditer(text)]:
+        if squeezed(re.sub(r"^https?://(?:www\.)?", "", match[0].rstrip(".,;"))) not in flat and not _ARXIV.search(
+            match[0]
+        ):
+            yield match[0], "no such address was read"
+    if _ARXIV.search(text):
+        return
+    for match in _AUTHORS.finditer(text):
+        name = _name(match)
+        own = [s for s in sources if re.search(rf"\b{re.escape(name)}\b", s.lower())]
+        if not own:
+            yield match[0], "no such paper was read"
+        elif (
+            (year := _YEAR.search(text, match.start()))
+            and year.start() - match.end() < 12
+            and not any(abs(int(y) - int(year[0])) <= 1 for s in own for y in _YEAR.findall(s) or _years(s))
+        ):
+            yield match[0], "no paper of theirs of that year was read"
+    for match in _TITLE.finditer(text):
+        if _PAPER_WORDS.search(text) and not _same_title(match["title"], sources):
+            yield match[0], "no paper of that title was read"
+    for match in _PLACE.finditer(text):
+        place = squeezed(match[0])
+        near = content_words(text)
+        if not any(place in squeezed(s) and len(near & content_words(s)) >= 2 for s in sources):
+            yield match[0], "no source was read at that place"
+    if not _ADDRESS.search(text):
+        yield from (
+            (match[0], "name the source: an address or a paper that was read") for match in _VENUE.finditer(text)
+        )
+
+
+def _name(match: re.Match[str]) -> str:
+    return next((v for v in match.groupdict().values() if v), "").lower()
+
+
+def _years(source: str) -> list[str]:
+    """The year of an arXiv number: 2205.14135 is of 2022."""
+    return [f"20{number[:2]}" for number in _ARXIV.findall(source)]
+
+
+def _same_title(title: str, sources) -> bool:
+    words = content_words(title)
+    return bool(words) and any(len(words & content_words(s)) >= max(2, 0.7 * len(words)) for s in sources)
+
+
+@functools.lru_cache(maxsize=4)
+def _flat(sources: tuple[str, ...]) -> str:
+    return " ".join(map(squeezed, sources))

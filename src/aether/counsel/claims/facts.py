@@ -1,0 +1,225 @@
+"""What a reply may rest on: numbers with what they are of, sentences that tools said, sources that may be cited.
+
+From evidence records, from the text of tools, from what the person wrote, from the tables of `knowledge`.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from aether.counsel.claims.names import benchmarks_in, models_in, without_names
+from aether.counsel.claims.normal import Unit, plain, units
+from aether.counsel.claims.numbers import Said, numbers_of
+from aether.counsel.claims.subjects import NAMELESS, Subject, of_metric, subject_of, traits_of
+from aether.counsel.reply import Reply
+from aether.spec.answer import Reference
+from aether.spec.evidence import Evidence
+
+_STOP = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "for",
+        "and",
+        "or",
+        "to",
+        "in",
+        "on",
+        "at",
+        "by",
+        "with",
+        "from",
+        "is",
+        "are",
+        "was",
+        "be",
+        "it",
+        "its",
+        "this",
+        "that",
+        "as",
+        "per",
+        "than",
+        "then",
+        "so",
+        "if",
+        "not",
+        "no",
+        "into",
+        "over",
+        "under",
+        "about",
+        "each",
+        "every",
+        "all",
+        "any",
+        "one",
+        "two",
+    ]
+)
+_SAME = {
+    "ttft": {"ttft", "first"}, "itl": {"itl", "inter", "between", "gap"}, "tpot": {"tpot", "output", "token"}, "e2e": {"e2e", "end", "request", "whole", "latency"},
+    "throughput": {"throughput", "tokens"}, "memory": {"memory", "gb", "holds", "hold", "fit", "fits", "vram", "weights", "hbm"}, "cost": {"cost", "costs", "price", "usd", "dollar", "dollars", "spend"},
+    "time": {"time", "takes", "take", "long", "hours", "days", "minutes", "duration"}, "loss": {"loss", "losses"}, "mfu": {"mfu", "utilisation", "utilization"},
+    "parameters": {"parameters", "params", "size", "weights"}, "quality_loss": {"quality", "loss", "perplexity", "accuracy"}, "devices": {"devices", "gpus", "accelerators"},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A number and what it is of. `mine` is false for what the person wrote: that is a wish or their data, not a result."""
+
+    value: float
+    unit: str
+    words: frozenset[str]
+    """Words one of which a sentence must share, for a record; two, for a sentence of a tool."""
+    names: frozenset[str]
+    benchmarks: frozenset[str]
+    needed: int = 1
+    kind: str = "record"
+    source: str = ""
+    subject: Subject = NAMELESS
+    noun: str = ""
+    """The word after the number, which says what it counts."""
+
+
+@dataclass
+class Ground:
+    """All that one conversation may rest on. Grows with every tool's reply."""
+
+    facts: list[Fact] = field(default_factory=list)
+    statements: set[str] = field(default_factory=set)
+    """Sentences of tools, in plain words: a reply may repeat them."""
+    names: set[str] = field(default_factory=set)
+    """Models and devices that the conversation speaks of."""
+    main: set[str] = field(default_factory=set)
+    """Those that the person named: what "it" is."""
+    decided: frozenset[str] = frozenset()
+    """Traits of the option that was decided: what is said without naming an option is of that one."""
+    sources: list[str] = field(default_factory=list)
+    """Titles and addresses that tools cited."""
+    literals: set[str] = field(default_factory=set)
+    """Numbers as they stand in tools' texts and in what the person wrote: code may use them."""
+
+    def add_evidence(self, records: Iterable[Evidence], option: str = "") -> None:
+        """Records of a tool's reply: value, ends of the interval, level, n. `option` is what they are of, where there are several."""
+        for one in records:
+            words = content_words(f"{one.metric} {one.id}") | _synonyms(one.metric)
+            about = " ".join([one.metric, one.id, one.source, *map(str, one.conditions.values())])
+            names, benches = models_in(about), benchmarks_in(about)
+            values = [(one.value, one.unit)]
+            if one.interval is not None:
+                values += [(one.interval.low, one.unit), (one.interval.high, one.unit), (one.interval.level, "level")]
+            if one.n is not None:
+                values.append((float(one.n), "n"))
+            subject = of_metric(one.metric, option)
+            self.facts += [Fact(v, u, words, names, benches, source=one.id, subject=subject) for v, u in values]
+            self.sources.append(one.source)
+
+    def add_reply(self, reply: Reply[Any]) -> None:
+        """A tool's whole reply."""
+        option = str(getattr(reply.data, "decided", ""))
+        if option:
+            self.decided = traits_of(option)
+        self.add_evidence(reply.evidence, option)
+        self.add_tool_text(reply.text, getattr(reply.data, "references", ()))
+
+    def add_tool_text(self, text: str, references: Iterable[Reference] = ()) -> None:
+        """What a tool said for reading: its sentences may be repeated, its numbers used where they are about the same."""
+        self.names |= models_in(plain(text))
+        for unit in units(text):
+            self.statements.add(squeezed(unit.plain))
+            if unit.kind == "row":
+                for cell, context in cells_of(unit):
+                    self._add_numbers(cell, context, "tool", 1)
+            elif unit.kind == "sentence":
+                self._add_numbers(unit.plain, unit.context, "tool", 2)
+        self.literals |= set(re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?", text))
+        self.sources += [f"{r.title} {r.address}" for r in references]
+
+    def add_person(self, text: str) -> None:
+        """What the person wrote."""
+        simple = plain(text)
+        self.names |= models_in(simple)
+        self.main |= models_in(simple)
+        self._add_numbers(simple, "", "person", 0)
+        self.literals |= set(re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?", text))
+
+    def _add_numbers(self, sentence: str, context: str, kind: str, needed: int) -> None:
+        around = f"{context} {sentence}"
+        words, names, benches = content_words(around), models_in(around), benchmarks_in(around)
+        asked = {(fact.value, fact.unit) for fact in self.facts if fact.kind == "person"}
+        for number in numbers_of(without_names(sentence)):
+            if number.ratio and not re.search(r"fast|slow|speed|times|more|less|cheap", sentence):
+                continue  # "2x tp4" counts replicas
+            for value in {number.low, number.high}:
+                # A bound that a tool repeats is still the person's wish, not a result.
+                of = "person" if (value, number.unit) in asked else kind
+                subject = subject_of(sentence, number.start, number.start + len(number.words), context)
+                if of == "tool" and not subject.traits:
+                    subject = replace(subject, traits=self.decided)
+                self.facts.append(
+                    Fact(
+                        value,
+                        number.unit,
+                        words,
+                        names,
+                        benches,
+                        needed,
+                        of,
+                        sentence[:120],
+                        subject,
+                        noun_after(sentence, number),
+                    )
+                )
+
+
+def content_words(text: str) -> frozenset[str]:
+    """The words of a text that say what it is about, without endings of the plural."""
+    words = re.findall(r"[a-z][a-z0-9]+", text.lower().replace("_", " "))
+    return frozenset(_stem(w) for w in words if w not in _STOP and not re.fullmatch(r"p\d\d", w))
+
+
+def noun_after(sentence: str, number: Said) -> str:
+    """The word that follows a number."""
+    own = re.search(r"([A-Za-z]{3,})\s*$", number.words)
+    after = re.match(r"[\s-]*([A-Za-z]+)", sentence[number.start + len(number.words) :])
+    return _stem((own[1] if own else after[1] if after else "").lower())
+
+
+def cells_of(unit: Unit) -> list[tuple[str, str]]:
+    """(cell, context) of a table's row: the head of its column and the row's first words."""
+    cells = unit.plain.strip().strip("|").split("|")
+    header = unit.context.strip().strip("|").split("|")
+    label = " ".join(c for c in cells[:2] if not re.fullmatch(r"[\s\d.,%-]*", c))
+    found = []
+    for place, cell in enumerate(cells):
+        head = header[place - len(cells)] if len(header) >= len(cells) else unit.context
+        found.append((cell, f"{head} {label if cell not in label else ''}"))
+    return found
+
+
+def _stem(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+
+
+def _synonyms(metric: str) -> frozenset[str]:
+    found: set[str] = set()
+    for part, words in _SAME.items():
+        if part in metric.lower():
+            found |= words
+    return frozenset(map(_stem, found))
+
+
+def squeezed(text: str) -> str:
+    """A sentence without marks, case and spaces, to see whether it was said before."""
+    return re.sub(r"[\W_]+", "", text.lower())
+
+
+def said_again(unit: str, ground: Ground) -> bool:
+    """Whether a tool said this very sentence."""
+    flat = squeezed(unit)
+    return len(flat) >= 12 and flat in ground.statements

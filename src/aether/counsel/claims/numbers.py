@@ -1,0 +1,154 @@
+"""The numbers that a plain sentence says: digits, words, ranges, multiples and parts, each with its unit in canonical form.
+
+Small counts in words ("two options") and the numbers of years are no claims; "twice as fast", "half the memory" and "an order of
+magnitude" are.
+"""
+
+import re
+from dataclasses import dataclass
+
+from aether.counsel.reading.quantities import Quantity, quantities
+from aether.counsel.reading.text import Text
+
+_UNITS = {
+    "time": "s",
+    "memory": "byte",
+    "tokens": "token",
+    "request rate": "request/s",
+    "token rate": "token/s",
+    "money": "USD",
+    "money per M tokens": "USD per million",
+    "money per hour": "USD per hour",
+    "share": "fraction",
+    "parameters": "parameter",
+}
+_ABOUT = re.compile(
+    r"(?:about|around|roughly|approximately|approx\.?|nearly|almost|some|circa|ca\.|~|≈|over|more than|under|less than|up to|at least|at most|below|above|just)\s*\$?\s*$",
+    re.IGNORECASE,
+)
+_RATES = re.compile(
+    r"\s?(?P<prefix>[kMGTPE]?)(?P<unit>FLOPS?(?:/s)?|flops?(?:/s)?|B/s|Bps|bit/s|bps|OPS|TOPS|Wh|W|J|Hz)\b"
+)
+_PREFIX = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+_RATE_UNITS = {
+    "flop": "FLOP/s",
+    "flops": "FLOP/s",
+    "b/s": "byte/s",
+    "bps": "byte/s",
+    "w": "W",
+    "wh": "Wh",
+    "j": "J",
+    "hz": "Hz",
+    "tops": "FLOP/s",
+    "ops": "FLOP/s",
+}
+_TIMES = re.compile(r"\s?(?:x\b|×|times\b|fold\b|-fold\b)", re.IGNORECASE)
+_WORD_RATIOS = (
+    (re.compile(r"\b(?:twice|double[sd]?|doubling)\b", re.I), 2.0), (re.compile(r"\b(?:thrice|triple[sd]?|tripling)\b", re.I), 3.0), (re.compile(r"\bquadrupl(?:e[sd]?|ing)\b", re.I), 4.0),
+    (re.compile(r"\b(?:halve[sd]?|halving|half (?:the|of the|as (?:much|many)|its))\b", re.I), 0.5), (re.compile(r"\btenfold\b|\ban? order of magnitude\b", re.I), 10.0), (re.compile(r"\btwo-?thirds\b", re.I), 2 / 3),
+    (re.compile(r"\b(?:one|a)[- ]third\b", re.I), 1 / 3), (re.compile(r"\b(?:three[- ]quarters)\b", re.I), 0.75), (re.compile(r"\b(?:one|a)[- ]quarter\b", re.I), 0.25), (re.compile(r"\borders of magnitude\b", re.I), 100.0),
+    (re.compile(r"\b(?:two|three|four|five|six|seven|eight|nine)fold\b", re.I), 2.0),
+    (re.compile(r"\b(?:one|a|two|three|four|five)[- ](?:fifth|sixth|seventh|eighth|ninth|tenth|hundredth)s?\b", re.I), 0.2), (re.compile(r"\b(?:one|two|three|four|five|six|seven|eight|nine|\d+) (?:in|out of) (?:every )?(?:two|three|four|five|ten|twenty|a hundred|\d+)\b", re.I), 0.9),
+    (re.compile(r"\bone third|two thirds|thirds?\b of\b", re.I), 0.33),
+)  # fmt: skip
+_SMALL = re.compile(
+    r"^(?:an?\s+)?(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|couple|pair|dozen|half|quarter|hundred|thousand|million|billion|trillion)s?$",
+    re.IGNORECASE,
+)
+_YEAR = re.compile(r"(?:19[5-9]\d|20[0-4]\d)")
+_DATED = re.compile(
+    r"(?:\b(?:in|since|of|year|by|from|until|early|late|mid|during|before|after)|[(,])\s*$", re.IGNORECASE
+)
+_DATE = re.compile(
+    r"\b20\d\d-\d\d(?:-\d\d)?\b|\b\d{1,2}[./]\d{1,2}[./]20\d\d\b|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*\.? (?:\d{1,2}(?:st|nd|rd|th)?,? )?20\d\d\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A number as it was said. `step`: half of it is the rounding that its digits allow."""
+
+    low: float
+    high: float
+    unit: str
+    step: float
+    words: str
+    start: int
+    ratio: bool = False
+    spelled: bool = False
+
+
+def numbers_of(sentence: str) -> list[Said]:
+    """Every number of a sentence without names; dates and years left out."""
+    sentence = _DATE.sub(lambda m: " " * len(m[0]), sentence)
+    text = Text.of(sentence)
+    found = [
+        s
+        for q in quantities(text)
+        if (s := _said(sentence, q, text.place(q.span.start), text.end(q.span.end))) is not None
+    ]
+    taken = [(s.start, s.start + len(s.words)) for s in found]
+    for pattern, value in _WORD_RATIOS:
+        for match in pattern.finditer(sentence):
+            if not any(a < match.end() and match.start() < b for a, b in taken):
+                found.append(Said(value, value, "ratio", 0.1 * value, match[0], match.start(), True, True))
+    return sorted(found, key=lambda s: s.start)
+
+
+def _said(sentence: str, quantity: Quantity, start: int, end: int) -> Said | None:
+    words = sentence[start:end]
+    digits = re.search(r"\d", words) is not None
+    small = (
+        not digits and _SMALL.match(words.strip()) and quantity.dimension in ("none", "tokens", "users", "parameters")
+    )
+    if small and not re.match(r"[\s-]*(?:times|x\b|fold|points?|percent|%|per cent)", sentence[end:]):
+        return None
+    if digits and quantity.dimension == "none" and _YEAR.fullmatch(words.strip()) and _DATED.search(sentence[:start]):
+        return None
+    unit, factor, ratio = _UNITS.get(quantity.dimension, "count"), 1.0, False
+    if quantity.dimension == "money" and quantity.note:
+        unit = "USD"
+    if rate := _RATES.match(sentence, end):
+        unit, factor = (
+            _RATE_UNITS.get(
+                rate["unit"].lower().replace("/s", "") if "flop" in rate["unit"].lower() else rate["unit"].lower(),
+                "count",
+            ),
+            _PREFIX[rate["prefix"]],
+        )
+        words += rate[0]
+    elif quantity.dimension == "memory" and re.match(r"/s\b|ps\b| per second", sentence[end:]):
+        unit = "byte/s"
+    elif (quantity.dimension == "none" and _TIMES.match(sentence, end)) or (
+        quantity.dimension == "none"
+        and re.search(r"\bx\s*$", sentence[:start])
+        and not re.search(r"\d\s*x\s*$", sentence[:start])
+    ):
+        unit, ratio = "ratio", True
+    step = _step(words, quantity, sentence[:start]) * factor
+    return Said(quantity.low * factor, quantity.high * factor, unit, step, words, start, ratio, not digits)
+
+
+def _step(words: str, quantity: Quantity, before: str) -> float:
+    """The value of the last digit, in the canonical unit: of "1.5 GB" a tenth of one. "about 400" may be rounded to hundreds."""
+    match = re.search(r"\d[\d,_ ]*\d|\d", words)
+    fraction = re.search(r"\d\.(\d+)", words)
+    if match is None:
+        return abs(quantity.high) * 0.02
+    digits = re.sub(
+        r"[,_ ]",
+        "",
+        match[0]
+        if fraction is None
+        else words[match.start() :].split(".")[0]
+        if "." in words[match.start() :]
+        else match[0],
+    )
+    digits = re.sub(r"\D", "", digits)
+    whole = float(digits or 0) + (float(f"0.{fraction[1]}") if fraction else 0.0)
+    scale = abs(quantity.high) / whole if whole else 1.0
+    if fraction is not None:
+        return scale * 10.0 ** -len(fraction[1])
+    zeros = len(digits) - len(digits.rstrip("0")) if _ABOUT.search(before) else 0
+    return scale * 10.0**zeros

@@ -1,0 +1,121 @@
+"""Replies held against evidence: fabrications get none through, honest replies are left alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+from grounded import ASKED, filled, ground
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aether.counsel.claims.check import check
+from aether.counsel.claims.facts import Ground
+from aether.counsel.claims.normal import plain, units
+from aether.spec.evidence import Evidence, Interval
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def lines(name):
+    return [json.loads(line)["reply"] for line in (GOLDEN / name).read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def known():
+    return ground()
+
+
+def test_no_fabrication_gets_through(known):
+    replies = lines("fabrications.jsonl")
+    through = [reply for reply in replies if check(reply, known).is_supported]
+    assert len(replies) >= 200 and not through, "\n".join(through)
+
+
+def test_what_is_struck_is_never_shown_as_fact(known):
+    for reply in lines("fabrications.jsonl"):
+        shown = check(reply, known).struck()
+        assert "unverified" in shown, reply
+        assert check(shown.replace("unverified", ""), known).problems or "~~" in shown
+
+
+def test_honest_replies_are_left_alone(known):
+    replies = [filled(line) for line in lines("honest_replies.jsonl")]
+    flagged = [(r, check(r, known).problems) for r in replies if not check(r, known).is_supported]
+    assert len(replies) >= 200 and len(flagged) <= 0.02 * len(replies), "\n".join(map(str, flagged))
+
+
+def test_only_the_wrong_sentence_is_struck(known):
+    reply = filled("TTFT p99 is {ttft_p99}. It scores 86 on MMLU. Measure the rest.")
+    shown = check(reply, known).struck()
+    assert shown == reply.replace("It scores 86 on MMLU.", "~~It scores 86 on MMLU.~~ *(unverified)*")
+
+
+def test_the_model_is_told_what_to_do(known):
+    said = check("It scores 86 on MMLU.", known).feedback()
+    assert "'86'" in said and "how they would be measured" in said
+
+
+def test_rounding_and_units():
+    record = Evidence(
+        id="x.ttft_p99",
+        metric="ttft_p99",
+        value=0.4123,
+        unit="s",
+        kind="measured",
+        source="a load test",
+        interval=Interval(low=0.39, high=0.43, method="bootstrap"),
+    )
+    known = Ground()
+    known.add_evidence([record])
+    for good in (
+        "TTFT p99 is 412 ms.",
+        "TTFT p99 is 0.41 s.",
+        "TTFT p99 is about 400 ms.",
+        "TTFT p99 is 412.3 ms (390 to 430 ms, 95 % interval).",
+    ):
+        assert check(good, known).is_supported, good
+    for bad in (
+        "TTFT p99 is 400 ms.",
+        "TTFT p99 is 413 ms.",
+        "TTFT p99 is 0.42 s.",
+        "TTFT p99 is 412 s.",
+        "TTFT p50 is 412 ms.",
+        "ITL p99 is 412 ms.",
+        "The memory is 412 MB.",
+    ):
+        assert not check(bad, known).is_supported, bad
+
+
+def test_a_wish_is_no_result():
+    known = Ground()
+    known.add_person(ASKED)
+    assert check("You asked for a TTFT p99 under 500 ms.", known).is_supported
+    assert not check("The TTFT p99 reached is 500 ms.", known).is_supported
+
+
+@given(st.text(max_size=400))
+def test_no_text_breaks_the_check(text):
+    found = check(text, Ground())
+    assert isinstance(found.struck(), str)
+    assert all(0 <= u.start <= u.end <= len(text) for u in units(text))
+
+
+@given(st.integers(10, 10**6), st.sampled_from(["{}", "**{}**", "<b>{}</b>", "\u200b{}", "`{}`"]))
+def test_every_bare_number_is_a_claim(number, form):
+    assert not check(f"The score is {form.format(number)} here.", Ground()).is_supported
+
+
+@pytest.mark.parametrize(
+    "text, seen",
+    [
+        ("8<b></b>6", "86"),
+        ("８６％", "86%"),
+        ("8\u200b6", "86"),
+        ("&#56;6", "86"),
+        ("٨٦", "86"),
+        ("𝟖𝟔", "86"),
+        ("[86](https://x)", "86 https://x  "),
+    ],
+)
+def test_plain_is_what_a_reader_sees(text, seen):
+    assert plain(text) == seen

@@ -1,0 +1,66 @@
+"""Conversations to hold replies against: what a person asked, and what the tools really said to it."""
+
+import functools
+from pathlib import Path
+
+from aether.counsel.claims.facts import Ground
+from aether.counsel.toolbox import Toolbox
+
+ASKED = "Serve llama-3.1-70b on 8 H100, p99 TTFT under 500 ms at 4 requests per second, 2k in, 300 out."
+BRIEF = {
+    "model": {"name": "llama-3.1-70b", "task": "serve"},
+    "hardware": {"name": "H100-SXM-80GB", "count": 8},
+    "load": {"requests_per_s": 4, "prompt_tokens": 2000, "output_tokens": 300},
+    "targets": ["ttft_p99 <= 500 ms"],
+}
+
+
+@functools.cache
+def replies():
+    """The tools' replies of the conversation: the answer, the plan, two estimates."""
+    box = Toolbox(Path("."))
+    return (
+        box.plan(BRIEF),
+        box.estimate("memory", "llama-3.1-70b", "H100-SXM-80GB", 8),
+        box.estimate("serve", "llama-3.1-70b", "H100-SXM-80GB", 8),
+        box.explain("flash-attention"),
+    )
+
+
+def ground() -> Ground:
+    """What that conversation may rest on."""
+    found = Ground()
+    found.add_person(ASKED)
+    for reply in replies():
+        assert reply.status == "done", reply.text
+        found.add_reply(reply)
+    return found
+
+
+def filled(template: str) -> str:
+    """A reply with the tools' own numbers in place of {metric}, {metric.low}, {serve.metric}, {decided}."""
+    import re
+
+    from aether.report.fleet import said
+    from aether.spec.units import humanize
+
+    plan, memory, serve, _ = replies()
+    estimates = {e.metric: e for e in plan.evidence}
+    more = {e.metric: e for e in serve.data.estimates}
+
+    def value(match: re.Match[str]) -> str:
+        name, _, part = match[1].partition(".")
+        if match[1] == "decided":
+            return plan.data.decided
+        if match[1].startswith("row."):
+            row = next(r for r in plan.data.options if part.split(".")[0] in r.name)
+            return row.estimates["ttft_p99"].split(" (")[0]
+        if name == "serve":
+            return said(more[part], interval=False)
+        one = estimates[name]
+        if part:
+            return humanize(float(f"{getattr(one.interval, part):.3g}"), one.unit)
+        return humanize(float(f"{one.value:.3g}"), one.unit)
+
+    assert memory.status == "done"
+    return re.sub(r"\{([a-z][\w.]*)\}", value, template)
