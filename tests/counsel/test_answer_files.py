@@ -13,7 +13,6 @@ from aether.counsel.answer_files import named_files, write_answer
 from aether.counsel.answering import answer
 from aether.counsel.answers import files
 from aether.counsel.answers.brief_text import brief_toml, raw_brief
-from aether.counsel.answers.fleet_recipe import dataset_of
 from aether.counsel.review.engine import review_text
 from aether.knowledge.models_library import published_model
 from aether.knowledge.practice import choice, choices
@@ -50,7 +49,7 @@ LM_EVAL = {"--model", "--model_args", "--tasks", "--batch_size", "--seed", "--ap
 @pytest.mark.parametrize("method", ["dpo", "kto", "simpo", "grpo"])
 @pytest.mark.parametrize("lora", [False, True])
 def test_alignment_keys_are_those_of_trl(method, lora):
-    text = files.alignment_config(method, 8e9, 7, lora)
+    text = files.alignment_config(method, 8e9, 7, lora, ())
     found = yaml.safe_load(text)
     assert set(found) <= SHARED | OWN[method] and found["seed"] == 7
     assert isinstance(found["learning_rate"], float) and 0 < found["learning_rate"] < 1e-3
@@ -147,7 +146,9 @@ def test_no_file_of_an_answer_breaks_a_rule_of_review():
     assert reviewed >= 10
     for method in ("dpo", "kto", "simpo", "grpo"):
         for lora in (False, True):
-            assert review_text(files.alignment_config(method, 8e9, 0, lora), f"trl_{method}.yaml") == ()
+            assert (
+                review_text(files.alignment_config(method, 8e9, 0, lora, ("pairs.jsonl",)), f"trl_{method}.yaml") == ()
+            )
 
 
 def test_exported_training_files_have_the_recipes_hyperparameters():
@@ -176,7 +177,7 @@ def test_exported_training_files_have_the_recipes_hyperparameters():
     ],
 )
 def test_sources_are_named_as_trl_reads_them(source, found):
-    assert dataset_of(source) == found
+    assert files.dataset_of(source) == found
 
 
 def test_an_answer_is_a_folder(tmp_path):

@@ -335,6 +335,13 @@ def test_a_format_that_was_named_and_does_not_work_is_no_other_one():
     assert found.status == "infeasible" and "not computed in by this device" in words(found)
 
 
+def test_what_would_make_an_answer_better_is_asked_without_holding_it_back():
+    found = answer(request("align llama", "align", LLAMA))
+    assert found.status == "answered" and "by whom, and where does it run?" in words(found)
+    told = answer(request("align llama", "align", LLAMA | {"intended_use": "answers to staff"}))
+    assert "by whom, and where does it run?" not in words(told) and "Which quality metric" in words(told)
+
+
 def test_what_was_named_and_not_used_is_said():
     found = answer(request("evaluate llama after medusa", "evaluate", LLAMA, methods=("medusa",)))
     assert "Named and not used" in headings(found) and "aether explain medusa" in words(found)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from aether.counsel.answers import refused
 from aether.counsel.answers.asking import TASKS, questions_of, with_usual_load
 from aether.counsel.answers.draft import Draft, name, paragraph
-from aether.counsel.answers.understood import accepted, asked, understood, unused
+from aether.counsel.answers.understood import accepted, asked, still_open, understood, unused
 from aether.planning.search.problem import check_given
 from aether.policy.judgement import judge_request
 from aether.report.pieces import user
@@ -93,6 +93,8 @@ def _answered(draft: Draft, taken: tuple[str, ...]) -> tuple[Status, tuple[Quest
     aside = [method for method in request.methods if method not in kind.USES]
     if aside:
         unused(draft, aside)
+    if request.intent in (*TASKS, "align", "compress"):
+        still_open(draft)
     return "answered", ()
 
 

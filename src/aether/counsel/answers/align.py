@@ -215,8 +215,10 @@ def _recipe(draft: Draft, called: str, architecture: Architecture, method: str) 
 def _code(draft: Draft, architecture: Architecture, method: str) -> list[Block]:
     lora = "lora" in draft.request.methods or (draft.brief.model is not None and draft.brief.model.method != "full")
     file = f"trl_{method}.yaml"
-    text = alignment_config(method, float(parameters(architecture).total), draft.brief.seed, lora)
-    blocks: list[Block] = [paragraph(command(file), ": fill in MODEL and DATA."), draft.code("yaml", text)]
+    text = alignment_config(
+        method, float(parameters(architecture).total), draft.brief.seed, lora, draft.brief.data.sources
+    )
+    blocks: list[Block] = [paragraph(command(file), ": fill in what is in capitals."), draft.code("yaml", text)]
     if method in TRAINERS:
         blocks.append(draft.code("bash", f"trl {TRAINERS[method]} --config {file}\n"))
     else:
@@ -241,6 +243,7 @@ def _closing(draft: Draft) -> None:
         items(
             text_of("The model learns what raters reward, length and flattery included: report both."),
             text_of("Refusals can grow or vanish: test harmful and harmless prompts before and after, and keep guardrails outside the model."),
+            text_of("Adapters want a higher learning rate than all weights do: with LoRA, sweep up to ten times the one above."),
             text_of("Pairs made by another model carry its licence and its errors."),
         ),
     )  # fmt: skip

@@ -5,6 +5,7 @@ lists that were read there (`tests/counsel/test_answer_files.py`). Nothing here 
 """
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from aether.knowledge.practice import choice
@@ -136,6 +137,22 @@ def complete_torchtitan(text: str, learning_rate: float, steps: int, warmup_step
     return "\n".join(lines) + "\n"
 
 
+_BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".txt": "text"}
+"""Suffix of a file -> the builder of `datasets` that reads it."""
+
+
+def dataset_of(source: str) -> dict[str, str]:
+    """A source of the brief as TRL's `datasets` names it: a repository, a file, or a folder."""
+    if source.startswith("hf:"):
+        return {"path": source.removeprefix("hf:"), "split": "train"}
+    builder = _BUILDERS.get(PurePath(source).suffix)
+    return (
+        {"path": source, "split": "train"}
+        if builder is None
+        else {"path": builder, "data_files": source, "split": "train"}
+    )
+
+
 _WHY = {
     "gradient_accumulation_steps": "examples of a step = processes * per-device batch * this: change it with the devices",
     "warmup_steps": "below one: a share of the steps",
@@ -165,11 +182,13 @@ TRAINERS = {"sft": "sft", "dpo": "dpo", "kto": "kto", "grpo": "grpo"}
 """Method -> the subcommand of `trl` that trains by it. SimPO's trainer is experimental and has no subcommand."""
 
 
-def alignment_config(method: str, parameters: float, seed: int, lora: bool) -> str:
-    """`trl_METHOD.yaml`: every hyperparameter of an alignment by DPO, KTO, SimPO or GRPO. Model and data are to be filled in."""
+def alignment_config(method: str, parameters: float, seed: int, lora: bool, sources: Sequence[str]) -> str:
+    """`trl_METHOD.yaml`: every hyperparameter of an alignment by DPO, KTO, SimPO or GRPO. The model is to be filled in, and data
+    where no source is given."""
     shared: dict[str, Any] = {
         "model_name_or_path": "MODEL",
-        "dataset_name": "DATA",
+        "datasets": [dataset_of(source) for source in sources or ("DATA",)],
+        "test_split_size": 0.01,
         "output_dir": f"{method}-aligned",
         "learning_rate": _value(method, "learning_rate", parameters),
         "lr_scheduler_type": "linear",

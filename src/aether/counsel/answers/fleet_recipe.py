@@ -3,11 +3,11 @@
 Layout, batch and format come from the option's setup; learning rates and schedules from `knowledge.practice`.
 """
 
-from pathlib import PurePath
 from typing import Any
 
 from aether.counsel.answers.draft import Draft, command, name
 from aether.counsel.answers.facts import described
+from aether.counsel.answers.files import dataset_of
 from aether.counsel.answers.recipe import (
     DataPart,
     EvaluationPart,
@@ -192,22 +192,6 @@ def hyperparameters(draft: Draft, problem: Problem) -> dict[str, Any]:
     if adapters:
         rates |= {"lora_alpha": int(value("lora_alpha", "lora")), "lora_dropout": value("lora_dropout", "lora")}
     return rates
-
-
-_BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".txt": "text"}
-"""Suffix of a file -> the builder of `datasets` that reads it."""
-
-
-def dataset_of(source: str) -> dict[str, str]:
-    """A source of the brief as TRL's `datasets` names it: a repository, a file, or a folder."""
-    if source.startswith("hf:"):
-        return {"path": source.removeprefix("hf:"), "split": "train"}
-    builder = _BUILDERS.get(PurePath(source).suffix)
-    return (
-        {"path": source, "split": "train"}
-        if builder is None
-        else {"path": builder, "data_files": source, "split": "train"}
-    )
 
 
 def training_evaluation() -> EvaluationPart:

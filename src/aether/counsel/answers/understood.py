@@ -46,6 +46,21 @@ def accepted(draft: Draft, taken: Sequence[str]) -> None:
         draft.section("defaults", "Defaults taken", said, listed)
 
 
+def still_open(draft: Draft) -> None:
+    """What an answer could be given without, and would be better with."""
+    brief, found = draft.brief, list[Text]()
+    if not (brief.intended_use or "").strip():
+        found.append(
+            text_of("What is the model used for, by whom, and where does it run? It decides guardrails, monitoring and access, ",
+                    "and what is worth measuring (", command("--set intended_use=…"), ").")
+        )  # fmt: skip
+    found.append(
+        text_of("Which quality metric matters most, and how much of it may be lost? Until that is said, quality is not traded: what "
+                "has no known loss is preferred (", command("--set quality_loss_bound=…"), ").")
+    )  # fmt: skip
+    draft.section("open", "Still open", items(*found))
+
+
 def unused(draft: Draft, methods: Sequence[str]) -> None:
     """What was named and has no part in the answer."""
     explained = items(*(text_of(command(f"aether explain {method}")) for method in methods))
