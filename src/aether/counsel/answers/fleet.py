@@ -83,14 +83,15 @@ def answer_fleet(draft: Draft) -> None:
     exported, notes = _completed(draft, problem, setup, *fleet.exports(option))
     _decision(draft, plan)
     draft.section("options", "Options", *_options(draft, plan))
-    serving = isinstance(setup, ServingSetup)
     recipe = (
         serving_recipe(draft, problem, option, setup, _software(option, exported))
         if isinstance(setup, ServingSetup)
         else training_recipe(draft, problem, option, setup, _software(option, exported))
     )
     draft.section("recipe", "Recipe", *recipe.blocks())
-    draft.section("code", "Code", *_code(draft, problem, exported, serving))
+    draft.section(
+        "code", "Code", *_code(draft, problem, exported, option.replicas if isinstance(setup, ServingSetup) else None)
+    )
     draft.section("risks", "Risks", *_risks(draft, plan, notes, setup))
     draft.section("uncertain", "What is uncertain", *_uncertain(draft, plan))
     draft.section("experiment", "Next experiment", *_experiment(draft, problem, option))
@@ -170,7 +171,7 @@ def step_of(option: FleetOption) -> str:
     return f"option-{option.name}"
 
 
-def _code(draft: Draft, problem: Problem, exported: Exported, serving: bool) -> list[Block]:
+def _code(draft: Draft, problem: Problem, exported: Exported, replicas: int | None) -> list[Block]:
     blocks: list[Block] = []
     first = exported[0][0] if exported else ""
     starts = []
@@ -186,9 +187,9 @@ def _code(draft: Draft, problem: Problem, exported: Exported, serving: bool) -> 
     if others:
         told = ("Other tools take this layout, too: ", command("aether plan brief.toml"), " writes ")
         blocks.append(note(*told, name(", ".join(others)), "."))
-    if serving:
+    if replicas is not None:
         blocks += [paragraph("The load test that holds the prediction to account:")]
-        blocks.append(draft.code("bash", load_command(problem)))
+        blocks.append(draft.code("bash", load_command(problem, replicas)))
     blocks += [paragraph("The brief as it was read:"), draft.code("toml", brief_toml(draft.brief))]
     return blocks
 

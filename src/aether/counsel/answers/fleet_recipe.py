@@ -28,13 +28,14 @@ from aether.spec.report import Bound, Text, text_of
 NO_DATA = text_of("none: the published weights are served as they are")
 
 
-def load_command(problem: Problem) -> str:
-    """The load test that measures what was predicted, at the brief's load (guidellm 0.8, options read in its wheel)."""
+def load_command(problem: Problem, replicas: int) -> str:
+    """The load test that measures one replica at its share of the brief's load (guidellm 0.8, options read in its wheel)."""
     load, requests = problem.load, needed_for_quantile(0.99)
     return (
+        f"# One of {replicas} replicas at its share of the load; as many requests as bound the 99th percentile.\n"
         "guidellm run \\\n"
         "  --backend kind=openai_http,target=http://localhost:8000 \\\n"
-        f"  --profile kind=poisson,rate={load.requests_per_s:g} \\\n"
+        f"  --profile kind=poisson,rate={load.requests_per_s / replicas:g} \\\n"
         f"  --constraint kind=max_requests,count={max(requests, load.requests)} \\\n"
         f"  --data kind=synthetic_text,prompt_tokens={load.prompt_tokens},output_tokens={load.output_tokens}\n"
     )

@@ -55,8 +55,8 @@ def still_open(draft: Draft) -> None:
                     "and what is worth measuring (", command("--set intended_use=…"), ").")
         )  # fmt: skip
     found.append(
-        text_of("Which quality metric matters most, and how much of it may be lost? Until that is said, quality is not traded: what "
-                "has no known loss is preferred (", command("--set quality_loss_bound=…"), ").")
+        text_of("Which quality metric matters most, and how much of it may be lost? Until that is said, a format "
+                "whose loss is known and within the bound comes before one whose loss nobody published (", command("--set quality_loss_bound=…"), ").")
     )  # fmt: skip
     draft.section("open", "Still open", items(*found))
 
