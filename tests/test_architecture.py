@@ -102,3 +102,8 @@ def test_no_pickle_and_no_eval():
                 called = ast.unparse(node.func)
                 assert called not in ("eval", "exec", "torch.load", "torch.save", "pickle.load", "pickle.loads"), path
         assert not {n.split(".")[0] for n in imports_of(path)} & {"pickle", "dill", "cloudpickle", "joblib"}, path
+
+
+def test_one_module_knows_the_agent_library():
+    users = [path for path in FILES if {n.split(".")[0] for n in imports_of(path)} & {"pydantic_ai"}]
+    assert [path.relative_to(SRC).as_posix() for path in users] == ["counsel/agent/model.py"]

@@ -53,6 +53,7 @@ OPTIONS = {
     "compare": ["--help", "--json"],
     "report": ["--help", "--json"],
     "serve": ["--help", "--host", "--port"],
+    "chat": ["--base-url", "--budget", "--help", "--json", "--list", "--model", "--once", "--resume"],
     "explain": ["--help", "--json", "--list"],
     "diagnose": ["--help", "--json"],
     "review": ["--fix", "--format", "--help", "--ignore", "--json", "--list", "--select"],

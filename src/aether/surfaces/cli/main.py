@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("aether.surfaces.cli.look:compare", "Compare two runs, paired, with intervals."),
     "report": ("aether.surfaces.cli.look:report", "Write a run's report again from its records."),
     "serve": ("aether.surfaces.cli.serve:serve", "Serve a run's model over the OpenAI protocol."),
+    "chat": ("aether.surfaces.cli.chat:chat", "Talk to the engineer, with a language model or without one."),
     "explain": (
         "aether.surfaces.cli.explain:explain",
         "What a technique is, its trade-offs, published numbers, known failures.",

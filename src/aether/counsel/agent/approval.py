@@ -1,0 +1,63 @@
+"""Tools that take the machine's time or money: what each would do and cost, and the hash that a yes is bound to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aether.counsel.agent.budget import Budget
+from aether.counsel.launching import proposal
+from aether.evidence.hashing import hash_value
+from aether.spec.errors import AetherError
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a person is asked before something is spent."""
+
+    tool: str
+    what: str
+    cost_usd: float | None
+    time_s: float | None
+    hash: str
+    """Of the tool and all of its arguments; for a launch, that of the plan."""
+    objection: str | None
+    """Why the budget does not cover it."""
+
+
+Approver = Callable[[Ask], bool]
+
+
+def deny_all(ask: Ask) -> bool:
+    """The approver of whoever can not be asked."""
+    return False
+
+
+def ask_for(tool: str, arguments: dict[str, Any], root: Path, budget: Budget) -> Ask:
+    """The question for one call. A launch whose hash is not that of the present plan has an objection that no yes overrules."""
+    digest = hash_value({"tool": tool, "arguments": arguments})
+    cost = time = None
+    what = ", ".join(f"{key} = {value}" for key, value in arguments.items())[:400]
+    if tool == "launch_build":
+        try:
+            planned = proposal(root / str(arguments.get("run", "")))
+        except AetherError as error:
+            return Ask(tool, what, None, None, digest, f"void: {error}")
+        cost, time, digest = planned.cost_usd, planned.build_time_s, planned.approve
+        what = f"{planned.decided} in {planned.run}: {planned.summary}"
+        if arguments.get("approve") != planned.approve:
+            return Ask(tool, what, cost, time, digest, "void: the hash is not that of the present plan")
+    if tool == "cancel_run":
+        cost = 0.0
+    return Ask(tool, what, cost, time, digest, budget.objection(cost))
+
+
+def decide(ask: Ask, approver: Approver, budget: Budget) -> str | None:
+    """None for a yes, else why not. What is known and covered by the budget still needs the person's yes for this hash."""
+    if ask.objection is not None and ask.objection.startswith("void"):
+        return ask.objection
+    if not approver(ask):
+        return "the person said no"
+    if ask.cost_usd:
+        budget.reserve(ask.hash, ask.cost_usd)
+    return None

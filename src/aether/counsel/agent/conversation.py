@@ -1,0 +1,206 @@
+"""One conversation: policy before the model, tools with evidence, approvals by hash, the claim check after, everything on disk."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from aether.counsel.agent.approval import Approver, Ask, ask_for, decide, deny_all
+from aether.counsel.agent.budget import Budget
+from aether.counsel.agent.model import Call, Mind, as_tool
+from aether.counsel.agent.quoting import quoted
+from aether.counsel.agent.reproducibility import completed
+from aether.counsel.agent.sandbox import isolation, run_python
+from aether.counsel.agent.session import Session
+from aether.counsel.claims.check import check
+from aether.counsel.claims.facts import Ground
+from aether.counsel.reply import Reply
+from aether.counsel.toolbox import Toolbox
+from aether.policy.judgement import judge_request
+from aether.spec.errors import InputError
+from aether.spec.evidence import Evidence
+
+UNTRUSTED = frozenset({"diagnose", "review", "show_run", "compare_runs", "list_runs", "run_status"})
+"""Tools whose text holds lines of files: it is quoted, and only its records count as evidence."""
+ROUNDS = 6
+"""How many times in one turn a person is asked."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a person is shown."""
+
+    text: str
+    """Markdown; what nothing supports is struck."""
+    unverified: tuple[str, ...] = ()
+    declined: bool = False
+    tools: tuple[str, ...] = ()
+
+
+@dataclass
+class Conversation:
+    """A mind with its tools, its ground and its file."""
+
+    model: Any
+    root: Path
+    session: Session
+    approver: Approver = deny_all
+    budget: Budget = field(default_factory=Budget)
+    on_tool: Callable[[str], None] = lambda tool: None
+    is_free: bool = False
+    """A model that costs nothing to ask: a server of one's own."""
+
+    def __post_init__(self) -> None:
+        self.toolbox = Toolbox(self.root)
+        self.ground = Ground()
+        self.history: list[Any] = []
+        self.unpriced = False
+        self._restore()
+        persona = files("aether.knowledge").joinpath("persona.md").read_text(encoding="utf-8")
+        free = [as_tool(tool, self._heard) for tool in self.toolbox.reading]
+        guarded = [as_tool(tool, self._heard) for tool in self.toolbox.working]
+        self.mind = Mind(self.model, persona, free, guarded, self._objection)
+
+    async def turn(self, text: str) -> Turn:
+        """Answer the person. Raises EnvironmentFault when the model cannot be reached; the session keeps what was said."""
+        judgement = judge_request(text)
+        if judgement.decision == "refuse":
+            self.session.append(kind="turn", person=text, reply=judgement.sentence, declined=True)
+            return Turn(judgement.sentence, declined=True)
+        self._may_go_on()
+        self.ground.add_person(text)
+        used: list[str] = []
+
+        def noted(tool: str) -> None:
+            used.append(tool)
+            self.on_tool(tool)
+
+        said = await self.mind.say(text, self.history, on_tool=noted)
+        self._pay(said.cost_usd)
+        for _ in range(ROUNDS):
+            if not said.waiting:
+                break
+            answers = {call.id: self._decide(call) for call in said.waiting}
+            said = await self.mind.say(None, said.messages, answers, noted)
+            self._pay(said.cost_usd)
+        self.history = said.messages
+        shown = self._shown(said.text or "The work that was asked for still waits for a person's word.")
+        if judgement.decision == "dual_use":
+            shown = Turn(
+                f"{shown.text.rstrip()}\n\n## Risks and mitigations\n\n{judgement.sentence}\n", shown.unverified
+            )
+        self.session.append(
+            kind="turn", person=text, reply=shown.text, unverified=shown.unverified, messages=self.history, tools=used,
+            spent_usd=self.budget.spent_usd, reserved=self.budget.reserved, tokens=said.tokens,
+        )  # fmt: skip
+        return Turn(shown.text, shown.unverified, tools=tuple(used))
+
+    def _shown(self, reply: str) -> Turn:
+        checked = check(completed(reply), self.ground)
+        return Turn(_with_runs(checked.struck()), tuple(f"{p.words}: {p.why}" for p in checked.problems))
+
+    def _objection(self, reply: str) -> str | None:
+        checked = check(reply, self.ground)
+        return None if checked.is_supported else checked.feedback()
+
+    def _heard(self, tool: str, reply: Reply[Any]) -> dict[str, Any]:
+        """What the model is told of a tool's reply; its evidence becomes ground to stand on."""
+        if tool in UNTRUSTED:
+            self.ground.add_evidence(reply.evidence)
+            text = quoted(reply.text, tool)
+        else:
+            self.ground.add_reply(reply)
+            text = reply.text
+        evidence = [e.model_dump(mode="json") for e in reply.evidence]
+        self.session.append(
+            kind="tool",
+            tool=tool,
+            status=reply.status,
+            text=reply.text,
+            evidence=evidence,
+            trusted=tool not in UNTRUSTED,
+        )
+        questions = [q.model_dump(mode="json", exclude_none=True) for q in reply.questions]
+        session = getattr(reply.data, "session", None)
+        return {
+            "status": reply.status,
+            "text": text,
+            "questions": questions,
+            **({"session": session} if session else {}),
+        }
+
+    def _decide(self, call: Call) -> str | None:
+        ask = ask_for(call.tool, call.arguments, self.root, self.budget)
+        refused = decide(ask, self.approver, self.budget)
+        self.session.append(kind="approval", tool=call.tool, hash=ask.hash, cost_usd=ask.cost_usd, refused=refused)
+        return refused
+
+    def _pay(self, cost_usd: float | None) -> None:
+        """Count what the model's answer cost; an unknown price is remembered, and asked about before the next turn."""
+        if cost_usd is not None:
+            self.budget.spent_usd += cost_usd
+        elif not self.is_free:
+            self.unpriced = True
+
+    def _may_go_on(self) -> None:
+        """Raise InputError when the budget is used up, or a price is unknown and the person does not accept that."""
+        if self.budget.limit_usd is None:
+            return
+        if (self.budget.left_usd or 0.0) <= 0:
+            raise InputError.of(
+                "--budget", self.budget.limit_usd, f"{self.budget.spent_usd:.2f} USD are spent; give more to go on"
+            )
+        if self.unpriced:
+            ask = Ask(
+                "model", "one more answer of the language model", None, None, "model", self.budget.objection(None)
+            )
+            if not self.approver(ask):
+                raise InputError.of(
+                    "--budget", self.budget.limit_usd, "the model's price is unknown, and going on was not approved"
+                )
+
+    def _restore(self) -> None:
+        """Take over what the session's file holds."""
+        for line in self.session.turns:
+            if line.get("kind") == "turn":
+                self.ground.add_person(line["person"])
+                self.history = line.get("messages", self.history)
+                self.budget.spent_usd = line.get("spent_usd", self.budget.spent_usd)
+                self.budget.reserved = dict(line.get("reserved", self.budget.reserved))
+            elif line.get("kind") == "tool":
+                evidence = tuple(Evidence.model_validate(e) for e in line["evidence"])
+                self.ground.add_evidence(evidence)
+                if line["trusted"]:
+                    self.ground.add_tool_text(line["text"])
+
+
+_RUN = re.compile(r"^```python run\n(?P<code>.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+
+
+def _with_runs(reply: str) -> str:
+    """Snippets that are marked to be run, each followed by what came of it, as data."""
+
+    def ran(match: re.Match[str]) -> str:
+        done = run_python(match["code"], isolation())
+        if done.code is None:
+            return f"{match[0]}\n\n*(not run: {done.why})*"
+        output = done.output.replace("```", "~~~")
+        return f"{match[0]}\n\nRun here, exit code {done.code}:\n\n```text\n{output}\n```"
+
+    return _RUN.sub(ran, reply)
+
+
+def as_line(turn: Turn) -> str:
+    """A turn as one line of JSON."""
+    return json.dumps(
+        {
+            "status": "declined" if turn.declined else "answered",
+            "text": turn.text,
+            "unverified": turn.unverified,
+            "tools": turn.tools,
+        },
+        ensure_ascii=False,
+    )

@@ -1,0 +1,210 @@
+"""The agent on pydantic-ai: the only module that imports it, since it changes often.
+
+Any provider that it knows, any endpoint that speaks OpenAI's protocol, and a scripted model for tests. Its tools are those of the
+toolbox; a reply that the claim check refuses is sent back, and what comes again is struck by the conversation.
+"""
+
+import functools
+import inspect
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from pydantic_ai import (
+    Agent,
+    DeferredToolRequests,
+    DeferredToolResults,
+    ModelRetry,
+    RunContext,
+    Tool,
+    ToolDenied,
+    UsageLimits,
+)
+from pydantic_ai.exceptions import AgentRunError, UserError
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models import Model
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+
+from aether.spec.errors import EnvironmentFault, InputError
+
+RETRIES = 2
+"""How often a reply is sent back before what fails is struck."""
+REQUESTS = 40
+"""Requests to the model in one turn, at most."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A tool that waits for a person's word."""
+
+    id: str
+    tool: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Said:
+    """The end of one run: a reply, or calls that wait."""
+
+    text: str
+    waiting: tuple[Call, ...]
+    messages: list[Any]
+    """The whole history as plain data, for the session's file."""
+    tokens: tuple[int, int]
+    """Read and written."""
+    cost_usd: float | None
+    """None where the model's price is unknown."""
+
+
+def model_of(name: str, base_url: str | None = None) -> Model | str:
+    """A model by name: "anthropic:...", "openai:...", or with `base_url` any server of OpenAI's protocol. Keys come from the environment."""
+    if base_url is None:
+        if ":" not in name:
+            raise InputError.of(
+                "--model", name, 'write PROVIDER:NAME, as in "openai:gpt-5", or add --base-url for a server of your own'
+            )
+        return name
+    import os
+
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    provider = OpenAIProvider(base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY", "none"))
+    return OpenAIChatModel(name.removeprefix("openai:"), provider=provider)
+
+
+class Mind:
+    """A model with tools and a check of what it says."""
+
+    def __init__(
+        self,
+        model: Model | str,
+        persona: str,
+        free: Sequence[Callable],
+        guarded: Sequence[Callable],
+        objection: Callable[[str], str | None],
+    ) -> None:
+        tools = [Tool(t, takes_ctx=False) for t in free] + [
+            Tool(t, takes_ctx=False, requires_approval=True) for t in guarded
+        ]
+        try:
+            self._agent = Agent(
+                model, instructions=persona, tools=tools, output_type=[str, DeferredToolRequests], retries=RETRIES
+            )
+        except (UserError, ImportError) as error:
+            raise EnvironmentFault(f"the model cannot be used: {error}") from error
+
+        @self._agent.output_validator
+        def check(ctx: RunContext[object], output: str | DeferredToolRequests) -> str | DeferredToolRequests:
+            if isinstance(output, str) and ctx.retry < RETRIES and (said := objection(output)) is not None:
+                raise ModelRetry(said)
+            return output
+
+    async def say(
+        self,
+        text: str | None,
+        history: list[Any],
+        answers: dict[str, str | None] | None = None,
+        on_tool: Callable[[str], None] = lambda tool: None,
+    ) -> Said:
+        """One run. `answers`: call id -> None for a yes, or why not. Raises EnvironmentFault when the model cannot be reached."""
+        results = None
+        if answers is not None:
+            results = DeferredToolResults(
+                approvals={key: True if why is None else ToolDenied(why) for key, why in answers.items()}
+            )
+        messages = ModelMessagesTypeAdapter.validate_python(history)
+        try:
+            async with self._agent.iter(
+                text,
+                message_history=messages,
+                deferred_tool_results=results,
+                usage_limits=UsageLimits(request_limit=REQUESTS),
+            ) as run:
+                async for node in run:
+                    for part in getattr(getattr(node, "model_response", None), "parts", ()):
+                        if isinstance(part, ToolCallPart):
+                            on_tool(part.tool_name)
+        except (AgentRunError, UserError) as error:
+            raise EnvironmentFault(f"the model did not answer: {error}") from error
+        assert run.result is not None
+        return _said(run.result)
+
+
+def _said(result: Any) -> Said:
+    output, usage = result.output, result.usage
+    waiting: tuple[Call, ...] = ()
+    if isinstance(output, DeferredToolRequests):
+        waiting = tuple(Call(c.tool_call_id, c.tool_name, c.args_as_dict()) for c in output.approvals)
+    history = json.loads(ModelMessagesTypeAdapter.dump_json(result.all_messages()))
+    return Said(
+        output if isinstance(output, str) else "",
+        waiting,
+        history,
+        (usage.input_tokens, usage.output_tokens),
+        _cost(result),
+    )
+
+
+def _cost(result: Any) -> float | None:
+    """What the responses cost at list prices; None where one of them has no known price."""
+    total = Decimal(0)
+    for message in result.new_messages():
+        if isinstance(message, ModelResponse):
+            try:
+                total += message.cost().total_price
+            except (LookupError, AssertionError, ValueError, AttributeError):
+                return None
+    return float(total)
+
+
+Step = str | tuple[str, dict[str, Any]] | Callable[[str], "Step"]
+"""What a scripted model does: says a text, calls a tool with arguments, or decides from the last thing it was told."""
+
+
+class ScriptedModel(FunctionModel):
+    """A model that follows a script: for tests and for trying the chat without a provider. Nothing is sent anywhere."""
+
+    def __init__(self, *steps: Step) -> None:
+        self.steps = list(steps)
+        self.heard: list[str] = []
+        """Everything that it was told, in order."""
+        super().__init__(function=self._answer, stream_function=self._stream)
+
+    def _next(self, messages: list[ModelMessage]) -> Step:
+        told = "\n".join(str(getattr(part, "content", "")) for part in messages[-1].parts)
+        self.heard.append(told)
+        step = self.steps.pop(0) if self.steps else "Nothing more to say."
+        return step(told) if callable(step) else step
+
+    def _answer(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        step = self._next(messages)
+        if isinstance(step, str):
+            return ModelResponse(parts=[TextPart(step)])
+        assert isinstance(step, tuple)
+        return ModelResponse(parts=[ToolCallPart(step[0], step[1])])
+
+    async def _stream(
+        self, messages: list[ModelMessage], info: AgentInfo
+    ) -> AsyncIterator[str | dict[int, DeltaToolCall]]:
+        step = self._next(messages)
+        if isinstance(step, str):
+            for word in step.split(" "):
+                yield f"{word} "
+        else:
+            assert isinstance(step, tuple)
+            yield {0: DeltaToolCall(step[0], json.dumps(step[1]))}
+
+
+def as_tool(tool: Callable[..., Any], heard: Callable[[str, Any], Any]) -> Callable[..., Any]:
+    """A toolbox's function for the model: `heard` makes what the model is told from the reply."""
+
+    @functools.wraps(tool)
+    def run(*args: Any, **options: Any) -> Any:
+        return heard(tool.__name__, tool(*args, **options))
+
+    run.__signature__ = inspect.signature(tool).replace(return_annotation=dict)  # type: ignore[attr-defined]
+    run.__annotations__ = {**tool.__annotations__, "return": dict}
+    return run

@@ -1,0 +1,147 @@
+"""`aether chat`."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aether.surfaces.cli.edge import explained, say_json
+
+if TYPE_CHECKING:
+    from aether.counsel.agent.approval import Ask
+    from aether.counsel.agent.conversation import Conversation
+
+_NEWEST = "newest"
+
+
+@click.command()
+@click.option("--model", help="PROVIDER:NAME, as in anthropic:..., openai:...  [default: AETHER_MODEL]")
+@click.option("--base-url", help="A server of the OpenAI protocol: vLLM, Ollama, llama.cpp.")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value=_NEWEST,
+    metavar="[ID]",
+    help="Go on with a conversation, by default the newest.",
+)
+@click.option("--list", "as_list", is_flag=True, help="The conversations of this folder.")
+@click.option("--once", metavar="TEXT", help="One question, one answer.")
+@click.option("--budget", type=float, metavar="USD", help="What may be spent; an unknown price is asked about.")
+@click.option("--json", "as_json", is_flag=True, help="With --once or --list: one line of JSON.")
+@explained
+def chat(
+    model: str | None,
+    base_url: str | None,
+    resume: str | None,
+    as_list: bool,
+    once: str | None,
+    budget: float | None,
+    as_json: bool,
+) -> int:
+    """Talk to the engineer. With a language model it decides words and tools decide numbers; without one, this is `aether ask` in turns.
+
+    Every reply is checked before it is shown: what no record, tool or cited fact supports is struck. What spends is asked first.
+    """
+    from aether.counsel.agent.session import load_session, new_session, sessions
+
+    root = Path.cwd()
+    if as_list:
+        found = [path.stem for path in sessions(root)]
+        if as_json:
+            say_json({"status": "ok", "conversations": found})
+        else:
+            click.echo("\n".join(found) or "no conversations here")
+        return 0
+    name = model or os.environ.get("AETHER_MODEL", "")
+    if not name:
+        return _counsel(once, as_json)
+    from aether.evidence.extras import need
+
+    need("agent")
+    from aether.counsel.agent.budget import Budget
+    from aether.counsel.agent.conversation import Conversation, as_line
+    from aether.counsel.agent.model import model_of
+
+    session = new_session(root) if resume is None else load_session(root, "" if resume == _NEWEST else resume)
+    talk = Conversation(
+        model_of(name, base_url), root, session, _ask_person, Budget(budget), _show_tool if not as_json else (lambda tool: None), is_free=base_url is not None,
+    )  # fmt: skip
+    if once is not None:
+        turn = asyncio.run(talk.turn(once))
+        click.echo(as_line(turn)) if as_json else _print(turn.text)
+        return 4 if turn.declined else 0
+    return _loop(talk)
+
+
+def _loop(talk: "Conversation") -> int:
+    click.echo(
+        f"conversation {talk.session.id}; an empty line or Ctrl-D ends it; `aether chat --resume` goes on", err=True
+    )
+    while text := _line():
+        try:
+            _print(asyncio.run(talk.turn(text)).text)
+        except KeyboardInterrupt:
+            click.echo("\nstopped; what was said before is kept", err=True)
+    return 0
+
+
+def _counsel(once: str | None, as_json: bool) -> int:
+    """Without a language model: the answers of `aether ask`, each going on from the one before."""
+    from aether.counsel.answering import EXIT_CODES
+    from aether.counsel.ask import ask
+    from aether.report.page import page_markdown
+    from aether.surfaces.cli.pages import print_page
+
+    if once is not None:
+        answer = ask(once)
+        say_json({"status": answer.status, "text": page_markdown(answer.page)}) if as_json else print_page(answer.page)
+        return EXIT_CODES[answer.status]
+    click.echo(
+        "No language model is set (--model, AETHER_MODEL): answers come from `aether ask`. An empty line ends it.",
+        err=True,
+    )
+    earlier = None
+    while text := _line():
+        answer = ask(text, earlier)
+        earlier = answer.request
+        print_page(answer.page)
+    return 0
+
+
+def _line() -> str:
+    try:
+        return (
+            click.prompt("", prompt_suffix="> ", default="", show_default=False).strip()
+            if sys.stdin.isatty()
+            else sys.stdin.readline().strip()
+        )
+    except click.Abort:
+        return ""
+
+
+def _print(text: str) -> None:
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console(width=100 if not sys.stdout.isatty() else None).print(Markdown(text))
+
+
+def _show_tool(tool: str) -> None:
+    click.echo(f"  [{tool}]", err=True)
+
+
+def _ask_person(ask: "Ask") -> bool:
+    cost = "unknown" if ask.cost_usd is None else f"{ask.cost_usd:.2f} USD"
+    time = "unknown" if ask.time_s is None else f"{ask.time_s / 60:.0f} min"
+    click.echo(
+        f"\n{ask.tool}: {ask.what}\n  cost {cost}, time {time}, hash {ask.hash[:16]}"
+        + (f"\n  {ask.objection}" if ask.objection else ""),
+        err=True,
+    )
+    if not sys.stdin.isatty():
+        click.echo("  nobody can be asked here: denied", err=True)
+        return False
+    return click.confirm("  carry it out?", default=False, err=True)
