@@ -14,10 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
-from yaml.composer import ComposerError
-from yaml.constructor import ConstructorError
 
 from aether.policy.brief_errors import Problem, of_validation, raise_all
 from aether.spec.brief import Brief, Data, Hardware, Load, Target
@@ -84,7 +81,7 @@ def parse(text: str, suffix: str, source: str) -> dict[str, Any]:
     kind = {".toml": "TOML", ".json": "JSON"}.get(suffix, "YAML")
     try:
         raw = readers[suffix](text)
-    except (ValueError, yaml.YAMLError) as error:
+    except ValueError as error:
         raise InputError.of("brief", source, f"not valid {kind}: {_one_line(error)}") from error
     except RecursionError as error:
         raise InputError.of("brief", source, f"not valid {kind}: nested too deeply") from error
@@ -112,32 +109,11 @@ def _json(text: str) -> Any:
     return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """The safe loader without anchors, and with one meaning per key."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Refuse aliases: a brief needs none, and they can make a small file endless."""
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise ComposerError(None, None, "anchors and aliases are not used in a brief", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a key that stands twice."""
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise ConstructorError(None, None, f"the key {key!r} is not text", key_node.start_mark)
-            if key in seen:
-                message = f"the key {key!r} stands twice in one table"
-                raise ConstructorError(None, None, message, key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def _yaml(text: str) -> Any:
-    return yaml.load(text, Loader=_StrictLoader)
+    # Most briefs are TOML: the parser of YAML is loaded for YAML.
+    from aether.policy.strict_yaml import load_yaml
+
+    return load_yaml(text)
 
 
 def apply_settings(raw: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:

@@ -6,16 +6,19 @@ that is refused here is refused for good. Nothing fitted enters.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from aether.models.accounting import flops_per_token
 from aether.planning.search.problem import Priced, Problem
 from aether.planning.search.serving_space import FORMATS, Layout, ServingSpace
-from aether.planning.search.training_space import TrainingSpace
 from aether.planning.serving.setup import STORED_BYTES
 from aether.spec.brief import Target
 from aether.spec.fleet import Shortfall
 from aether.spec.plan import Term
 from aether.spec.units import humanize
+
+if TYPE_CHECKING:
+    from aether.planning.search.training_space import TrainingSpace
 
 
 def _terms(*parts: tuple[str, float, str, str]) -> tuple[Term, ...]:
@@ -151,7 +154,7 @@ def _rate(problem: Problem, space: ServingSpace, allowed: list[Layout]) -> list[
     ]
 
 
-def training_bounds(problem: Problem, space: TrainingSpace) -> tuple[Shortfall, ...]:
+def training_bounds(problem: Problem, space: "TrainingSpace") -> tuple[Shortfall, ...]:
     """Everything that is impossible about a training run."""
     pairs = [(p, form) for p in problem.hardware for form in problem.formats if space.forbids(p, form) is None]
     if not pairs:

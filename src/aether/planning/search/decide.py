@@ -7,9 +7,10 @@ or a price that nobody knows stays unknown, with the protocol that would settle 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aether.knowledge.library import device
-from aether.planning.search import serving_options, training_options
+from aether.planning.search import serving_options
 from aether.planning.search.bounds import serving_bounds, training_bounds
 from aether.planning.search.pareto import Merit, front
 from aether.planning.search.problem import Problem
@@ -18,11 +19,13 @@ from aether.planning.search.reasons import Pruned, Reason
 from aether.planning.search.serving import Screened, ServingSearch
 from aether.planning.search.standing import certain_end, standing_of
 from aether.planning.search.steady import BUSIEST
-from aether.planning.search.training import TrainingScreened, TrainingSearch
 from aether.spec.brief import Target
 from aether.spec.fleet import FleetOption, FleetPlan, Shortfall
 from aether.spec.plan import Estimate
 from aether.spec.units import humanize
+
+if TYPE_CHECKING:
+    from aether.planning.search.training import TrainingScreened
 
 _STANDING = {"met": 0, "at_risk": 1, "missed": 2}
 _COMPLEXITY = {"low": 0, "medium": 1, "high": 2}
@@ -55,6 +58,10 @@ def search(problem: Problem, bounded: bool = True) -> Found:
         considered, pruned = serving.space.considered, serving.pruned
         short = hard or (() if options else _without_serving(problem, screened))
     else:
+        # What trains is loaded where something is trained: a deployment is answered without it.
+        from aether.planning.search import training_options
+        from aether.planning.search.training import TrainingSearch
+
         training = TrainingSearch(problem, bounded)
         hard = training_bounds(problem, training.space) if bounded else ()
         candidates, seen = training.finalists()
@@ -334,7 +341,7 @@ def _without_serving(problem: Problem, seen: Screened) -> tuple[Shortfall, ...]:
     return (_nothing(),)
 
 
-def _without_training(problem: Problem, seen: TrainingScreened) -> tuple[Shortfall, ...]:
+def _without_training(problem: Problem, seen: "TrainingScreened") -> tuple[Shortfall, ...]:
     if seen.least_excess is None:
         need = 16.0 * problem.counts.total
         room = max(float(p.count * p.device.memory_bytes) for p in problem.hardware)
