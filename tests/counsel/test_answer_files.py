@@ -14,9 +14,9 @@ from aether.counsel.answering import answer
 from aether.counsel.answers import files
 from aether.counsel.answers.brief_text import brief_toml, raw_brief
 from aether.counsel.review.engine import review_text
+from aether.knowledge.addresses import has_address
 from aether.knowledge.models_library import published_model
 from aether.knowledge.practice import choice, choices
-from aether.knowledge.sources import has_address
 from aether.policy.brief_file import load_brief, to_brief
 from aether.spec.brief import Brief, Hardware, Load, ModelChoice, Target
 

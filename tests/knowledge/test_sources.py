@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from aether.knowledge.addresses import has_address
 from aether.knowledge.library import Device
 from aether.knowledge.models_library import PublishedModel, published_model
-from aether.knowledge.sources import has_address, shares, tables
+from aether.knowledge.sources import shares, tables
 
 WHOLE = {
     "serving_efficiency.toml",
@@ -21,13 +22,18 @@ WHOLE = {
     "misuse_words.toml",
     "misuse_harms.toml",
     "misuse_rules.toml",
+    "intents.toml",
+    "methods.toml",
+    "machines.toml",
+    "training_symptoms.toml",
+    "training_logs.toml",
 }
 """Written by a fit, or all from one source: the whole file has one kind, source and date at its head."""
 
 
 def _data_files(folder: Traversable) -> Iterator[Traversable]:
     for entry in folder.iterdir():
-        if entry.is_dir():
+        if entry.is_dir() and entry.name != "topics":  # their sources are tables of their own, which test_topics reads
             yield from _data_files(entry)
         elif entry.name.endswith(".toml"):
             yield entry
@@ -46,7 +52,7 @@ def test_every_row_of_every_file_is_sourced(name: str) -> None:
         title = row.get("name", name)
         assert row["kind"] in ("cited", "assumed", "measured", "computed"), title
         assert len(row["source"]) >= 10, title
-        assert date(2017, 1, 1) <= date.fromisoformat(row["as_of"]) <= date(2026, 12, 31), title
+        assert date(2010, 1, 1) <= date.fromisoformat(row["as_of"]) <= date(2026, 12, 31), title
         assert row["kind"] != "cited" or has_address(row["source"]), f"{title}: {row['source']}"
         if row.get("parameters_kind") == "cited":
             assert has_address(row["parameters_source"]), title

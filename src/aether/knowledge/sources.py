@@ -4,7 +4,6 @@ Follows nothing. It judges no source: a cited row has an address that a reader c
 `python -m benchmarks.knowledge_sources` prints the counts.
 """
 
-import re
 from collections.abc import Iterable
 
 from aether.knowledge.library import (
@@ -20,13 +19,10 @@ from aether.knowledge.library import (
 )
 from aether.knowledge.models_library import published_models
 from aether.knowledge.practice import choices
+from aether.knowledge.review_rules import rules
+from aether.knowledge.topics import groups
 from aether.spec.base import Noun
 from aether.spec.evidence import Kind
-
-_ADDRESS = re.compile(
-    r"https?://\S|arXiv \d{4}\.\d{4,5}|\w+==\d|\b[\w-]+(\.[\w-]+)*\.(com|org|net|io|ai|dev|inc|co|eu|ru|edu|network)\b"
-)
-"""A page, a paper, a repository, or a release of a package."""
 
 
 class Share(Noun):
@@ -37,11 +33,6 @@ class Share(Noun):
     kinds: dict[Kind, int]
     fields: int
     fields_unread: int
-
-
-def has_address(source: str) -> bool:
-    """Whether a source names something that a reader can open."""
-    return _ADDRESS.search(source) is not None
 
 
 def tables() -> dict[str, tuple[Sourced, ...]]:
@@ -55,6 +46,8 @@ def tables() -> dict[str, tuple[Sourced, ...]]:
         "constants": tuple(constants().values()),
         "compressed quality": compressed(),
         "prices": tuple(prices().values()),
+        "rules of review": tuple(rules().values()),
+        "groups of topics": tuple(groups().values()),
         "practice": choices(),
     }
 

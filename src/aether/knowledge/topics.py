@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from aether.knowledge.addresses import has_address
 from aether.knowledge.library import Sourced
-from aether.knowledge.sources import has_address
 from aether.spec.base import Noun
 from aether.spec.report import bare_numbers
 

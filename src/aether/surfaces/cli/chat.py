@@ -30,7 +30,7 @@ _NEWEST = "newest"
 @click.option("--list", "as_list", is_flag=True, help="The conversations of this folder.")
 @click.option("--once", metavar="TEXT", help="One question, one answer.")
 @click.option("--budget", type=float, metavar="USD", help="What may be spent; an unknown price is asked about.")
-@click.option("--json", "as_json", is_flag=True, help="With --once or --list: one line of JSON.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON, for one question or the list.")
 @explained
 def chat(
     model: str | None,
@@ -100,7 +100,7 @@ def _counsel(once: str | None, as_json: bool) -> int:
         say_json({"status": answer.status, "text": page_markdown(answer.page)}) if as_json else print_page(answer.page)
         return EXIT_CODES[answer.status]
     click.echo(
-        "No language model is set (--model, AETHER_MODEL): answers come from `aether ask`. An empty line ends it.",
+        "No language model is set (option model, or AETHER_MODEL): answers come from `aether ask`. An empty line ends it.",
         err=True,
     )
     earlier = None

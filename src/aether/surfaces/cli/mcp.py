@@ -11,7 +11,7 @@ from aether.surfaces.cli.edge import explained
 @click.command()
 @click.argument("root", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path("."))
 @click.option("--http", "port", type=int, help="Serve over HTTP on this port instead of standard input and output.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on, with --http.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on, over HTTP.")
 @explained
 def mcp(root: Path, port: int | None, host: str) -> int:
     """Serve every tool to an agent over the Model Context Protocol. Nothing outside ROOT is read or written.
