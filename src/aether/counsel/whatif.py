@@ -80,9 +80,14 @@ def choices() -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(published_models()), tuple(name for name in devices() if not name.startswith(("EPYC", "Xeon")))
 
 
-@functools.lru_cache(maxsize=KEPT)
 def explore(knobs: Knobs) -> WhatIf:
     """The verdict for these knobs. Never raises what a person could mend: that is an answer too."""
+    return _explored(knobs.model_dump_json())
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _explored(text: str) -> WhatIf:
+    knobs = Knobs.model_validate_json(text)
     targets = [f"ttft_p99 <= {knobs.ttft_p99_ms} ms"] if knobs.ttft_p99_ms else []
     targets += [f"itl_p99 <= {knobs.itl_p99_ms} ms"] if knobs.itl_p99_ms else []
     targets += [f"cost_per_million_tokens <= {knobs.cost_usd} USD"] if knobs.cost_usd else []

@@ -21,6 +21,15 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def to_html(report: Report, sources: Sources) -> str:
     """The page. Raises UnsourcedNumber when a number in it has no evidence."""
+    return _rendered("report.html.j2", report, sources)
+
+
+def fragment(report: Report, sources: Sources) -> str:
+    """The report's sections and its evidence, for a page that has a frame of its own. Raises UnsourcedNumber."""
+    return _rendered("fragment.html.j2", report, sources)
+
+
+def _rendered(template: str, report: Report, sources: Sources) -> str:
     painter = _Painter(sources)
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -29,10 +38,9 @@ def to_html(report: Report, sources: Sources) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    page = environment.get_template("report.html.j2").render(
+    page = environment.get_template(template).render(
         report=report,
-        style=style,
+        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         text=painter.text,
         plain=sources.words,
         figure=painter.figure,

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "aether.surfaces.cli.review:review",
         "Review training scripts, configurations, serving commands, manifests.",
     ),
+    "web": ("aether.surfaces.cli.web:web", "The workbench in a browser: what-if, ask, plans, live runs, annotation."),
     "mcp": ("aether.surfaces.cli.mcp:mcp", "Serve every tool to an agent over the Model Context Protocol."),
     "setup": ("aether.surfaces.cli.setup:setup", "Add Aether's tools and skills to a coding agent."),
     "doctor": ("aether.surfaces.cli.doctor:doctor", "Say what works here, what is missing, and what mends it."),

@@ -1,0 +1,1 @@
+"""The workbench: pages over counsel, drawn by the server. Parses, calls, draws; decides nothing."""
