@@ -82,7 +82,7 @@ def _topics() -> Iterator[Fact]:
 
 @functools.cache
 def known_sources() -> tuple[str, ...]:
-    """Every source that `knowledge` cites, title and address."""
+    """Every source that `knowledge` cites, title and address. A source from memory is none that was read."""
     found: list[str] = []
     for row in (
         *published_models().values(),
@@ -96,7 +96,7 @@ def known_sources() -> tuple[str, ...]:
     ):
         found.append(row.source)
     for name in heads():
-        found += [f"{s.title} {s.address} {s.as_of.year}" for s in topic(name).source]
+        found += [f"{s.title} {s.address} {s.as_of.year}" for s in topic(name).source if s.kind == "cited"]
     return tuple(dict.fromkeys(found))
 
 
