@@ -1,9 +1,12 @@
 """Follow-ups: "what about H200?", "make it 40 req/s", "and with fp8?", "drop the cost target" change only what they name."""
 
 import re
+from collections.abc import Iterator
 
 from aether.counsel.reading.findings import Findings
-from aether.spec.answer import Request
+from aether.counsel.reading.numbers import spelled
+from aether.counsel.reading.text import Span
+from aether.spec.answer import Read, Request
 from aether.spec.brief import Brief
 
 _GOES_ON = re.compile(
@@ -14,7 +17,10 @@ _DROP = re.compile(
     r"\b(?:drop|remove|forget|ignore|without|lift|no)\b[^.;]*?\b(?P<what>cost|price|budget|ttft|first[\s-]token|tpot|itl|inter[\s-]?token|latency|e2e|end[\s-]to[\s-]end|throughput|memory|deadline|time limit|quality)\b[^.;]*?\b(?:target|bound|limit|constraint|requirement|cap|slo)?\b"
 )
 _FACTOR = re.compile(
-    r"\b(?P<word>double|twice|triple|halve|half)\s+(?:the\s+|its\s+|that\s+|as (?:much|many)\s+)?(?P<what>load|traffic|rate|requests|gpus?|devices|cards|hardware|prompts?|outputs?|answers?)"
+    r"\b(?P<word>double|twice|triple|halve|half)\s+(?:the\s+|its\s+|that\s+|as (?:much|many)\s+)?(?:number of\s+|count of\s+)?(?P<what>load|traffic|rate|requests|gpus?|devices|cards|hardware|prompts?|outputs?|answers?)"
+)
+_COUNT = re.compile(
+    r"(?<![\w.])(?P<count>\d{1,6}|one|two|three|four|six|eight|twelve|sixteen|thirty-two|sixty-four)\s+(?:gpus?|devices|cards|accelerators|chips|of (?:them|those|these))\b"
 )
 _FACTORS = {"double": 2.0, "twice": 2.0, "triple": 3.0, "halve": 0.5, "half": 0.5}
 _WORDS = {"cost": ("cost_per_million_tokens", "build_cost"), "price": ("cost_per_million_tokens", "build_cost"), "budget": ("cost_per_million_tokens", "build_cost"), "deadline": ("build_time",), "time limit": ("build_time",), "memory": ("device_memory", "serving_memory", "training_memory"), "throughput": ("throughput",), "quality": ("bits_per_byte",), "first token": ("ttft",), "inter token": ("itl",), "end to end": ("e2e",)}  # fmt: skip
@@ -55,13 +61,18 @@ def merged(earlier: Request, later: Request, found: Findings) -> Request:
     brief = brief.model_copy(update={"targets": tuple(targets)})
     if later.intent == "compare" and _BACK.search(plain):
         brief = _beside(earlier.brief, brief)
-    named = {read.field for read in later.reads}
+    own_reads = [
+        *later.reads,
+        *(_reads_of_hardware(found) if later.brief.hardware is None and earlier.brief.hardware else ()),
+    ]
+    counted = [read.words.split()[0] for read in own_reads if read.field == "brief.hardware.count" and read.words]
+    named = {read.field for read in own_reads}
     kept = [
         r
         for r in earlier.reads
         if r.field not in named and not any(r.field.startswith(f"brief.targets.{d}") for d in dropped)
     ]
-    own = later.intent if any(read.field == "intent" for read in later.reads) else earlier.intent
+    own = later.intent if found.wanted.span is not None or earlier.intent == "unknown" else earlier.intent
     return later.model_copy(
         update={
             "intent": own,
@@ -69,7 +80,8 @@ def merged(earlier: Request, later: Request, found: Findings) -> Request:
             "methods": tuple(dict.fromkeys(m for m in (*earlier.methods, *later.methods) if m not in unwanted)),
             "topics": later.topics or earlier.topics,
             "subjects": later.subjects or earlier.subjects,
-            "reads": (*kept, *later.reads),
+            "reads": (*kept, *own_reads),
+            "unread": tuple(words for words in later.unread if not set(counted) & set(words.split())),
         }
     )
 
@@ -115,8 +127,30 @@ def _brief(earlier: Brief, later: Brief, found: Findings) -> Brief:
             update[name] = getattr(later, name)
     if later.data.sources:
         update["data"] = later.data
+    if later.hardware is None and earlier.hardware is not None:
+        named = {name: value for name, (value, _) in _of_the_hardware(found).items()}
+        update["hardware"] = earlier.hardware.model_copy(update=named)
     laid = Brief(**{name: getattr(earlier, name) for name in earlier.model_fields_set} | update)
     return _scaled(laid, found)
+
+
+def _reads_of_hardware(found: Findings) -> Iterator[Read]:
+    for name, (value, span) in _of_the_hardware(found).items():
+        start, end = found.text.place(span.start), found.text.end(span.end)
+        words = found.text.original[start:end]
+        yield Read(field=f"brief.hardware.{name}", value=f"{value:g}", words=words, start=start, end=end)
+
+
+def _of_the_hardware(found: Findings) -> dict[str, tuple[float, Span]]:
+    """A count or a price that names no device is of the one spoken of before: value and place, by field."""
+    prices = [one for one in found.fields if one.field == "hardware.price_usd_per_hour"]
+    named: dict[str, tuple[float, Span]] = {}
+    if prices:
+        named["price_usd_per_hour"] = (prices[0].value, prices[0].span)
+    match = _COUNT.search(found.text.plain)
+    if match and (count := float(match["count"]) if match["count"].isdigit() else spelled(match["count"])):
+        named["count"] = (round(count), Span(*match.span()))
+    return named
 
 
 def _laid(earlier, later):

@@ -137,7 +137,8 @@ def _named_devices(text: Text) -> list[Found]:
 def _speaks_of_devices(text: Text, at: int) -> bool:
     """A name of two characters alone may be anything."""
     return bool(
-        re.search(
+        re.search(r"\b(?:an?|one|two|three|four|six|eight|compare)\s+$", text.plain[:at])
+        or re.search(
             r"gpu|card|\bon\b|instance|nvidia|\d\s*x?\s*$|\bx\s*$|accelerator|\bor\b|single|an?\s$",
             text.plain[max(0, at - 30) : at + 30],
         )

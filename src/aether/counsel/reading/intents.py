@@ -16,6 +16,8 @@ from aether.spec.answer import Intent
 _VERB, _HINT, _METHOD = 6, 2, 2
 _FIRST = 2
 """More for the verb that comes first (assumed, as all scores)."""
+_TURNS: dict[Intent, str] = {"compress": r"\bmake\b.{1,40}\bfit\b", "diagnose": r"\bwhat(?:'s| is) wrong\b"}
+"""Turns of speech that hold other words between theirs."""
 _OF_FAMILY: dict[str, Intent] = {
     "finetune": "finetune",
     "align": "align",
@@ -70,6 +72,9 @@ def find_intent(text: Text, methods: list[Named], traffic: bool, training: bool,
                 seen.append((span.start, intent, span))
                 if intent not in first or span.start < first[intent].start:
                     first[intent] = span
+    for intent, pattern in _TURNS.items():
+        if re.search(pattern, text.plain):
+            scores[intent] = scores.get(intent, 0) + _VERB
     for named in methods:
         if named.wanted and (intent := _OF_FAMILY.get(named.method.family)):
             scores[intent] = scores.get(intent, 0) + _METHOD

@@ -55,7 +55,8 @@ def _assembled(original: str, found: Findings, before: Intent | None) -> Request
     wanted = [named for named in found.methods if named.wanted]
     for named in wanted:
         reader.read("methods", named.method.name, named.span)
-    for words, span in found.subjects:
+    _, subjects = _places(found, intent)
+    for words, span in subjects:
         reader.read("subjects", words, span)
     names = tuple(dict.fromkeys(named.method.name for named in wanted))
     return Request(
@@ -64,7 +65,7 @@ def _assembled(original: str, found: Findings, before: Intent | None) -> Request
         brief=brief,
         methods=names,
         topics=_topics(found, names) if intent in ("explain", "compare") else (),
-        subjects=tuple(dict.fromkeys(words for words, _ in found.subjects)),
+        subjects=tuple(dict.fromkeys(words for words, _ in subjects)),
         reads=tuple(reader.reads),
         contradictions=(*found.wrong, *contradictions(found, intent)),
         unread=tuple(dict.fromkeys([*reader.failed, *unread(found)])),
@@ -178,11 +179,22 @@ def _formats(named: list[Named]) -> list[Named]:
 
 
 def _data(reader: _Reader, found: Findings, intent: Intent) -> Data | None:
-    if not found.sources or intent in ("serve", "compare", "explain", "diagnose", "review"):
+    sources, _ = _places(found, intent)
+    if not sources or intent in ("serve", "explain"):
         return None
-    for words, span in found.sources:
+    for words, span in sources:
         reader.read("brief.data.sources", words, span)
-    return Data(sources=tuple(dict.fromkeys(words for words, _ in found.sources)))
+    return Data(sources=tuple(dict.fromkeys(words for words, _ in sources)))
+
+
+def _places(found: Findings, intent: Intent) -> tuple[list[tuple[str, Span]], list[tuple[str, Span]]]:
+    """(data to learn from, files and runs to look at): a review looks at what it names, and a pattern of code is text to learn from."""
+    if intent in ("review", "diagnose", "compare", "merge"):
+        return [], [*found.subjects, *found.sources]
+    if intent in ("build", "pretrain", "continue", "finetune"):
+        patterns = [place for place in found.subjects if "*" in place[0]]
+        return [*found.sources, *patterns], [place for place in found.subjects if place not in patterns]
+    return found.sources, found.subjects
 
 
 _ABOUT = re.compile(
