@@ -136,3 +136,19 @@ def test_the_page_lists_every_rule():
 def test_sources_are_counted_as_they_are():
     kinds = {rule.kind for rule in rules().values()}
     assert kinds <= {"cited", "assumed"}
+
+
+PACKED = "base_model: m\ndatasets: []\nmicro_batch_size: 2\nval_set_size: 0.05\nsample_packing: true\n"
+
+
+@pytest.mark.parametrize("attention", ["flex_attention", "flash_attention_2", "sdpa", "eager"])
+def test_attention_that_keeps_packed_examples_apart_is_taken_by_its_name(attention):
+    assert any(f.rule == "AE320" for f in review_text(PACKED, "a.yaml"))
+    assert not any(f.rule == "AE320" for f in review_text(f"{PACKED}attn_implementation: {attention}\n", "a.yaml"))
+
+
+def test_tokens_that_another_function_adds_are_not_of_this_adapter():
+    one = "from peft import LoraConfig\n\ndef a(t):\n    t.add_tokens(['x'])\n    return LoraConfig(r=8)\n"
+    two = "from peft import LoraConfig\n\ndef a(t):\n    t.add_tokens(['x'])\n\ndef b():\n    return LoraConfig(r=8)\n"
+    assert any(f.rule == "AE218" for f in review_text(one, "a.py"))
+    assert not any(f.rule == "AE218" for f in review_text(two, "a.py"))

@@ -15,6 +15,19 @@ def tree_of(document: Document) -> ast.Module:
     return document.tree if document.tree is not None else ast.Module([], [])
 
 
+def text_around(document: Document, line: int) -> str:
+    """The innermost function that holds a line, as text; the whole document where none does."""
+    functions = [
+        node
+        for node in ast.walk(tree_of(document))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.lineno <= line <= (node.end_lineno or 0)
+    ]
+    if not functions:
+        return document.text
+    inner = max(functions, key=lambda node: node.lineno)
+    return "\n".join(document.text.splitlines()[inner.lineno - 1 : inner.end_lineno])
+
+
 def hit_at(node: ast.expr | ast.stmt, message: str, edit: Edit | None = None) -> Hit:
     """A hit at a node."""
     return Hit(node.lineno, message, node.col_offset + 1, edit)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from aether.counsel.review.documents import Document, Setting, Settings
+from aether.counsel.review.python_facts import text_around
 from aether.counsel.review.registry import Hit, at, on_settings
 from aether.spec.review import Edit
 
@@ -203,7 +204,9 @@ def _few_modules(settings: Settings, document: Document) -> Iterator[Hit]:
 
 @on_settings("AE218", "lora")
 def _new_tokens(settings: Settings, document: Document) -> Iterator[Hit]:
-    adds = re.search(r"\.(?:add_tokens|add_special_tokens|resize_token_embeddings)\(", document.text)
+    adds = re.search(
+        r"\.(?:add_tokens|add_special_tokens|resize_token_embeddings)\(", text_around(document, settings.line)
+    )
     if adds and not settings.has("modules_to_save", "trainable_token_indices", "**"):
         yield Hit(settings.line, "tokens are added, but their embeddings are not trained: no modules_to_save")
 

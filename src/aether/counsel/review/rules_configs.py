@@ -85,13 +85,13 @@ def _warmup_in_config(settings: Settings, document: Document) -> Iterator[Hit]:
 
 @on_settings("AE320", "axolotl")
 def _packing(settings: Settings, document: Document) -> Iterator[Hit]:
-    flash = any(settings.on(n) for n in ("flash_attention", "flex_attention", "xformers_attention")) or "flash" in str(
-        settings.get("attn_implementation") or ""
-    )
-    if settings.on("sample_packing") and not flash:
+    switches = ("flash_attention", "flex_attention", "xformers_attention", "sdp_attention", "eager_attention")
+    named = str(settings.get("attn_implementation") or "")
+    apart = any(settings.on(n) for n in switches) or re.search(r"flash|flex|xformers|sage|sdpa|eager", named)
+    if settings.on("sample_packing") and not apart:
         yield at(
             settings.at("sample_packing"),
-            "sample_packing without flash or flex attention: examples in one row see each other",
+            "sample_packing without an attention that keeps examples apart: those in one row see each other",
         )
 
 
@@ -113,7 +113,7 @@ def _qlora_without_bits(settings: Settings, document: Document) -> Iterator[Hit]
 
 @on_settings("AE323", "axolotl")
 def _on_inputs(settings: Settings, document: Document) -> Iterator[Hit]:
-    if settings.on("train_on_inputs"):
+    if settings.on("train_on_inputs") and not settings.has("pretraining_dataset"):
         yield at(settings.at("train_on_inputs"), "train_on_inputs: the loss is over the prompts too")
 
 

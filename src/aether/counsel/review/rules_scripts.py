@@ -13,6 +13,7 @@ from aether.counsel.review.python_facts import (
     imported,
     keyword,
     says,
+    text_around,
     trains,
     tree_of,
     uses_trainer,
@@ -210,10 +211,10 @@ def _unshifted(document: Document) -> Iterator[Hit]:
 
 @on_document("AE134")
 def _merge_into_4bit(document: Document) -> Iterator[Hit]:
-    if says(document, r"load_in_4bit\s*=\s*True"):
-        for node in calls(tree_of(document), "merge_and_unload"):
-            if not says(document, r"dequantize\("):
-                yield hit_at(node, "an adapter is merged into weights of 4 bits")
+    for node in calls(tree_of(document), "merge_and_unload"):
+        around = text_around(document, node.lineno)
+        if re.search(r"load_in_4bit\s*=\s*True", around) and "dequantize(" not in around:
+            yield hit_at(node, "an adapter is merged into weights of 4 bits")
 
 
 @on_document("AE135")
