@@ -1,32 +1,53 @@
-"""A small server of the OpenAI protocol that always says the same: real HTTP, on loopback."""
+"""A small server of the OpenAI protocol that always says the same, whole or word by word: real HTTP, on loopback."""
 
 import json
+import re
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def served(reply: str):
-    """(base address, the requests that came in)."""
+def served(reply: str, *, takes_tools: bool = True, pause_s: float = 0.0):
+    """(base address, the requests that came in). Without tools, a request with tools is refused, as such servers do."""
     requests: list[dict] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             requests.append(body)
-            message = {"role": "assistant", "content": reply}
-            answer = {
-                "id": "1", "object": "chat.completion", "created": 1, "model": body["model"],
-                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-            }  # fmt: skip
-            data = json.dumps(answer).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
+            if body.get("tools") and not takes_tools:
+                self.say(400, "application/json", [json.dumps({"error": {"message": "tools: not supported"}})])
+                return
+            usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+            head = {"id": "1", "created": 1, "model": body["model"]}
+            if not body.get("stream"):
+                choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}
+                whole = {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
+                self.say(200, "application/json", [json.dumps(whole)])
+                return
+            deltas = [({"role": "assistant", "content": ""}, None)]
+            deltas += [({"content": word}, None) for word in re.findall(r"\S+\s*", reply)] + [({}, "stop")]
+            pieces = [
+                {**head, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": d, "finish_reason": end}]}
+                for d, end in deltas
+            ]
+            pieces.append({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
+            self.say(200, "text/event-stream", [f"data: {json.dumps(p)}\n\n" for p in pieces] + ["data: [DONE]\n\n"])
+
+        def say(self, status, kind, pieces):
+            self.send_response(status)
+            self.send_header("content-type", kind)
+            self.send_header("content-length", str(sum(len(p.encode()) for p in pieces)))
             self.end_headers()
-            self.wfile.write(data)
+            try:
+                for piece in pieces:
+                    self.wfile.write(piece.encode())
+                    self.wfile.flush()
+                    time.sleep(pause_s)
+            except (BrokenPipeError, ConnectionResetError):  # the client has stopped listening
+                pass
 
         def log_message(self, *args):
             pass

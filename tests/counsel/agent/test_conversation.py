@@ -10,7 +10,8 @@ from training_logs import FORMATS, healthy
 
 from aether.counsel.agent.budget import Budget
 from aether.counsel.agent.conversation import Conversation
-from aether.counsel.agent.model import ScriptedModel, model_of
+from aether.counsel.agent.model import ScriptedModel
+from aether.counsel.agent.providers import model_of
 from aether.counsel.agent.session import load_session, new_session
 from aether.counsel.keeping import KeptPlan
 from aether.counsel.launching import proposal

@@ -1,6 +1,7 @@
 """Tools that take the machine's time or money: what each would do and cost, and the hash that a yes is bound to."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class Ask:
 
 
 Approver = Callable[[Ask], bool]
+AsyncApprover = Callable[[Ask], Awaitable[bool]]
 
 
 def deny_all(ask: Ask) -> bool:
@@ -52,11 +54,17 @@ def ask_for(tool: str, arguments: dict[str, Any], root: Path, budget: Budget) ->
     return Ask(tool, what, cost, time, digest, budget.objection(cost))
 
 
-def decide(ask: Ask, approver: Approver, budget: Budget) -> str | None:
+async def says_yes(ask: Ask, approver: Approver | AsyncApprover) -> bool:
+    """The person's word, waited for where it takes time."""
+    answer = approver(ask)
+    return bool(await answer) if inspect.isawaitable(answer) else bool(answer)
+
+
+async def decide(ask: Ask, approver: Approver | AsyncApprover, budget: Budget) -> str | None:
     """None for a yes, else why not. What is known and covered by the budget still needs the person's yes for this hash."""
     if ask.objection is not None and ask.objection.startswith("void"):
         return ask.objection
-    if not approver(ask):
+    if not await says_yes(ask, approver):
         return "the person said no"
     if ask.cost_usd:
         budget.reserve(ask.hash, ask.cost_usd)

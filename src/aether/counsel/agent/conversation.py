@@ -1,16 +1,17 @@
 """One conversation: policy before the model, tools with evidence, approvals by hash, the claim check after, everything on disk."""
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from aether.counsel.agent.approval import Approver, Ask, ask_for, decide, deny_all
+from aether.counsel.agent.approval import Approver, Ask, AsyncApprover, ask_for, decide, deny_all, says_yes
 from aether.counsel.agent.budget import Budget
-from aether.counsel.agent.model import Call, Mind, as_tool
+from aether.counsel.agent.model import Call, Event, Mind, Said, ToolsRefused, as_tool, interrupted
 from aether.counsel.agent.quoting import quoted
 from aether.counsel.agent.reproducibility import completed
 from aether.counsel.agent.sandbox import isolation, run_python
@@ -38,6 +39,8 @@ class Turn:
     unverified: tuple[str, ...] = ()
     declined: bool = False
     tools: tuple[str, ...] = ()
+    stopped: bool = False
+    """By the person, before its end."""
 
 
 @dataclass
@@ -47,9 +50,10 @@ class Conversation:
     model: Any
     root: Path
     session: Session
-    approver: Approver = deny_all
+    approver: Approver | AsyncApprover = deny_all
     budget: Budget = field(default_factory=Budget)
-    on_tool: Callable[[str], None] = lambda tool: None
+    on_event: Callable[[Event], None] = lambda event: None
+    """Hears pieces of the reply as they are written, before any check, and the tools that are called."""
     is_free: bool = False
     """A model that costs nothing to ask: a server of one's own."""
 
@@ -58,45 +62,84 @@ class Conversation:
         self.ground = Ground()
         self.history: list[Any] = []
         self.unpriced = False
+        self.draft, self.used = "", []
+        self.last: Turn | None = None
+        """The newest turn, one that was stopped included."""
         self._restore()
+        self.mind = self._mind(with_tools=True)
+        self.has_tools = True
+
+    def _mind(self, *, with_tools: bool) -> Mind:
         persona = files("aether.knowledge").joinpath("persona.md").read_text(encoding="utf-8")
-        free = [as_tool(tool, self._heard) for tool in self.toolbox.reading]
-        guarded = [as_tool(tool, self._heard) for tool in self.toolbox.working]
-        self.mind = Mind(self.model, persona, free, guarded, self._objection)
+        free = [as_tool(tool, self._heard) for tool in self.toolbox.reading] if with_tools else []
+        guarded = [as_tool(tool, self._heard) for tool in self.toolbox.working] if with_tools else []
+        return Mind(self.model, persona, free, guarded, self._objection, self._noted)
+
+    def _noted(self, event: Event) -> None:
+        if event.kind == "tool":
+            self.used.append(event.text)
+        self.draft = self.draft + event.text if event.kind == "draft" else ""
+        self.on_event(event)
 
     async def turn(self, text: str) -> Turn:
-        """Answer the person. Raises EnvironmentFault when the model cannot be reached; the session keeps what was said."""
+        """Answer the person. Raises EnvironmentFault when the model cannot be reached; the session keeps what was said.
+
+        Cancelled, it keeps what the model had said by then, checked like any reply, in the session and in `last`.
+        """
         judgement = judge_request(text)
         if judgement.decision == "refuse":
             self.session.append(kind="turn", person=text, reply=judgement.sentence, declined=True)
-            return Turn(judgement.sentence, declined=True)
-        self._may_go_on()
+            self.last = Turn(judgement.sentence, declined=True)
+            return self.last
+        await self._may_go_on()
         self.ground.add_person(text)
-        used: list[str] = []
-
-        def noted(tool: str) -> None:
-            used.append(tool)
-            self.on_tool(tool)
-
-        said = await self.mind.say(text, self.history, on_tool=noted)
-        self._pay(said.cost_usd)
-        for _ in range(ROUNDS):
-            if not said.waiting:
-                break
-            answers = {call.id: self._decide(call) for call in said.waiting}
-            said = await self.mind.say(None, said.messages, answers, noted)
-            self._pay(said.cost_usd)
+        self.draft, self.used, before = "", [], self.history
+        try:
+            said = await self._answered(text)
+        except asyncio.CancelledError:
+            self.history = interrupted(before, text, self.draft)
+            self._close(text, self._shown(self.draft or "Stopped before anything was said."), (0, 0), stopped=True)
+            raise
         self.history = said.messages
         shown = self._shown(said.text or "The work that was asked for still waits for a person's word.")
         if judgement.decision == "dual_use":
-            shown = Turn(
-                f"{shown.text.rstrip()}\n\n## Risks and mitigations\n\n{judgement.sentence}\n", shown.unverified
-            )
+            shown = replace(shown, text=f"{shown.text.rstrip()}\n\n## Risks and mitigations\n\n{judgement.sentence}\n")
+        return self._close(text, shown, said.tokens)
+
+    async def _answered(self, text: str) -> Said:
+        """The model's last word of this turn, after every tool and every approval."""
+        said = await self._say(text)
+        for _ in range(ROUNDS):
+            if not said.waiting:
+                break
+            answers = {call.id: await self._decide(call) for call in said.waiting}
+            said = await self.mind.say(None, said.messages, answers)
+            self._pay(said.cost_usd)
+        return said
+
+    async def _say(self, text: str) -> Said:
+        """The first word. To a model whose server takes no tools, the counsel's own answer is given along."""
+        if self.has_tools:
+            try:
+                said = await self.mind.say(text, self.history)
+                self._pay(said.cost_usd)
+                return said
+            except ToolsRefused:
+                self.mind, self.has_tools = self._mind(with_tools=False), False
+        self._noted(Event("tool", "ask"))
+        told = self._heard("ask", self.toolbox.ask(text))
+        said = await self.mind.say(f"{text}\n\n{quoted(told['text'], 'the answer of the tool ask')}", self.history)
+        self._pay(said.cost_usd)
+        return said
+
+    def _close(self, person: str, turn: Turn, tokens: tuple[int, int], *, stopped: bool = False) -> Turn:
+        """Write the turn down."""
+        self.last = replace(turn, tools=tuple(self.used), stopped=stopped)
         self.session.append(
-            kind="turn", person=text, reply=shown.text, unverified=shown.unverified, messages=self.history, tools=used,
-            spent_usd=self.budget.spent_usd, reserved=self.budget.reserved, tokens=said.tokens,
+            kind="turn", person=person, reply=turn.text, unverified=turn.unverified, messages=self.history, tools=self.used,
+            spent_usd=self.budget.spent_usd, reserved=self.budget.reserved, tokens=tokens, **({"stopped": True} if stopped else {}),
         )  # fmt: skip
-        return Turn(shown.text, shown.unverified, tools=tuple(used))
+        return self.last
 
     def _shown(self, reply: str) -> Turn:
         checked = check(completed(reply), self.ground)
@@ -132,9 +175,9 @@ class Conversation:
             **({"session": session} if session else {}),
         }
 
-    def _decide(self, call: Call) -> str | None:
+    async def _decide(self, call: Call) -> str | None:
         ask = ask_for(call.tool, call.arguments, self.root, self.budget)
-        refused = decide(ask, self.approver, self.budget)
+        refused = await decide(ask, self.approver, self.budget)
         self.session.append(kind="approval", tool=call.tool, hash=ask.hash, cost_usd=ask.cost_usd, refused=refused)
         return refused
 
@@ -145,7 +188,7 @@ class Conversation:
         elif not self.is_free:
             self.unpriced = True
 
-    def _may_go_on(self) -> None:
+    async def _may_go_on(self) -> None:
         """Raise InputError when the budget is used up, or a price is unknown and the person does not accept that."""
         if self.budget.limit_usd is None:
             return
@@ -157,7 +200,7 @@ class Conversation:
             ask = Ask(
                 "model", "one more answer of the language model", None, None, "model", self.budget.objection(None)
             )
-            if not self.approver(ask):
+            if not await says_yes(ask, self.approver):
                 raise InputError.of(
                     "--budget", self.budget.limit_usd, "the model's price is unknown, and going on was not approved"
                 )
@@ -201,6 +244,7 @@ def as_line(turn: Turn) -> str:
             "text": turn.text,
             "unverified": turn.unverified,
             "tools": turn.tools,
+            "stopped": turn.stopped,
         },
         ensure_ascii=False,
     )

@@ -1,16 +1,18 @@
-"""The agent on pydantic-ai: the only module that imports it, since it changes often.
+"""The agent on pydantic-ai. Only this module and `providers` import it, since it changes often.
 
-Any provider that it knows, any endpoint that speaks OpenAI's protocol, and a scripted model for tests. Its tools are those of the
-toolbox; a reply that the claim check refuses is sent back, and what comes again is struck by the conversation.
+Its tools are those of the toolbox. A reply is heard piece by piece while it is written; one that the claim check refuses is sent back,
+and what comes again is struck by the conversation. A scripted model is here too, for tests and for trying the chat without a provider.
 """
 
+import asyncio
 import functools
 import inspect
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from pydantic_ai import (
     Agent,
@@ -22,17 +24,41 @@ from pydantic_ai import (
     ToolDenied,
     UsageLimits,
 )
-from pydantic_ai.exceptions import AgentRunError, UserError
-from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.exceptions import AgentRunError, ModelHTTPError, UserError
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelMessagesTypeAdapter,
+    ModelRequest,
+    ModelResponse,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+    ToolCallPart,
+    UserPromptPart,
+)
 from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
-from aether.spec.errors import EnvironmentFault, InputError
+from aether.spec.errors import EnvironmentFault
 
 RETRIES = 2
 """How often a reply is sent back before what fails is struck."""
 REQUESTS = 40
 """Requests to the model in one turn, at most."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens during a turn, for whoever watches."""
+
+    kind: Literal["draft", "tool", "sent_back"]
+    """A piece of a reply as it is written and not yet checked; a tool that is called; the draft so far was refused by the check."""
+    text: str
+
+
+class ToolsRefused(Exception):
+    """The model's server takes no tools."""
 
 
 @dataclass(frozen=True)
@@ -58,23 +84,6 @@ class Said:
     """None where the model's price is unknown."""
 
 
-def model_of(name: str, base_url: str | None = None) -> Model | str:
-    """A model by name: "anthropic:...", "openai:...", or with `base_url` any server of OpenAI's protocol. Keys come from the environment."""
-    if base_url is None:
-        if ":" not in name:
-            raise InputError.of(
-                "--model", name, 'write PROVIDER:NAME, as in "openai:gpt-5", or add --base-url for a server of your own'
-            )
-        return name
-    import os
-
-    from pydantic_ai.models.openai import OpenAIChatModel
-    from pydantic_ai.providers.openai import OpenAIProvider
-
-    provider = OpenAIProvider(base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY", "none"))
-    return OpenAIChatModel(name.removeprefix("openai:"), provider=provider)
-
-
 class Mind:
     """A model with tools and a check of what it says."""
 
@@ -85,7 +94,9 @@ class Mind:
         free: Sequence[Callable],
         guarded: Sequence[Callable],
         objection: Callable[[str], str | None],
+        on_event: Callable[[Event], None] = lambda event: None,
     ) -> None:
+        self._on_event = on_event
         tools = [Tool(t, takes_ctx=False) for t in free] + [
             Tool(t, takes_ctx=False, requires_approval=True) for t in guarded
         ]
@@ -99,6 +110,7 @@ class Mind:
         @self._agent.output_validator
         def check(ctx: RunContext[object], output: str | DeferredToolRequests) -> str | DeferredToolRequests:
             if isinstance(output, str) and ctx.retry < RETRIES and (said := objection(output)) is not None:
+                on_event(Event("sent_back", said))
                 raise ModelRetry(said)
             return output
 
@@ -107,9 +119,11 @@ class Mind:
         text: str | None,
         history: list[Any],
         answers: dict[str, str | None] | None = None,
-        on_tool: Callable[[str], None] = lambda tool: None,
     ) -> Said:
-        """One run. `answers`: call id -> None for a yes, or why not. Raises EnvironmentFault when the model cannot be reached."""
+        """One run. `answers`: call id -> None for a yes, or why not.
+
+        Raises EnvironmentFault when the model cannot be reached, ToolsRefused when its server takes none.
+        """
         results = None
         if answers is not None:
             results = DeferredToolResults(
@@ -124,13 +138,40 @@ class Mind:
                 usage_limits=UsageLimits(request_limit=REQUESTS),
             ) as run:
                 async for node in run:
+                    if Agent.is_model_request_node(node):
+                        async with node.stream(run.ctx) as stream:
+                            async for event in stream:
+                                self._hear(event)
                     for part in getattr(getattr(node, "model_response", None), "parts", ()):
                         if isinstance(part, ToolCallPart):
-                            on_tool(part.tool_name)
+                            self._on_event(Event("tool", part.tool_name))
+        except ModelHTTPError as error:
+            if 400 <= error.status_code < 500 and "tool" in str(error.body).lower():
+                raise ToolsRefused(str(error)) from error
+            raise EnvironmentFault(f"the model did not answer: {error}") from error
         except (AgentRunError, UserError) as error:
             raise EnvironmentFault(f"the model did not answer: {error}") from error
         assert run.result is not None
         return _said(run.result)
+
+    def _hear(self, event: Any) -> None:
+        text = ""
+        if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
+            text = event.part.content
+        elif isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
+            text = event.delta.content_delta
+        if text:
+            self._on_event(Event("draft", text))
+
+
+def interrupted(history: list[Any], asked: str, so_far: str) -> list[Any]:
+    """The history after a turn that a person stopped: the question, and what had been said by then."""
+    messages = ModelMessagesTypeAdapter.validate_python(history)
+    messages += [
+        ModelRequest(parts=[UserPromptPart(asked)]),
+        ModelResponse(parts=[TextPart(so_far or "(stopped before anything was said)")], state="interrupted"),
+    ]
+    return json.loads(ModelMessagesTypeAdapter.dump_json(messages))
 
 
 def _said(result: Any) -> Said:
@@ -167,8 +208,10 @@ Step = str | tuple[str, dict[str, Any]] | Callable[[str], "Step"]
 class ScriptedModel(FunctionModel):
     """A model that follows a script: for tests and for trying the chat without a provider. Nothing is sent anywhere."""
 
-    def __init__(self, *steps: Step) -> None:
+    def __init__(self, *steps: Step, pause_s: float = 0.0) -> None:
         self.steps = list(steps)
+        self.pause_s = pause_s
+        """Between two words of a streamed reply."""
         self.heard: list[str] = []
         """Everything that it was told, in order."""
         super().__init__(function=self._answer, stream_function=self._stream)
@@ -191,8 +234,9 @@ class ScriptedModel(FunctionModel):
     ) -> AsyncIterator[str | dict[int, DeltaToolCall]]:
         step = self._next(messages)
         if isinstance(step, str):
-            for word in step.split(" "):
-                yield f"{word} "
+            for word in re.findall(r"\S+\s*|^\s+", step):
+                await asyncio.sleep(self.pause_s)
+                yield word
         else:
             assert isinstance(step, tuple)
             yield {0: DeltaToolCall(step[0], json.dumps(step[1]))}

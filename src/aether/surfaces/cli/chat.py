@@ -13,12 +13,16 @@ from aether.surfaces.cli.edge import explained, say_json
 if TYPE_CHECKING:
     from aether.counsel.agent.approval import Ask
     from aether.counsel.agent.conversation import Conversation
+    from aether.surfaces.cli.draft import DraftView
 
 _NEWEST = "newest"
 
 
 @click.command()
-@click.option("--model", help="PROVIDER:NAME, as in anthropic:..., openai:...  [default: AETHER_MODEL]")
+@click.option(
+    "--model",
+    help="PROVIDER:NAME, as in anthropic:..., openai:..., vllm:..., ollama:..., llama.cpp:...  [default: AETHER_MODEL]",
+)
 @click.option("--base-url", help="A server of the OpenAI protocol: vLLM, Ollama, llama.cpp.")
 @click.option(
     "--resume",
@@ -43,7 +47,7 @@ def chat(
 ) -> int:
     """Talk to the engineer. With a language model it decides words and tools decide numbers; without one, this is `aether ask` in turns.
 
-    Every reply is checked before it is shown: what no record, tool or cited fact supports is struck. What spends is asked first.
+    A reply is a draft while it is written. Then it is checked: what no record, tool or cited fact supports is struck. What spends is asked first.
     """
     from aether.counsel.agent.session import load_session, new_session, sessions
 
@@ -61,30 +65,55 @@ def chat(
     from aether.evidence.extras import need
 
     need("agent")
+    from rich.console import Console
+
     from aether.counsel.agent.budget import Budget
-    from aether.counsel.agent.conversation import Conversation, as_line
-    from aether.counsel.agent.model import model_of
+    from aether.counsel.agent.conversation import Conversation
+    from aether.counsel.agent.providers import is_local, model_of
+    from aether.surfaces.cli.draft import DraftView
 
     session = new_session(root) if resume is None else load_session(root, "" if resume == _NEWEST else resume)
+    view = DraftView(Console(), Console(stderr=True, quiet=as_json))
+
+    def asked(ask: "Ask") -> bool:
+        view.wipe()
+        return _ask_person(ask)
+
     talk = Conversation(
-        model_of(name, base_url), root, session, _ask_person, Budget(budget), _show_tool if not as_json else (lambda tool: None), is_free=base_url is not None,
+        model_of(name, base_url), root, session, asked, Budget(budget),
+        (lambda event: None) if as_json else view, is_free=is_local(name, base_url),
     )  # fmt: skip
-    if once is not None:
-        turn = asyncio.run(talk.turn(once))
-        click.echo(as_line(turn)) if as_json else _print(turn.text)
-        return 4 if turn.declined else 0
-    return _loop(talk)
+    return _loop(talk, view) if once is None else _once(talk, view, once, as_json)
 
 
-def _loop(talk: "Conversation") -> int:
+def _once(talk: "Conversation", view: "DraftView", text: str, as_json: bool) -> int:
+    from aether.counsel.agent.conversation import as_line
+
+    try:
+        with view:
+            turn = asyncio.run(talk.turn(text))
+    except KeyboardInterrupt:
+        if talk.last is not None:
+            click.echo(as_line(talk.last)) if as_json else _print(talk.last.text)
+        raise
+    click.echo(as_line(turn)) if as_json else _print(turn.text)
+    return 4 if turn.declined else 0
+
+
+def _loop(talk: "Conversation", view: "DraftView") -> int:
     click.echo(
-        f"conversation {talk.session.id}; an empty line or Ctrl-D ends it; `aether chat --resume` goes on", err=True
+        f"conversation {talk.session.id}; Ctrl-C stops an answer; an empty line or Ctrl-D ends it; `aether chat --resume` goes on",
+        err=True,
     )
     while text := _line():
+        talk.last = None
         try:
-            _print(asyncio.run(talk.turn(text)).text)
+            with view:
+                asyncio.run(talk.turn(text))
         except KeyboardInterrupt:
-            click.echo("\nstopped; what was said before is kept", err=True)
+            click.echo("\nstopped; what was said is kept", err=True)
+        if talk.last is not None:
+            _print(talk.last.text)
     return 0
 
 
@@ -127,10 +156,6 @@ def _print(text: str) -> None:
     from rich.markdown import Markdown
 
     Console(width=100 if not sys.stdout.isatty() else None).print(Markdown(text))
-
-
-def _show_tool(tool: str) -> None:
-    click.echo(f"  [{tool}]", err=True)
 
 
 def _ask_person(ask: "Ask") -> bool:
