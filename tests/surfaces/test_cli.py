@@ -57,7 +57,7 @@ OPTIONS = {
     "explain": ["--help", "--json", "--list"],
     "diagnose": ["--help", "--json"],
     "review": ["--fix", "--format", "--help", "--ignore", "--json", "--list", "--select"],
-    "web": ["--help", "--host", "--port"],
+    "web": ["--base-url", "--budget", "--help", "--host", "--model", "--port"],
     "mcp": ["--help", "--host", "--http"],
     "setup": ["--dry-run", "--help", "--json", "--scope"],
     "doctor": ["--help", "--json", "--out"],

@@ -1,12 +1,14 @@
-import threading
-import time
+import shutil
 
 import pytest
-import uvicorn
 from bench_folder import fill
+from served_app import served_app
 
 from aether.surfaces.web.app import create_app
 from aether.surfaces.web.security import Secrets
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+HOSTS = frozenset({"127.0.0.1", "localhost"})
 
 
 @pytest.fixture(scope="session")
@@ -14,15 +16,18 @@ def bench(tmp_path_factory):
     """(root, secret, address) of a workbench that is served."""
     root, secret = tmp_path_factory.mktemp("bench"), Secrets()
     fill(root)
-    config = uvicorn.Config(
-        create_app(root, secret, frozenset({"127.0.0.1", "localhost"})), host="127.0.0.1", port=0, log_level="error"
-    )
-    listener = config.bind_socket()
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield root, secret, f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(30)
+    with served_app(create_app(root, secret, HOSTS)) as address:
+        yield root, secret, address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; without one its tests are skipped."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        one = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield one
+        one.close()

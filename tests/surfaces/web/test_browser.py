@@ -1,23 +1,9 @@
 """The workbench in a real headless Chromium: what follows a slider, a question and its follow-up, keys, a live run, a phone."""
 
 import json
-import shutil
 
 import pytest
 from bench_folder import add_steps
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        one = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield one
-        one.close()
 
 
 @pytest.fixture
@@ -97,6 +83,7 @@ def test_plans_stand_side_by_side(page, bench):
     [
         "/",
         "/ask",
+        "/chat",
         "/plans?plan=plans/one&plan=plans/two",
         "/runs",
         "/runs/live",
@@ -116,7 +103,7 @@ def test_a_phone_scrolls_in_one_direction(browser, bench, path):
 
 
 def test_every_field_has_a_label_and_every_page_a_heading(page, bench):
-    for path in ("/", "/ask", "/runs", "/explain", "/review", "/annotate"):
+    for path in ("/", "/ask", "/chat", "/runs", "/explain", "/review", "/annotate"):
         page.goto(bench[2] + path)
         assert page.locator("h1").count() == 1
         bare = page.evaluate(

@@ -8,6 +8,7 @@ import pytest
 PAGES = [
     "/",
     "/ask",
+    "/chat",
     "/plans",
     "/runs",
     "/runs/live",

@@ -56,6 +56,11 @@ def sessions(root: Path) -> list[Path]:
     return sorted(folder_of(root).glob("*.jsonl"))
 
 
+def title_of(path: Path) -> str:
+    """The first question of a conversation; empty while there is none."""
+    return next((line["person"] for line in _read(path) if line.get("kind") == "turn"), "")
+
+
 def load_session(root: Path, name: str = "") -> Session:
     """A conversation by its id, or the newest. A last line that was cut by a kill is left out. Raises InputError, DamagedRecord."""
     known = sessions(root)

@@ -25,6 +25,7 @@ from aether.report.html import fragment
 from aether.running.folder import RunFolder
 from aether.spec.errors import AetherError, InputError
 from aether.spec.fleet import FleetPlan
+from aether.surfaces.web.chat import ChatPages
 from aether.surfaces.web.pages import STATIC, context, environment
 from aether.surfaces.web.security import Guard, Secrets
 
@@ -229,9 +230,10 @@ def _plan(path: Path) -> FleetPlan:
     return FleetPlan.model_validate(json.loads(path.read_text(encoding="utf-8"))["plan"])
 
 
-def create_app(root: Path, secret: Secrets, hosts: frozenset[str]) -> Guard:
-    """The workbench for one folder, behind its guard."""
+def create_app(root: Path, secret: Secrets, hosts: frozenset[str], talks: Any = None) -> Guard:
+    """The workbench for one folder, behind its guard. `talks`: the `counsel.agent.live.Talks` of the chat; None without a model."""
     bench = Workbench(root, secret)
+    chat = ChatPages(bench.page, bench.form, talks)
 
     async def told(request: Request, error: Exception) -> Response:
         assert isinstance(error, AetherError)
@@ -244,13 +246,14 @@ def create_app(root: Path, secret: Secrets, hosts: frozenset[str]) -> Guard:
         Route("/runs/{name}", bench.run), Route("/runs/{name}/events", bench.events), Route("/runs/{name}/report.html", bench.report),
         Route("/explain", bench.explained), Route("/review", bench.review, methods=["GET", "POST"]),
         Route("/annotate", bench.annotate, methods=["GET", "POST"]), Route("/annotate/export", bench.export),
+        *chat.routes(),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]  # fmt: skip
     return Guard(Starlette(routes=routes, exception_handlers={AetherError: told}), secret, hosts)
 
 
-def serve(root: Path, host: str, port: int, announce: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C; `announce` gets the address with its token, once the port is known."""
+def serve(root: Path, host: str, port: int, announce: Callable[[str], None], talks: Any = None) -> None:
+    """Serve until Ctrl-C; `announce` gets the address with its token, once the port is known. `talks`: as in `create_app`."""
     import socket
 
     import uvicorn
@@ -260,7 +263,13 @@ def serve(root: Path, host: str, port: int, announce: Callable[[str], None]) -> 
         {"127.0.0.1", "localhost", "::1", host.strip("[]").lower()}
         | ({socket.gethostname().lower()} if host in ("0.0.0.0", "::") else set())
     )
-    config = uvicorn.Config(create_app(root, secret, names), host=host, port=port, log_level="warning")
+    config = uvicorn.Config(
+        create_app(root, secret, names, talks),
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=2,
+    )
     listener = config.bind_socket()
     announce(
         f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{listener.getsockname()[1]}/?token={secret.token}"

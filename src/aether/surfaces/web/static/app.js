@@ -42,9 +42,33 @@ function live() {
   source.addEventListener("over", () => { source.close(); refresh(); });
 }
 
+function chat() {
+  const place = find("#talk"), send = find("form.send");
+  if (send) send.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); send.requestSubmit(); } });
+  if (!place) return;
+  const follow = () => {
+    const draft = find("[data-live]", place);
+    if (!draft) return;
+    const source = new EventSource(draft.dataset.live);
+    source.addEventListener("message", (event) => {
+      const state = JSON.parse(event.data), low = window.innerHeight + window.scrollY > document.body.offsetHeight - 80;
+      find("[data-draft]", draft).textContent = state.draft;
+      find("[data-note]", draft).textContent = state.note;
+      find("[data-tools]", draft).textContent = state.tools.length ? "Tools: " + state.tools.join(", ") : "";
+      if (low) window.scrollTo(0, document.body.scrollHeight);
+    });
+    source.addEventListener("over", async () => {
+      source.close();
+      const answer = await fetch(location.pathname + "?part=1");
+      if (answer.ok) { place.innerHTML = await answer.text(); follow(); }
+    });
+  };
+  follow();
+}
+
 function keys() {
   const help = find("#keys");
-  const go = { w: "/", a: "/ask", p: "/plans", r: "/runs", e: "/explain" };
+  const go = { w: "/", a: "/ask", c: "/chat", p: "/plans", r: "/runs", e: "/explain" };
   let before = "";
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -58,4 +82,4 @@ function keys() {
   });
 }
 
-whatIf(); live(); keys();
+whatIf(); live(); chat(); keys();
