@@ -1,5 +1,6 @@
 """`aether serve` as a person starts and stops it."""
 
+import asyncio
 import re
 import signal
 import socket
@@ -9,7 +10,11 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from tiny_served_model import write_model
+from tiny_served_model import CONFIG, write_model
+
+from aether.counsel.agent.conversation import Conversation
+from aether.counsel.agent.providers import model_of
+from aether.counsel.agent.session import load_session, new_session
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +49,20 @@ def test_a_port_in_use_is_a_sentence_for_a_person(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken, serving(folder, "--port", taken.getsockname()[1]) as process:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 2 and "is in use" in err and "Traceback" not in err and not out
+
+
+def test_a_conversation_with_a_model_of_ones_own(tmp_path):
+    """Over HTTP, streamed; the server takes no tools, so the counsel's answer goes along; noise from random weights is no fact."""
+    config = CONFIG.model_copy(update={"context_tokens": 16_000})
+    folder = write_model(tmp_path / "talker", config)
+    with serving(folder, "--port", 0) as process:
+        address = re.search(r"http://\S+/v1", process.stdout.readline())
+        assert address
+        drafts: list[str] = []
+        talk = Conversation(
+            model_of("talker", address[0]), tmp_path, new_session(tmp_path), is_free=True,
+            on_event=lambda event: drafts.append(event.text) if event.kind == "draft" else None,
+        )  # fmt: skip
+        turn = asyncio.run(talk.turn("Does llama-3.1-8b fit on one H100?"))
+    assert turn.tools == ("ask",) and turn.text and len(drafts) > 10 and talk.ground.facts
+    assert load_session(tmp_path).turns[-1]["tokens"][1] > 10, "the server's own count"

@@ -81,6 +81,14 @@ def test_a_server_without_tools_gets_the_answer_of_the_counsel_instead(tmp_path)
     assert talk.ground.facts
 
 
+def test_nothing_that_a_model_says_reaches_the_terminal_as_a_command(tmp_path):
+    events = []
+    model = ScriptedModel("Hello \x1b]0;owned\x07\x1b[2J \u202eworld.")
+    talk = Conversation(model, tmp_path, new_session(tmp_path), on_event=events.append)
+    said = asyncio.run(talk.turn("Hi")).text + drafts(events)
+    assert "Hello" in said and not set(said) & {"\x1b", "\x07", "\u202e"}
+
+
 @pytest.mark.parametrize(
     ("name", "address", "model"),
     [

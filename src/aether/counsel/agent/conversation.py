@@ -12,7 +12,7 @@ from typing import Any
 from aether.counsel.agent.approval import Approver, Ask, AsyncApprover, ask_for, decide, deny_all, says_yes
 from aether.counsel.agent.budget import Budget
 from aether.counsel.agent.model import Call, Event, Mind, Said, ToolsRefused, as_tool, interrupted
-from aether.counsel.agent.quoting import quoted
+from aether.counsel.agent.quoting import quoted, without_controls
 from aether.counsel.agent.reproducibility import completed
 from aether.counsel.agent.sandbox import isolation, run_python
 from aether.counsel.agent.session import Session
@@ -76,6 +76,7 @@ class Conversation:
         return Mind(self.model, persona, free, guarded, self._objection, self._noted)
 
     def _noted(self, event: Event) -> None:
+        event = replace(event, text=without_controls(event.text))
         if event.kind == "tool":
             self.used.append(event.text)
         self.draft = self.draft + event.text if event.kind == "draft" else ""
@@ -142,8 +143,10 @@ class Conversation:
         return self.last
 
     def _shown(self, reply: str) -> Turn:
-        checked = check(completed(reply), self.ground)
-        return Turn(_with_runs(checked.struck()), tuple(f"{p.words}: {p.why}" for p in checked.problems))
+        checked = check(completed(without_controls(reply)), self.ground)
+        return Turn(
+            without_controls(_with_runs(checked.struck())), tuple(f"{p.words}: {p.why}" for p in checked.problems)
+        )
 
     def _objection(self, reply: str) -> str | None:
         checked = check(reply, self.ground)

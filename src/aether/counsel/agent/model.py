@@ -131,12 +131,15 @@ class Mind:
             )
         messages = ModelMessagesTypeAdapter.validate_python(history)
         try:
-            async with self._agent.iter(
-                text,
-                message_history=messages,
-                deferred_tool_results=results,
-                usage_limits=UsageLimits(request_limit=REQUESTS),
-            ) as run:
+            async with (
+                self._agent,
+                self._agent.iter(
+                    text,
+                    message_history=messages,
+                    deferred_tool_results=results,
+                    usage_limits=UsageLimits(request_limit=REQUESTS),
+                ) as run,
+            ):
                 async for node in run:
                     if Agent.is_model_request_node(node):
                         async with node.stream(run.ctx) as stream:
