@@ -77,6 +77,8 @@ def _best_model(settings: Settings, document: Document) -> Iterator[Hit]:
     held, kept = settings.get("eval_strategy", "evaluation_strategy"), settings.get("save_strategy")
     if "**" in settings.values or held is ... or kept is ...:
         return
+    if kept == "best" and (held or "no") != "no":  # saved whenever an evaluation is the best so far
+        return
     if (held or "no") != (kept or "steps"):
         yield at(
             settings.at("load_best_model_at_end"),
@@ -93,10 +95,15 @@ def _no_limit_of_checkpoints(settings: Settings, document: Document) -> Iterator
 @on_settings("AE207", ARGS)
 def _packing_without_flash(settings: Settings, document: Document) -> Iterator[Hit]:
     attention = re.search(r"attn_implementation['\"]?\s*[=:]\s*['\"]?(\w+)", document.text)
-    if settings.on("packing") and attention and attention[1] in ("sdpa", "eager"):
+    if not settings.on("packing"):
+        return
+    if settings.get("packing_strategy") == "wrapped":
+        yield at(settings.at("packing_strategy"), "packing_strategy wrapped: examples in one row see each other")
+    elif attention and attention[1] in ("sdpa", "eager"):
         yield at(
             settings.at("packing"),
-            f"packing with attn_implementation {attention[1]}: examples in one row see each other",
+            f"packing with attn_implementation {attention[1]}: older releases let examples in one row see each other, "
+            "current ones build a mask of the whole row",
         )
 
 
@@ -129,12 +136,30 @@ _RENAMED = {
 }
 
 
+_REMOVED = {
+    "warmup_ratio": "give warmup_steps a share below 1",
+    "group_by_length": "use train_sampling_strategy='group_by_length'",
+    "fp16_backend": "leave it out",
+    "half_precision_backend": "leave it out",
+    "overwrite_output_dir": "leave it out",
+    "save_safetensors": "leave it out, checkpoints are safetensors",
+    "use_mps_device": "leave it out, the device is found",
+    "include_tokens_per_second": "leave it out",
+    "past_index": "leave it out",
+}
+"""Fields that TrainingArguments of transformers 5.17.0 refuses, with what to do instead."""
+
+
 @on_settings("AE210", ARGS)
 def _renamed(settings: Settings, document: Document) -> Iterator[Hit]:
     renamed = dict(_RENAMED) | ({"max_seq_length": "max_length"} if settings.name == "SFTConfig" else {})
     for old, new in renamed.items():
         if old in settings.values:
             yield at(settings.values[old], f"{old} is gone; it is called {new}", _rename(document, settings, old, new))
+    if settings.name in ("TrainingArguments", "Seq2SeqTrainingArguments", "SFTConfig", "DPOConfig", "GRPOConfig"):
+        for old, instead in _REMOVED.items():
+            if old in settings.values:
+                yield at(settings.values[old], f"{old} is gone; {instead}")
 
 
 @on_settings("AE211", "trainer")
@@ -253,7 +278,8 @@ def _cold_rollouts(settings: Settings, document: Document) -> Iterator[Hit]:
 @on_settings("AE223", ARGS)
 def _steps_that_do_not_meet(settings: Settings, document: Document) -> Iterator[Hit]:
     held, kept = settings.number("eval_steps"), settings.number("save_steps")
-    if settings.on("load_best_model_at_end") and held and kept and held >= 1 and kept % held:
+    best = settings.get("save_strategy") == "best"
+    if settings.on("load_best_model_at_end") and not best and held and kept and held >= 1 and kept % held:
         yield at(settings.at("save_steps"), f"save_steps = {kept:g} is no multiple of eval_steps = {held:g}")
 
 

@@ -73,8 +73,8 @@ def _static_scale(settings: Settings, document: Document) -> Iterator[Hit]:
 
 @on_settings("AE306", "deepspeed")
 def _unclipped(settings: Settings, document: Document) -> Iterator[Hit]:
-    if settings.has("optimizer") and not settings.has("gradient_clipping"):
-        yield at(settings.at("optimizer"), "gradient_clipping is not set, and its default is none")
+    if settings.number("gradient_clipping") == 0:
+        yield at(settings.at("gradient_clipping"), "gradient_clipping = 0: the gradient is not clipped")
 
 
 @on_settings("AE307", "deepspeed")
@@ -107,8 +107,8 @@ def _qlora_without_bits(settings: Settings, document: Document) -> Iterator[Hit]
     adapter = settings.get("adapter")
     if adapter == "qlora" and not settings.on("load_in_4bit"):
         yield at(settings.at("adapter"), "adapter: qlora without load_in_4bit: true")
-    if adapter == "lora" and settings.on("load_in_4bit"):
-        yield at(settings.at("load_in_4bit"), "load_in_4bit with adapter: lora; call it qlora")
+    elif adapter == "qlora" and settings.on("load_in_8bit"):
+        yield at(settings.at("load_in_8bit"), "adapter: qlora with load_in_8bit: true")
 
 
 @on_settings("AE323", "axolotl")
@@ -230,7 +230,7 @@ def _titan_clip(settings: Settings, document: Document) -> Iterator[Hit]:
         yield at(settings.at("training.max_norm"), f"max_norm = {norm:g}: the gradient is not clipped")
 
 
-_METHODS = {"linear", "slerp", "nuslerp", "multislerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "breadcrumbs", "breadcrumbs_ties", "model_stock", "della", "della_linear", "passthrough", "nearswap", "arcee_fusion", "karcher", "sce", "core_space"}  # fmt: skip
+_METHODS = {"linear", "slerp", "nuslerp", "multislerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "breadcrumbs", "breadcrumbs_ties", "model_stock", "della", "della_linear", "passthrough", "nearswap", "arcee_fusion", "karcher", "sce", "core_space", "ram", "ramplus_tl"}  # fmt: skip
 
 
 def _models(settings: Settings) -> list[dict[str, Any]]:
@@ -310,10 +310,8 @@ def _two_models(settings: Settings, document: Document) -> Iterator[Hit]:
 
 
 @on_settings("AE345", "mergekit")
-def _no_dtype(settings: Settings, document: Document) -> Iterator[Hit]:
-    if not settings.has("dtype", "out_dtype"):
-        yield at(settings.at("merge_method", "slices"), "no dtype: the result may be float32, twice the size")
-    elif settings.get("dtype") == "float16" and re.search(r"llama-?3|qwen|gemma|mistral", document.text, re.I):
+def _half_dtype(settings: Settings, document: Document) -> Iterator[Hit]:
+    if settings.get("dtype") == "float16" and re.search(r"llama-?3|qwen|gemma|mistral", document.text, re.I):
         yield at(settings.at("dtype"), "dtype float16 for models that were trained in bfloat16")
 
 

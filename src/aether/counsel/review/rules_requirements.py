@@ -84,8 +84,9 @@ def _stolen(document: Document) -> Iterator[Hit]:
 def _vulnerable_torch(document: Document) -> Iterator[Hit]:
     for number, name, spec in _lines(document):
         version = _exact(spec)
-        if name == "torch" and version and version < (2, 6):
-            yield Hit(number, f"torch {spec[2:]}: torch.load runs code even with weights_only=True")
+        if name == "torch" and version and version < (2, 10):
+            advisories = "CVE-2025-32434 and CVE-2026-24747" if version < (2, 6) else "CVE-2026-24747"
+            yield Hit(number, f"torch {spec[2:]}: torch.load may run code even with weights_only=True ({advisories})")
 
 
 @on_document("AE605")
@@ -132,12 +133,13 @@ def _second_index(document: Document) -> Iterator[Hit]:
 def _torch_family(document: Document) -> Iterator[Hit]:
     found = {name: (number, _exact(spec)) for number, name, spec in _lines(document)}
     torch, audio = found.get("torch"), found.get("torchaudio")
-    if torch and audio and torch[1] and audio[1] and torch[1][:2] != audio[1][:2]:
-        yield Hit(audio[0], "torchaudio of another release than torch")
+    if torch and audio and torch[1] and audio[1] and torch[1][:2] != audio[1][:2] and audio[1] < (2, 11):
+        yield Hit(audio[0], "this torchaudio requires the torch of its own version")
 
 
 @on_document("AE610")
 def _agents(document: Document) -> Iterator[Hit]:
     found = {name: number for number, name, _ in _lines(document)}
-    if "litellm" in found and any(name.startswith("pydantic-ai") for name in found):
-        yield Hit(found["litellm"], "litellm and pydantic-ai pin different clients")
+    slim = found.get("pydantic-ai-slim")
+    if "litellm" in found and ("pydantic-ai" in found or (slim and re.search(r"\[.*openai", document.lines[slim - 1]))):
+        yield Hit(found["litellm"], "litellm and pydantic-ai with its extra openai require different clients")
