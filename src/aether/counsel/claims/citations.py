@@ -14,6 +14,7 @@ _ADDRESS = re.compile(
 )
 _DOI = re.compile(r"\b10\.\d{4,}/[^\s)\]>\"']+")
 _AUTHORS = re.compile(
+    r"\b(?P<all>[A-Z][a-z'-]+(?:, [A-Z][a-z'-]+)*,? (?:and|&) [A-Z][a-z'-]+),? ?\(?(?:19|20)\d\d|\b(?P<with>[A-Z][a-z'-]+) and (?:colleagues|coworkers|co-workers|coauthors|co-authors|collaborators)|"
     r"\b(?P<name>[A-Z][A-Za-z'-]+)(?:,? (?:and|&) [A-Z][A-Za-z'-]+)?,? et al\.?|\b(?P<two>[A-Z][a-z'-]+) (?:and|&) [A-Z][a-z'-]+ ?\(?(?:19|20)\d\d|\((?P<one>[A-Z][A-Za-z'-]+),? (?:19|20)\d\d[a-z]?\)|\b(?P<by>[A-Z][a-z'-]+) \((?:19|20)\d\d[a-z]?\)"
 )
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
@@ -26,7 +27,7 @@ _PLACE = re.compile(
     r"\b(?:[Tt]able|[Ff]ig(?:ure|\.)?|[Ss]ection|[Ss]ec\.|[Aa]ppendix|[Ee]q(?:uation|\.)?|[Cc]hapter)\s*(?:\d+|[A-Z]\b)(?:\.\d+)*|§\s*\d+"
 )
 _VENUE = re.compile(
-    r"\b(?i:according to|as (?:reported|shown|published|described) (?:by|in)|(?:reported|published|presented) (?:by|in|at)|per|cited (?:by|in)|in) (?i:the |an? )?(?:recent |official |internal |original )?(?P<who>(?:[A-Z][\w&.-]+ ?){1,5}(?:paper|blog|report|study|whitepaper|benchmark|model card|leaderboard|team|documentation|survey)|NeurIPS|ICML|ICLR|ACL|EMNLP|MLSys|Nature|Science|JMLR|TMLR|OSDI|SOSP)(?: (?:19|20)\d\d)?"
+    r"\b(?i:according to|as (?:reported|shown|published|described) (?:by|in)|(?:reported|published|presented) (?:by|in|at)|per|cited (?:by|in)|in|(?:paper|study|report|article|post|work) (?:by|from|of)) (?i:the |an? )?(?:recent |official |internal |original )?(?P<who>(?:[A-Z][\w&.-]+ ?){1,5}(?:paper|blog|report|study|whitepaper|benchmark|model card|leaderboard|team|documentation|survey)|NeurIPS|ICML|ICLR|ACL|EMNLP|MLSys|Nature|Science|JMLR|TMLR|OSDI|SOSP)(?: (?:19|20)\d\d)?"
 )
 
 
@@ -53,7 +54,8 @@ def unknown_citations(text: str, ground: Ground) -> Iterator[tuple[str, str]]:
         return
     for match in _AUTHORS.finditer(text):
         name = _name(match)
-        own = [s for s in sources if re.search(rf"\b{re.escape(name)}\b", s.lower())]
+        names = re.findall(r"[a-z'-]+", re.sub(r"\b(?:and|et al)\b", " ", name))
+        own = [s for s in sources if all(re.search(rf"\b{re.escape(n)}\b", s.lower()) for n in names)]
         if not own:
             yield match[0], "no such paper was read"
         elif (
@@ -74,6 +76,32 @@ def unknown_citations(text: str, ground: Ground) -> Iterator[tuple[str, str]]:
         yield from (
             (match[0], "name the source: an address or a paper that was read") for match in _VENUE.finditer(text)
         )
+
+
+_QUOTE = re.compile(r"[\"\u201c\u201d\u00ab](?P<words>[^\"\u201c\u201d\u00ab\u00bb]{6,400})[\"\u201c\u201d\u00bb]")
+_SAID = re.compile(
+    r"\b(?:says?|said|put it|told|tells?|likes? to say|wrote|writes?|in the words of|quoting|quoted?|quip\w*|claims?|according to|announced|stated?|states|argues?|explains?|concluded?|admitted|tweeted|posted)\b",
+    re.IGNORECASE,
+)
+_SPEAKER = re.compile(
+    r"(?:\b[A-Z][a-z]+ [A-Z][a-z]+|\b(?:the|its|their) (?:[\w.-]+ )?(?:maintainers?|authors?|founders?|engineers?|developers|team|lead|CEO|CTO|researchers)(?: (?:of|at|behind) [\w.-]+)?|\bA(?:n)? [A-Z]\w+ (?:group|team|lab|study))"
+    r"[^.;]{0,30}?\b(?:says?|said|told|announced|put it|claims?|claimed|stated?|wrote|found|argued?|showed|reported|confirmed|recommends?|dropped|admitted)\b"
+)
+
+
+def foreign_quotes(text: str, ground: Ground) -> Iterator[tuple[str, str]]:
+    """(words, why) of what somebody is said to have said, and neither the person nor a tool said."""
+    for match in _QUOTE.finditer(text):
+        if len(match["words"].split()) >= 4 and _SAID.search(text) and not ground.was_said(match["words"]):
+            yield match[0], "nobody said this in what was read"
+    for match in _SPEAKER.finditer(text):
+        if not ground.was_said(text):
+            yield match[0], "name the source: an address or a paper that was read"
+
+
+def without_own_quotes(text: str, ground: Ground) -> str:
+    """The text without what it quotes of the person or of a tool."""
+    return _QUOTE.sub(lambda m: " " * len(m[0]) if ground.was_said(m["words"]) else m[0], text)
 
 
 def _name(match: re.Match[str]) -> str:

@@ -64,10 +64,32 @@ def code_problems(unit: Unit, ground: Ground, prose: Callable[[str], list[Any]])
         else:
             lines = re.sub(r"[\"'{}\[\],]", " ", code)
             spoken += [m[0] for m in _PRINTED.finditer(lines) if _RESULT_WORDS.search(m[0]) or benchmarks_in(code)]
+    yield from _metrics(code, ground)
     for words in spoken:
         simple = plain(words)
         if problems := prose(simple):
             yield words.strip()[:80], problems[0].why
+
+
+_METRIC = re.compile(
+    r"[\"']?(?P<key>[A-Za-z][\w.@/-]*)[\"']?\s*[:=]\s*[\"']?(?P<value>-?\d+(?:\.\d+)?)(?![\w.*/(\[])",
+)
+_MEASURES = re.compile(
+    r"ttft|tpot|\bitl|latency|throughput|tok(?:ens?)?_?(?:per_?s|/s)|goodput|\bmfu|accuracy|\bacc\b|mmlu|gsm8k|perplexity|\bppl|win_?rate|bleu|rouge|pass@|speed_?up|measured|achieved|eval_loss|val_loss",
+    re.IGNORECASE,
+)
+_BOUND = re.compile(
+    r"target|limit|bound|max|min|slo|budget|threshold|asked|wanted|goal|timeout|window|prompt|want|cap\b", re.IGNORECASE
+)
+
+
+def _metrics(code: str, ground: Ground) -> Iterator[tuple[str, str]]:
+    """Numbers that stand as the value of a metric: those of a result, not of a bound."""
+    for match in _METRIC.finditer(code):
+        plain_value = match["value"].removesuffix(".0")
+        is_result = _MEASURES.search(match["key"]) and not _BOUND.search(match["key"])
+        if is_result and plain_value not in ground.literals and float(plain_value) not in (0.0, 1.0):
+            yield match[0][:80], "no tool gave this value of a metric"
 
 
 def _reviewed(code: str, name: str) -> Iterator[tuple[str, str]]:
@@ -90,7 +112,10 @@ def _comments(code: str) -> list[str]:
 def _strings(tree: ast.Module) -> list[str]:
     """Docstrings, what is printed or asserted, and dictionaries or names that hold results."""
     found: list[str] = []
+    complaints = {id(part) for node in ast.walk(tree) if isinstance(node, ast.Raise) for part in ast.walk(node)}
     for node in ast.walk(tree):
+        if id(node) in complaints:
+            continue  # what an error says of its input is no result
         if (
             isinstance(node, ast.Constant)
             and isinstance(node.value, str)

@@ -84,6 +84,8 @@ class Fact:
     subject: Subject = NAMELESS
     noun: str = ""
     """The word after the number, which says what it counts."""
+    seen: bool = True
+    """Measured or published, not computed."""
 
 
 @dataclass
@@ -104,6 +106,14 @@ class Ground:
     literals: set[str] = field(default_factory=set)
     """Numbers as they stand in tools' texts and in what the person wrote: code may use them."""
 
+    heard: str = ""
+    """All that tools and the person said, without marks, case and spaces: a reply may quote from it."""
+
+    def was_said(self, words: str) -> bool:
+        """Whether the person or a tool said these very words."""
+        flat = squeezed(words)
+        return len(flat) >= 6 and flat in self.heard
+
     def add_evidence(self, records: Iterable[Evidence], option: str = "") -> None:
         """Records of a tool's reply: value, ends of the interval, level, n. `option` is what they are of, where there are several."""
         for one in records:
@@ -112,11 +122,21 @@ class Ground:
             names, benches = models_in(about), benchmarks_in(about)
             values = [(one.value, one.unit)]
             if one.interval is not None:
-                values += [(one.interval.low, one.unit), (one.interval.high, one.unit), (one.interval.level, "level")]
+                values += [
+                    (one.interval.low, one.unit),
+                    (one.interval.high, one.unit),
+                    (one.interval.level, "level"),
+                    (1 - one.interval.level, "outside"),
+                ]
             if one.n is not None:
                 values.append((float(one.n), "n"))
             subject = of_metric(one.metric, option)
-            self.facts += [Fact(v, u, words, names, benches, source=one.id, subject=subject) for v, u in values]
+            self.facts += [
+                Fact(
+                    v, u, words, names, benches, source=one.id, subject=subject, seen=one.kind in ("measured", "cited")
+                )
+                for v, u in values
+            ]
             self.sources.append(one.source)
 
     def add_reply(self, reply: Reply[Any]) -> None:
@@ -130,6 +150,7 @@ class Ground:
     def add_tool_text(self, text: str, references: Iterable[Reference] = ()) -> None:
         """What a tool said for reading: its sentences may be repeated, its numbers used where they are about the same."""
         self.names |= models_in(plain(text))
+        self.heard += "\n" + squeezed(plain(text))
         for unit in units(text):
             self.statements.add(squeezed(unit.plain))
             if unit.kind == "row":
@@ -143,6 +164,7 @@ class Ground:
     def add_person(self, text: str) -> None:
         """What the person wrote."""
         simple = plain(text)
+        self.heard += "\n" + squeezed(simple)
         self.names |= models_in(simple)
         self.main |= models_in(simple)
         self._add_numbers(simple, "", "person", 0)
@@ -173,6 +195,7 @@ class Ground:
                         sentence[:120],
                         subject,
                         noun_after(sentence, number),
+                        of == "tool" and re.search(r"\bmeasured\b", sentence) is not None,
                     )
                 )
 
@@ -194,11 +217,11 @@ def cells_of(unit: Unit) -> list[tuple[str, str]]:
     """(cell, context) of a table's row: the head of its column and the row's first words."""
     cells = unit.plain.strip().strip("|").split("|")
     header = unit.context.strip().strip("|").split("|")
-    label = " ".join(c for c in cells[:2] if not re.fullmatch(r"[\s\d.,%-]*", c))
+    labels = [c for c in cells[:2] if not re.fullmatch(r"[\s\d.,%-]*", c)]
     found = []
     for place, cell in enumerate(cells):
         head = header[place - len(cells)] if len(header) >= len(cells) else unit.context
-        found.append((cell, f"{head} {label if cell not in label else ''}"))
+        found.append((cell, " ".join([head, *(one for one in labels if one != cell)])))
     return found
 
 

@@ -21,6 +21,8 @@ _NAMES = (
     r"(?<![\w.])(?:p|P)(?:50|90|95|99|99\.9)(?![\w%])",
     r"\b(?:int|uint|fp|bf|tf|nf|float|bfloat|mxfp|nvfp|w|a|q|e)\d{1,2}(?:a\d{1,2}|m\d)?(?:_[a-z0-9_]+)?\b",
     r"\b\d{1,2}-?bit\b",
+    r"\b\d{1,2}(?:\.\d+)?th percentiles?\b",
+    r"\b(?:[Hh]alf|(?:50|90|95|99) (?:in|of|out of) (?:every )?100)(?: of)?(?: all| the| your)?(?: requests| users| answers| of them)?(?=[^.;\d]{0,30}\b(?:within|under|below|by) [^a-z\s]*\d)",
     r"\b[Pp]ython ?3\.\d{1,2}(?:(?:,| or| and|/|-| to) ?3\.\d{1,2})*\b",
     r"\bO\([^)]*\)",
     r"\b(?:SHA|UTF|ISO|RFC|CVE|BF|FP|INT|NF|TF)-?\d[\d-]*\b",

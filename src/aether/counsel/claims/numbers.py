@@ -23,7 +23,7 @@ _UNITS = {
     "parameters": "parameter",
 }
 _ABOUT = re.compile(
-    r"(?:about|around|roughly|approximately|approx\.?|nearly|almost|some|circa|ca\.|~|≈|over|more than|under|less than|up to|at least|at most|below|above|just)\s*\$?\s*$",
+    r"(?:about|around|roughly|approximately|approx\.?|nearly|almost|some|circa|ca\.|~|≈|just|close to|near)\s*\$?\s*$",
     re.IGNORECASE,
 )
 _RATES = re.compile(
@@ -48,9 +48,32 @@ _WORD_RATIOS = (
     (re.compile(r"\b(?:halve[sd]?|halving|half (?:the|of the|as (?:much|many)|its))\b", re.I), 0.5), (re.compile(r"\btenfold\b|\ban? order of magnitude\b", re.I), 10.0), (re.compile(r"\btwo-?thirds\b", re.I), 2 / 3),
     (re.compile(r"\b(?:one|a)[- ]third\b", re.I), 1 / 3), (re.compile(r"\b(?:three[- ]quarters)\b", re.I), 0.75), (re.compile(r"\b(?:one|a)[- ]quarter\b", re.I), 0.25), (re.compile(r"\borders of magnitude\b", re.I), 100.0),
     (re.compile(r"\b(?:two|three|four|five|six|seven|eight|nine)fold\b", re.I), 2.0),
-    (re.compile(r"\b(?:one|a|two|three|four|five)[- ](?:fifth|sixth|seventh|eighth|ninth|tenth|hundredth)s?\b", re.I), 0.2), (re.compile(r"\b(?:one|two|three|four|five|six|seven|eight|nine|\d+) (?:in|out of) (?:every )?(?:two|three|four|five|ten|twenty|a hundred|\d+)\b", re.I), 0.9),
+    (re.compile(r"\b(?:one|a|two|three|four|five)[- ](?:fifth|sixth|seventh|eighth|ninth|tenth|hundredth)s?\b", re.I), 0.2),
     (re.compile(r"\bone third|two thirds|thirds?\b of\b", re.I), 0.33),
 )  # fmt: skip
+_COUNTING = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_COUNTED = r"(?:\d+|" + "|".join(_COUNTING) + "|twenty|fifty|a hundred|hundred)"
+_OF_SO_MANY = re.compile(
+    rf"\b(?P<a>{_COUNTED}) (?:[a-z]+ ){{0,2}}?(?:in|out of|of every|in every) (?P<b>{_COUNTED})\b", re.IGNORECASE
+)
+"""One in five; nine requests in ten."""
+_EVERY = re.compile(
+    r"\bevery (?:(?P<word>other|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth)|(?P<b>\d+)(?:st|nd|rd|th)) (?!time\b)[a-z]+",
+    re.IGNORECASE,
+)
+_ORDINALS = {
+    "other": 2,
+    "second": 2,
+    "third": 3,
+    "fourth": 4,
+    "fifth": 5,
+    "sixth": 6,
+    "seventh": 7,
+    "eighth": 8,
+    "ninth": 9,
+    "tenth": 10,
+    "hundredth": 100,
+}
 _SMALL = re.compile(
     r"^(?:an?\s+)?(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|couple|pair|dozen|half|quarter|hundred|thousand|million|billion|trillion)s?$",
     re.IGNORECASE,
@@ -93,7 +116,35 @@ def numbers_of(sentence: str) -> list[Said]:
         for match in pattern.finditer(sentence):
             if not any(a < match.end() and match.start() < b for a, b in taken):
                 found.append(Said(value, value, "ratio", 0.1 * value, match[0], match.start(), True, True))
-    return sorted(found, key=lambda s: s.start)
+    return sorted(_shares(sentence, found), key=lambda s: s.start)
+
+
+def _shares(sentence: str, found: list[Said]) -> list[Said]:
+    """With "one in five" as the one share that it is, instead of two numbers."""
+    for match in [*_OF_SO_MANY.finditer(sentence), *_EVERY.finditer(sentence)]:
+        parts = match.groupdict()
+        top = _counted(parts.get("a") or "one")
+        bottom = _ORDINALS[parts["word"].lower()] if parts.get("word") else _counted(parts["b"])
+        if (
+            bottom <= 1
+            or top > bottom
+            or (parts.get("a") is not None and bottom not in (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 20, 50, 100, 1000))
+        ):
+            continue
+        found = [s for s in found if not match.start() <= s.start < match.end()]
+        found.append(Said(top / bottom, top / bottom, "fraction", 0.02, match[0], match.start(), spelled=True))
+    return found
+
+
+def _counted(word: str) -> int:
+    word = word.lower()
+    return (
+        int(word)
+        if word.isdigit()
+        else _COUNTING.index(word)
+        if word in _COUNTING
+        else {"twenty": 20, "fifty": 50}.get(word, 100)
+    )
 
 
 def _said(sentence: str, quantity: Quantity, start: int, end: int) -> Said | None:
@@ -104,7 +155,13 @@ def _said(sentence: str, quantity: Quantity, start: int, end: int) -> Said | Non
     )
     if small and not re.match(r"[\s-]*(?:times|x\b|fold|points?|percent|%|per cent)", sentence[end:]):
         return None
-    if digits and quantity.dimension == "none" and _YEAR.fullmatch(words.strip()) and _DATED.search(sentence[:start]):
+    if (
+        digits
+        and quantity.dimension == "none"
+        and _YEAR.fullmatch(words.strip())
+        and _DATED.search(sentence[:start])
+        and not re.match(r"\s*[-+*/x×=]\s*\d", sentence[end:])
+    ):
         return None
     unit, factor, ratio = _UNITS.get(quantity.dimension, "count"), 1.0, False
     if quantity.dimension == "money" and quantity.note:
@@ -126,6 +183,8 @@ def _said(sentence: str, quantity: Quantity, start: int, end: int) -> Said | Non
         and not re.search(r"\d\s*x\s*$", sentence[:start])
     ):
         unit, ratio = "ratio", True
+    if unit == "count" and not ratio and re.match(r"\s*(?:/\s?s\b|(?:per|a|each|every) second)", sentence[end:]):
+        unit = "per second"
     step = _step(words, quantity, sentence[:start]) * factor
     return Said(quantity.low * factor, quantity.high * factor, unit, step, words, start, ratio, not digits)
 
@@ -150,5 +209,7 @@ def _step(words: str, quantity: Quantity, before: str) -> float:
     scale = abs(quantity.high) / whole if whole else 1.0
     if fraction is not None:
         return scale * 10.0 ** -len(fraction[1])
-    zeros = len(digits) - len(digits.rstrip("0")) if _ABOUT.search(before) else 0
+    trailing = len(digits) - len(digits.rstrip("0"))
+    # Tools show three digits: "1,640" may be 1,638. "about 400" may be rounded to hundreds, "400" may not.
+    zeros = trailing if _ABOUT.search(before) else min(trailing, max(0, len(digits) - 3))
     return scale * 10.0**zeros

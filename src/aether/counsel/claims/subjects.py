@@ -13,15 +13,18 @@ _FAMILIES = {
     "e2e": r"e2e\w*|end[- ]to[- ]end|whole requests?|total latency|response time",
     "throughput": r"throughput|tokens? per second|tok(?:en)?s?/s|tps",
     "memory": r"(?:device |gpu |peak )?memory|vram|hbm|holds?|weights",
-    "cost": r"costs?|price[sd]?|usd per|per million tokens|spend",
+    "cost": r"costs?|price[sd]?|usd per|per million tokens|(?:spend|spent) of",
     "mfu": r"mfu|model flops? utili[sz]ation",
     "quality": r"quality loss|perplexity|accuracy|score[sd]?",
     "bandwidth": r"bandwidth",
     "layers": r"layers?",
-    "heads": r"heads?",
+    "heads": r"heads?(?!-up)",
 }
 _FAMILY = re.compile("|".join(f"(?P<{name}>\\b(?:{words})\\b)" for name, words in _FAMILIES.items()), re.IGNORECASE)
-_PERCENTILE = re.compile(r"\bp(50|90|95|99)\b|\b(50|90|95|99)th percentile|\b(median)\b", re.IGNORECASE)
+_PERCENTILE = re.compile(
+    r"\bp(50|90|95|99)\b|\b(50|90|95|99)th percentile|\b(median|half of (?:all |the |your )?(?:requests|users|answers))\b|\b(50|90|95|99) (?:in|of|out of) (?:every )?100\b",
+    re.IGNORECASE,
+)
 _TRAIT = re.compile(
     r"\b(?:(?:tp|pp|ep|dp|cp)\s?=?\s?\d+|int4|int8|fp8|bf16|fp16|nvfp4|mxfp4|nf4|awq|gptq|vllm|sglang|trtllm|tensorrt-llm|lmdeploy|tensor[- ]parallel(?:ism)? (?:of )?\d+)\b",
     re.IGNORECASE,
@@ -47,6 +50,10 @@ class Subject:
         percentile = self.percentile is None or other.percentile is None or self.percentile == other.percentile
         traits = not self.traits or not other.traits or self.traits <= other.traits
         return family and percentile and traits
+
+    def bare(self) -> "Subject":
+        """The same of any option."""
+        return Subject(self.family, self.percentile)
 
 
 NAMELESS = Subject()
@@ -78,7 +85,7 @@ def traits_of(text: str) -> frozenset[str]:
 
 
 def _share(match: re.Match[str]) -> str:
-    return "50" if match[3] else match[1] or match[2]
+    return "50" if match[3] else match[1] or match[2] or match[4]
 
 
 def _nearest(pattern, text: str, start: int, end: int, name) -> str | None:

@@ -1,0 +1,89 @@
+"""Numbers that a sentence computes in plain sight from supported ones: sums, products, quotients, and a ratio to the decided option."""
+
+import math
+import re
+from functools import reduce
+
+from aether.counsel.claims.facts import Ground
+from aether.counsel.claims.numbers import Said
+from aether.counsel.claims.subjects import subject_of
+from aether.counsel.claims.support import close, supported
+
+_ONE = r"\$?\d[\d.,]*"
+_GAP = r"[^\d=;|]{0,28}?"
+_SIGNS = {
+    "x": "*", "×": "*", "*": "*", "times": "*", "by": "*", "/": "/", "÷": "/", "divided by": "/", "over": "/", "+": "+", "plus": "+", "and": "+", "-": "-", "minus": "-",
+}  # fmt: skip
+_EQUATION = re.compile(
+    rf"(?P<left>{_ONE}(?:{_GAP}\s*(?:[x×*/÷+-]|\b(?:times|by|divided by|over|plus|and|minus)\b)\s*{_ONE})+)[^=\d]{{0,32}}?"
+    rf"(?P<is>=|\b(?:equals|is|are|makes?|gives?|comes? to|adds? up to|sums? to|totals?)\b)\s*(?:about\s+|roughly\s+|~\s*)?(?P<c>{_ONE})",
+    re.IGNORECASE,
+)
+_SIGN = re.compile(r"[x×*/÷+-]|\b(?:times|by|divided by|over|plus|and|minus)\b", re.IGNORECASE)
+_CONSTANTS = frozenset({8.0, 12.0, 24.0, 30.0, 60.0, 100.0, 365.0, 1000.0, 1024.0, 3600.0, 86400.0, 1e6, 1e9})
+"""Of time, bytes and per cents: they need no source, as long as another part of the sum has one."""
+
+
+def computed(bare: str, said: list[Said], text: str, context: str, ground: Ground) -> set[int]:
+    """Starts of numbers that are part of such a computation, and of its result said again."""
+    found: set[int] = set()
+    for match in _EQUATION.finditer(bare):
+        parts = [n for n in said if match.start() <= n.start < match.end()]
+        value = _value(match["left"])
+        if (
+            len(parts) < 3
+            or value is None
+            or (re.search(r"\band\b", match["left"]) and match["is"].lower() in ("is", "are"))
+        ):
+            continue
+        last = parts[-1]
+        scale = last.high / _number(match["c"]) if _number(match["c"]) else 1.0
+        known = [supported(n, text, context, ground) or _of_the_person(n, ground) for n in parts[:-1]]
+        fits = math.isclose(value, _number(match["c"]), abs_tol=0.5 * last.step / (scale or 1.0) * (1 + 1e-6))
+        if fits and any(known) and all(k or n.high in _CONSTANTS for k, n in zip(known, parts, strict=False)):
+            found |= {n.start for n in parts} | {n.start for n in said if n.high == last.high}
+    return found | {n.start for n in said if n.ratio and _of_the_decided(n, said, text, context, ground)}
+
+
+def _of_the_decided(ratio: Said, said: list[Said], text: str, context: str, ground: Ground) -> bool:
+    """Whether a ratio is that of a number in the sentence to the same number of the decided option."""
+    for number in said:
+        if number.ratio or not supported(number, text, context, ground):
+            continue
+        subject = subject_of(text, number.start, number.start + len(number.words), context)
+        if subject.family is None:
+            subject = subject_of(text, ratio.start, ratio.start + len(ratio.words), context)
+        for fact in ground.facts:
+            same = (
+                fact.kind == "record" and fact.unit == number.unit and fact.subject.family == subject.family is not None
+            )
+            if same and number.high and fact.value and subject.agrees(fact.subject.bare()):
+                share = number.high / fact.value
+                if close(ratio.high, share, 0.02 * share) or close(ratio.high, 1 / share, 0.02 / share):
+                    return True
+    return False
+
+
+def _value(left: str) -> float | None:
+    """A chain of numbers with one sign between them; None for what is no number, or for mixed signs."""
+    signs = {_SIGNS[s.lower()] for s in _SIGN.findall(re.sub(_ONE, " ", left))}
+    try:
+        numbers = [_number(n) for n in re.findall(_ONE, left)]
+    except ValueError:
+        return None
+    if len(signs) != 1:
+        return None
+    sign = signs.pop()
+    if sign == "/" and 0.0 in numbers[1:]:
+        return None
+    steps = {"*": lambda a, b: a * b, "/": lambda a, b: a / b, "+": lambda a, b: a + b, "-": lambda a, b: a - b}
+    return reduce(steps[sign], numbers)
+
+
+def _number(words: str) -> float:
+    return float(words.lstrip("$").rstrip(".,").replace(",", ""))
+
+
+def _of_the_person(number: Said, ground: Ground) -> bool:
+    """Whether the person wrote this number, in whatever unit."""
+    return any(f.kind == "person" and close(number.high, f.value, number.step) for f in ground.facts)

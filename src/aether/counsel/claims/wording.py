@@ -1,0 +1,129 @@
+"""Results that are claimed in words alone: superlatives, successes, what everyone knows, what "we" ran, what is certain.
+
+Each needs a tool that said so. Two kinds of hedge take a sentence out: a condition or a duty anywhere in it ("should be measured"),
+or, for claims that people make in passing, only a plain denial or doubt ("not", "unknown", "whether").
+"""
+
+import re
+from collections.abc import Iterator
+
+_CLAIMS = (
+    re.compile(r"\b(?:state[- ]of[- ]the[- ]art|sota)\b", re.I),
+    re.compile(
+        r"\b(?:outperform|surpass|beat|exceed|outclass|outscore|best|rival)(?:s|es|ed|ing)?\b(?=[^.]{0,60}\b(?:gpt|claude|gemini|llama|qwen|mistral|deepseek|gemma|model|models|baseline|human|humans|peers?|benchmark|everything|all (?:other|known)|every (?:other|model|engine|system)))",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:(?:on par with|comparable to|matches|equals?|as good as|better than|superior to)\b[^.]{0,40}\b(?:gpt|claude|gemini|llama|qwen|mistral|deepseek|gemma|human)|indistinguishable from)",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:i|we) (?:have )?(?:ran|run|tested|measured|benchmarked|evaluated|verified|confirmed|profiled|trained|timed|observed|checked|reproduced|validated|deployed)\b",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:our|my|internal|recent|several|multiple|many|independent|numerous|published|peer-reviewed) (?:\w+ )?(?:tests?|benchmarks?|experiments?|measurements?|evaluations?|studies|study|runs?|papers?|research|results?|ablations?)\b[^.]{0,30}\b(?:show|shows|showed|shown|confirm|prove|proved|demonstrat|indicat|suggest|found|reveal|report|agree)",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:studies|papers|research|benchmarks|experiments|evaluations|literature|experts|the community|practitioners) (?:\w+ )?(?:show|confirm|prove|demonstrat|indicat|suggest|agree|report|found|have shown|has shown|recommend|advise|prefer|say|believe|know)",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:is|are|was|has been|have been|were) (?:widely |well |independently |empirically |experimentally |thoroughly |formally )?(?:proven|proved|verified|validated|confirmed|shown(?! (?:beside|besides|in the|in that|below|above|with|here|there|next|on the|under|as)\b)|demonstrated|certified)\b",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:no|zero|without(?: any)?|negligible|minimal|imperceptible|virtually no) (?:measurable |noticeable |visible |detectable |significant |observable )?(?:quality |accuracy |performance )?(?:loss|degradation|drop|regression)\b(?! scal)",
+        re.I,
+    ),
+    re.compile(
+        r"\blossless(?:ly)?\b|\bperfect (?:score|accuracy|recall)\b|\bflawless(?:ly)?\b|\bhuman[- ]level\b|\bsuperhuman\b|\bworld[- ]record\b|\bindustry[- ]leading\b|\bfastest\b[^.]{0,30}\b(?:available|ever|known|world|market)|\bguarantee[sd]?\b",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:significantly|dramatically|substantially|vastly|considerably|consistently|always|clearly|statistically significant(?:ly)?) (?:\w+ )?(?:better|faster|cheaper|outperform\w*|improv\w*|higher|lower|reduc\w*)\b",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:won|tops?|topped|leads?|ranked|ranks|first place|number one) (?:on |in |the )?(?:the )?(?:leaderboard|benchmark|arena|ranking)",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:prozent|pour ?cent|por ?ciento|per ?cento|процент\w*|percento|procent)\b|百分之|パーセント|퍼센트|प्रतिशत|بالمئة",
+        re.I,
+    ),
+)
+HEDGED = re.compile(r"\b(?:whether|if|unless|would|should|could|may|might|can(?:not)?|to (?:test|measure|check|verify|confirm|prove|see|show)|not (?:yet )?(?:been )?(?:measured|verified|tested|shown|proven|confirmed|known)|no public|unknown|unproven|until|before|once|until it is|must be|has to be|need(?:s)? to be|claim|ask|without (?:evidence|a measurement)|no evidence)\b", re.I)  # fmt: skip
+
+_TESTS = r"(?:(?:load|soak|stress|smoke|blind|pilot|scaling|dry|a/b|regression|user) )?(?:tests?|testing|runs?|pilots?|trials?|experiments?|evaluations?|benchmarks?|roll-?outs?|deployments?|clusters?|launch(?:es)?|jobs?|labs?|teams?|users?|customers?|annotators|raters|judges)"
+_OUTCOMES = (
+    r"(?:came|come|went|passed|finished|completed|ended|succeeded|converged|survived|held|confirmed|proved|proven|showed|shown|found|matched|agreed?|rated|preferred|liked|reproduced|"
+    r"validated|verified|dropped|failed|crashed|took|gave|returned|delivered|settled|noticed?|saw|moved|switched|adopted|reported|improved|never|outran|demonstrated|revealed)"
+)
+_IN_PASSING = (
+    re.compile(
+        r"\b(?:takes?|took|needs?|lasts?|lasted|finish\w* in|done in|ready in|trains? in|runs? in|within|in (?:about|under|roughly|less than)) (?:only |just |about |roughly |around |less than |under |maybe )*"
+        r"(?:an?|a few|some|a couple of|one|two|three|four|five|six|seven|eight|nine|ten|several|half an?|a dozen) (?:\w+ )?(?:seconds?|minutes?|hours?|days?|weeks?|months?|years?|afternoons?|evenings?|weekends?|nights?|USD|dollars?|cents?|euros?)\b",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:papers?|stud(?:y|ies)|reports?|surveys?|articles?|posts?|work|results?|data) (?:by|from|of|at|on) [^.;,]{1,60}? (?:shows?|found|finds?|proves?|confirms?|demonstrates?|suggests?|agrees?|reports?)\b",
+        re.I,
+    ),
+    re.compile(
+        r"\bfor (?:every|each) (?:[\w-]+ ){1,4}[^.;]{0,30}?\b(?:you|we|it|they) (?:get|save|gain|lose|win|recover)s?\b",
+        re.I,
+    ),
+    re.compile(rf"\b{_TESTS}\b[^.;:]{{0,40}}?\b{_OUTCOMES}\b", re.I),
+    re.compile(
+        r"\b(?:everyone|everybody|nobody|no one|most (?:teams|people|users|companies|labs|practitioners|shops)|all (?:the )?(?:big |major |large )?(?:labs|teams|providers|companies|vendors)|"
+        r"the (?:whole )?(?:field|industry|community|consensus|literature)|industry)\b(?! (?:has |have )?(?:published|measured|said|looked|checked|run|tested|asked|knows|reported))",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:best|fastest|strongest|smartest|cheapest|safest|leading|most (?:accurate|capable|efficient|powerful|robust|popular))\b (?:[\w-]+ ){0,3}(?:models?|stacks?|engines?|frameworks?|servers?|kernels?|systems?|method|technique)\b",
+        re.I,
+    ),
+    re.compile(
+        r"\bno (?:other|rival|competing) [\w-]+(?: [\w-]+)? (?:comes?|gets?|matches|can|does|reaches)\b|\bsecond to none\b|\bunmatched\b|\bunrivall?ed\b",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:is|are|be) (?:certain|sure|bound|guaranteed) to\b|\bwill (?:definitely|certainly|surely|always|never|easily)\b|\b(?:definitely|certainly|undoubtedly) (?:meets?|fits?|holds?|works?)\b|"
+        r"\b(?:free lunch|for free|no trade-?offs?|nothing (?:is|was|gets) lost|no change in (?:answers|quality|accuracy|outputs?))\b",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:already|successfully|consistently|routinely|reliably) (?:\w+ed|runs?|serves?|trains?|in production)\b|\b(?:battle|production)[- ](?:tested|proven|hardened)\b",
+        re.I,
+    ),
+    re.compile(
+        r"\bpass(?:es|ed)? the [\w-]+ exam\b|\b(?:beats?|outperforms?|surpass(?:es)?) (?:most|all|every|many) \w+", re.I
+    ),
+    re.compile(
+        r"\b(?:our|last night's|yesterday's|this morning's|last week's|my) (?:[\w-]+ ){0,2}(?:runs?|tests?|pilots?|clusters?|deployments?|benchmarks?|customers?|review)\b",
+        re.I,
+    ),
+)
+_DENIED = re.compile(
+    r"\b(?:not|no (?:public|published|evidence|data|one has)|never been|cannot|can't|nothing|unknown|unproven|whether|unless|until|if|may|might|could|would|should|must|nor|neither|without)\b|n't\b|\?\s*$",
+    re.IGNORECASE,
+)
+
+
+def is_denied(text: str) -> bool:
+    """Whether a sentence denies or doubts, or asks."""
+    return _DENIED.search(text) is not None
+
+
+def results_without_numbers(text: str) -> Iterator[str]:
+    """The words of a sentence that claim a result."""
+    asks = text.rstrip().endswith("?")
+    if not asks and not HEDGED.search(text):
+        yield from (match[0] for pattern in _CLAIMS for match in pattern.finditer(text))
+    for pattern in _IN_PASSING:
+        for match in pattern.finditer(text):
+            rest = text[: match.start()] + " " + text[match.end() :]
+            if not asks and not _DENIED.search(rest):
+                yield match[0]
