@@ -65,6 +65,8 @@ def fields_of(request: Request) -> dict[str, Any]:
         "topics": sorted(request.topics),
         "subjects": sorted(request.subjects),
     }
+    if "quality_loss_bound" in brief.model_fields_set:
+        found["quality_loss_bound"] = brief.quality_loss_bound
     found |= {"sources": sorted(brief.data.sources), "contradiction": bool(request.contradictions)}
     return {name: value for name, value in found.items() if value not in (None, [], False)}
 

@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator
 
 from aether.counsel.reading.findings import Findings
+from aether.counsel.reading.methods import methods
 from aether.counsel.reading.numbers import spelled
+from aether.counsel.reading.targets import LONGEST_S
 from aether.counsel.reading.text import Span
 from aether.spec.answer import Read, Request
-from aether.spec.brief import Brief
+from aether.spec.brief import Brief, Target
 
 _GOES_ON = re.compile(
     r"^\s*(?:ok(?:ay)?,?\s*|and\b|what about|how about|what if|make it|make that|but\b|now\b|instead|same\b|also\b|with\b|without\b|drop\b|remove\b|relax|tighten|lower\b|raise\b|increase\b|"
@@ -34,10 +36,20 @@ _BACK = re.compile(
 """Words that mean what was spoken of before."""
 
 
-def goes_on(text: str, earlier: Request, states_intent: bool) -> bool:
+_THANKS = re.compile(
+    r"^(?:(?:ok(?:ay)?|thanks?(?: you)?|thx|great|cool|perfect|nice|good|alright|got it|now|next|so|and now)\b[,.!;:\s]*)+"
+)
+_ASKS = re.compile(
+    r"(?:please\s+)?(?:explain|what (?:is|are)\b|how (?:do|does)|serve|deploy|host|pre-?train|fine-?tune|quanti[sz]e|compress|merge|evaluate|compare|diagnose|review|build|align|train)\b"
+)
+
+
+def goes_on(text: str, earlier: Request, states_intent: bool, names_model: bool = False) -> bool:
     """Whether a text goes on from an earlier request instead of opening a new one. One that says nothing of what is to be done
     goes on: it answers what was asked."""
     plain = text.lower().strip()
+    if names_model and states_intent and (polite := _THANKS.match(plain)) and _ASKS.match(plain[polite.end() :]):
+        return False
     if earlier.intent == "unknown" and not earlier.reads:
         return False
     if not states_intent or (len(plain.split()) <= SHORT and _BACK.search(plain)):
@@ -45,7 +57,7 @@ def goes_on(text: str, earlier: Request, states_intent: bool) -> bool:
     return bool(_GOES_ON.match(plain)) or (
         len(plain.split()) <= SHORT
         and not re.match(
-            r"(?:explain|what (?:is|are)\b|how (?:do|does)|serve|deploy|pretrain|fine-?tune|quantize|merge|evaluate|compare|diagnose|review|build|align|train)\b",
+            _ASKS,
             plain,
         )
     )
@@ -57,6 +69,9 @@ def merged(earlier: Request, later: Request, found: Findings) -> Request:
     plain = found.text.plain
     dropped = _dropped(plain)
     unwanted = {named.method.name for named in found.methods if not named.wanted}
+    if re.search(r"\binstead\b", plain):
+        kinds = {named.method.family for named in found.methods if named.wanted}
+        unwanted |= {name for name in earlier.methods if name not in later.methods and methods()[name].family in kinds}
     targets = [t for t in brief.targets if not any(t.metric == d or t.metric.startswith(f"{d}_") for d in dropped)]
     brief = brief.model_copy(update={"targets": tuple(targets)})
     if later.intent == "compare" and _BACK.search(plain):
@@ -130,8 +145,23 @@ def _brief(earlier: Brief, later: Brief, found: Findings) -> Brief:
     if later.hardware is None and earlier.hardware is not None:
         named = {name: value for name, (value, _) in _of_the_hardware(found).items()}
         update["hardware"] = earlier.hardware.model_copy(update=named)
+    if not later.targets and (target := _same_latency(earlier, found)) is not None:
+        update["targets"] = (*(t for t in earlier.targets if t.metric != target.metric), target)
     laid = Brief(**{name: getattr(earlier, name) for name in earlier.model_fields_set} | update)
     return _scaled(laid, found)
+
+
+def _same_latency(earlier: Brief, found: Findings) -> Target | None:
+    """ "make that 750 ms": of the only latency that was bounded before."""
+    bounded = [t for t in earlier.targets if t.metric.startswith(("ttft", "tpot", "itl", "e2e"))]
+    times = [q for q in found.rest if q.dimension == "time" and 0 < q.high <= LONGEST_S]
+    if (
+        len(bounded) != 1
+        or len(times) != 1
+        or not re.search(r"\b(?:make|set|say|at|to|under|within|only|rather|of)\b", found.text.plain)
+    ):
+        return None
+    return bounded[0].model_copy(update={"value": times[0].high})
 
 
 def _reads_of_hardware(found: Findings) -> Iterator[Read]:

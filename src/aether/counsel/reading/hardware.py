@@ -12,7 +12,7 @@ from aether.counsel.reading.text import Span, Text, negated
 from aether.knowledge.library import device, devices
 from aether.spec.errors import InputError
 
-_COUNT = r"(?P<count>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?k|\d+|one|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?|fifteen|eleven|a hundred|a thousand|a couple(?: of)?|a dozen|a pair of|a single|single|an?)"
+_COUNT = r"(?P<count>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?k|\d+|one|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?|fifteen|eleven|a hundred|a thousand|a couple(?: of)?|half a dozen|a dozen|a pair of|a single|single|an?)"
 _BEFORE = re.compile(
     rf"(?:(?<![\w.,])|(?<=\dx)){_COUNT}\s*(?:x|\*|times|pcs of|units of)?\s*(?:of\s+)?(?:nvidia|amd|google|intel|aws)?\s*(?:gpus?\s*(?:of\s*type)?\s*\(?\s*)?$"
 )

@@ -14,9 +14,22 @@ from aether.counsel.reading.text import Span, Text, negated
 from aether.spec.answer import Intent
 
 _VERB, _HINT, _METHOD = 6, 2, 2
+_CHOICE = 12
 _FIRST = 2
 """More for the verb that comes first (assumed, as all scores)."""
-_TURNS: dict[Intent, str] = {"compress": r"\bmake\b.{1,40}\bfit\b", "diagnose": r"\bwhat(?:'s| is) wrong\b"}
+_OWN = re.compile(r"\b(?:my|our|his|her|their|the|this|that|your)\s+(?:[\w.-]+\s+)?$")
+"""Before "fine-tune" it makes a thing of it that is there already."""
+_MODELLED = re.compile(
+    r"\b(?:models?|networks?|lms?|llms?|slm|transformers?|auto-?complet\w*|complet\w*|classif\w*|predict\w*|generators?|chat-?bots?|bots?|assistants?|embedd\w*|tokeni[sz]er|language|neural|ai|gpt)\b"
+)
+"""What can be built here."""
+_TURNS: dict[Intent, str] = {
+    "merge": r"\baverage\b.{1,30}\b(?:checkpoints?|weights|models)\b",
+    "evaluate": r"\bcontaminat\w*|\btell\b.{1,50}\bapart\b|\bbetter than (?:the|its) base\b|\bevaluate (?:both|them)\b",
+    "review": r"\bis (?:this|my|our|the)\b.{1,30}\b(?:ok|okay|right|correct|fine|sane)\b",
+    "compress": r"\bmake\b.{1,40}\bfit\b",
+    "diagnose": r"\bwhat(?:'s| is) wrong\b",
+}
 """Turns of speech that hold other words between theirs."""
 _OF_FAMILY: dict[str, Intent] = {
     "finetune": "finetune",
@@ -43,6 +56,10 @@ class Signs:
     training: bool
     model: bool
     methods: bool
+    choice: bool = False
+    """Two of a kind stand side by side as a question: "A or B?"."""
+    here: bool = False
+    """A machine was named."""
 
 
 @functools.cache
@@ -54,8 +71,8 @@ def _table() -> tuple[tuple[Intent, int, str], ...]:
     return (*verbs, *((row["name"], _HINT, words) for row in rows for words in row["hints"]))
 
 
-def find_intent(text: Text, methods: list[Named], traffic: bool, training: bool, named_model: bool) -> Wanted:
-    """The intent. `traffic`: a load or a latency was read; `training`: tokens to learn from."""
+def find_intent(text: Text, methods: list[Named], signs: Signs) -> Wanted:
+    """The intent, from its words and from what else was read."""
     scores: dict[Intent, int] = {}
     first: dict[Intent, Span] = {}
     seen: list[tuple[int, Intent, Span]] = []
@@ -63,6 +80,13 @@ def find_intent(text: Text, methods: list[Named], traffic: bool, training: bool,
         counted = False
         for match in text.phrases(words):
             span = Span(*match.span())
+            if (
+                intent == "finetune"
+                and weight == _VERB
+                and _OWN.search(text.plain[: span.start])
+                and words.startswith(("fine", "fin"))
+            ):
+                continue
             if (negated(text, span.start, 2) and intent != "diagnose") or (counted and weight == _HINT):
                 continue
             if not counted:
@@ -78,7 +102,11 @@ def find_intent(text: Text, methods: list[Named], traffic: bool, training: bool,
     for named in methods:
         if named.wanted and (intent := _OF_FAMILY.get(named.method.family)):
             scores[intent] = scores.get(intent, 0) + _METHOD
-    _weigh(text, scores, seen, Signs(traffic, training, named_model, any(m.wanted for m in methods)))
+    _weigh(text, scores, seen, signs)
+    if signs.choice:
+        scores["compare"] = scores.get("compare", 0) + _CHOICE
+    if "build" in scores and not (any(vars(signs).values()) or _MODELLED.search(text.plain)):
+        del scores["build"]  # "make me a sandwich"
     if not scores:
         return Wanted("unknown", None)
     best = max(scores, key=lambda i: (scores[i], -(first[i].start if i in first else len(text.plain))))
@@ -92,7 +120,10 @@ def _weigh(text: Text, scores: dict[Intent, int], seen: list[tuple[int, Intent, 
         scores[intent] = scores.get(intent, 0) + score
 
     if seen:
-        add(min(seen, key=lambda s: s[0])[1], _FIRST)
+        first = min(seen, key=lambda s: s[0])
+        add(first[1], _FIRST)
+        if re.search(r"\b(?:and then|then|afterwards|after that)\b", text.plain[first[2].end :]):
+            add(first[1], _VERB)  # what comes later is a request of its own
     if traffic:
         add("serve", 5)
         for other in ("build", "explain"):
@@ -128,7 +159,7 @@ def _weigh(text: Text, scores: dict[Intent, int], seen: list[tuple[int, Intent, 
         and re.search(r"\b(?:or|and|vs)\b", text.plain)
     ):
         add("compare", 10)
-    if re.match(r"(?:please |can you |could you )*(?:compare|which)\b", opening) or re.search(
+    if re.match(r"(?:please |can you |could you )*(?:compare|which|difference (?:in|between))\b", opening) or re.search(
         r"\b(?:vs\.?|versus)\b", text.plain
     ):
         add("compare", 3)

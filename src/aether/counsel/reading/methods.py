@@ -1,6 +1,7 @@
 """Techniques that a text names, in the tables' own names; those that are not wanted apart."""
 
 import functools
+import re
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,6 +17,9 @@ class Method(Noun):
     family: str
     spellings: tuple[str, ...]
     format: str | None = None
+    short: tuple[str, ...] = ()
+    """Spellings that are plain words too: they count where one of `beside` stands in the text."""
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def methods() -> dict[str, Method]:
 
 @functools.cache
 def _patterns() -> tuple[tuple[str, Method], ...]:
-    pairs = [(words, method) for method in methods().values() for words in method.spellings]
+    pairs = [(words, method) for method in methods().values() for words in (*method.spellings, *method.short)]
     return tuple(sorted(pairs, key=lambda p: -len(p[0])))
 
 
@@ -47,6 +51,8 @@ def find_methods(text: Text) -> list[Named]:
     found: list[Named] = []
     spans: list[Span] = []
     for words, method in _patterns():
+        if words in method.short and not any(re.search(rf"\b{other}\b", text.plain) for other in method.beside):
+            continue
         for match in text.phrases(words):
             span = Span(*match.span())
             if text.is_free(span) and not any(span.overlaps(other) for other in spans):

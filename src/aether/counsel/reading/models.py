@@ -9,7 +9,7 @@ from aether.counsel.reading.text import Span, Text, negated
 from aether.knowledge.models_library import published_model, published_models
 
 _TUNING = "instruct|chat|base|it|hf|v0\\.\\d|preview"
-_TAIL = re.compile(r"[\s_-]*(?:instruct|chat|base|it|hf|pt|v0\.\d|awq|gptq|gguf|fp8|int4|int8)(?![\w])")
+_TAIL = re.compile(r"(?:[\s_-]*(?:instruct|chat|base|it|hf|pt|v0\.\d)|[_-](?:awq|gptq|gguf|fp8|int4|int8))(?![\w])")
 _OWNER = re.compile(r"[\w.-]+/$")
 _CONFIG = re.compile(r"(?<![\w/])(?:[\w.~-]*/)*[\w.-]*\.json\b")
 _LIKE = re.compile(

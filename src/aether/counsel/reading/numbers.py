@@ -27,7 +27,12 @@ _SCALES = {
 _PARTS = {"half": 0.5, "quarter": 0.25}
 _GROUPS = {"couple": 2.0, "dozen": 12.0, "pair": 2.0}
 _SUFFIX = {"k": 1e3, "m": 1e6, "b": 1e9, "bn": 1e9, "t": 1e12, "g": 1e9}
-_DIGITS = r"\d{1,3}(?:[,_ ]\d{3})+(?:\.\d+)?(?!\d)|\d+\.\d+|\.\d+|\d+"
+_COUNTED = r"requests?|reqs?|users?|tokens?|toks?|queries|calls?|examples?|documents?|gpus?"
+"""Things that come whole: 1.000 of them are a thousand."""
+_DIGITS = (
+    rf"[1-9]\d{{0,2}}(?:\.\d{{3}})*\.\d00(?![\d.])(?=\s*(?:{_COUNTED})\b)|"
+    + r"\d{1,3}(?:[,_ ]\d{3})+(?:\.\d+)?(?!\d)|\d+\.\d+|\d+,\d{1,2}(?![\d,.]|\s*,\s*\d)|\.\d+|\d+"
+)
 _WORDS = "|".join(sorted([*_ONES, *_TENS, *_SCALES, *_GROUPS, *_PARTS], key=len, reverse=True))
 _SCALE_WORDS = "|".join(k for k in _SCALES if k != "k")
 _NUMERAL = re.compile(
@@ -68,7 +73,14 @@ def numbers(text: Text) -> list[Number]:
 
 
 def _numeral(match: re.Match[str]) -> Number | None:
-    digits = re.sub(r"[,_ ]", "", match["digits"])
+    digits = match["digits"]
+    if re.fullmatch(r"\d+,\d{1,2}", digits):
+        digits = digits.replace(",", ".")  # a decimal comma: groups have three digits
+    elif re.fullmatch(r"[1-9]\d{0,2}(?:\.\d{3})+", digits) and re.match(
+        rf"\s*(?:{_COUNTED})\b", match.string[match.end() :]
+    ):
+        digits = digits.replace(".", "")
+    digits = re.sub(r"[,_ ]", "", digits)
     value = float(digits + (match["exp"] or ""))
     suffix = match["suffix"] or ""
     value *= _SUFFIX.get(suffix, 1.0) * _SCALES.get(match["scale"] or "", 1.0)

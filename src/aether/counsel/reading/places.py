@@ -5,7 +5,7 @@ import re
 from aether.counsel.reading.text import Span, Text, phrase
 
 _PLACE = re.compile(
-    r"(?<![\w@])(?:(?:https?|s3|gs|hf)://[^\s,;\"')]+|hf:[\w./-]+|python:(?:stdlib|package/[\w.]+)|(?:~|\.{0,2})/[\w.*@{}/-]+|[\w*-]+(?:/[\w.*-]+)+/?|[\w*-]+\.(?:jsonl|json|parquet|csv|txt|log|toml|yaml|yml|py|sh|gz|zst|arrow|md|ipynb))(?![\w])"
+    r"(?<![\w@$€£])(?:(?:https?|s3|gs|hf)://[^\s,;\"')]+|hf:[\w./-]+|python:(?:stdlib|package/[\w.]+)|(?:~|\.{0,2})/[\w.*@{}/-]+|[\w*-]+(?:/[\w.*-]+)+/?|[\w*-]+\.(?:jsonl|json|parquet|csv|txt|log|toml|yaml|yml|py|sh|gz|zst|arrow|md|ipynb))(?![\w])"
 )
 _LOGS = re.compile(r"\.(?:log|out|err)$|trainer_state\.json$|metrics\.jsonl$|^(?:\./)?runs/")
 _CODE = re.compile(r"\.(?:py|sh|ya?ml|toml|ipynb)$|requirements[\w-]*\.txt$|dockerfile|config\.json$")

@@ -94,6 +94,8 @@ def _money(text: Text, number: Number) -> Quantity | None:
     start, end = before.start() if before else start, after.end() if after else end
     factor = 0.01 if word.startswith("cent") else 1.0
     if re.match(r"€|£|¥|eur|gbp|pound|chf", word):
+        if per := _after(text, end, rf"{_PER_S}\s*(?:{_MILLION}|hour|h|day|month|gpu[\s-]*hour)\b"):
+            end = per.end()
         return _made(number, "foreign money", start, end)
     if per := _after(text, end, rf"{_PER_S}\s*(?:{_MILLION})\b"):
         return _made(number, "money per M tokens", start, per.end(), factor)
@@ -122,6 +124,9 @@ def _rate(text: Text, number: Number) -> Quantity | None:
         if word in ("tps", "tok/s", "toks/s", "t/s"):
             return _token_rate(text, number, start, found.end())
         return _made(number, "request rate", start, found.end(), {"rpm": 1 / 60, "rph": 1 / 3600}.get(word, 1.0))
+    bare = _after(text, end, r"\s*(?:/\s*s(?:ec)?\b|(?:per|a|each|every) second\b)")
+    if bare and re.search(r"\b(?:load|traffic|rate|requests|queries|arrivals?)\b[^.;\d]{0,12}$", text.plain[:start]):
+        return _made(number, "request rate", start, bare.end())
     for unit, seconds in _PERIOD.items():
         if found := _after(
             text, end, rf"\s*(?:concurrent\s+|user\s+|api\s+|chat\s+)?{_REQUEST}{_PER_S}\s*(?:{unit})\b"
@@ -149,6 +154,8 @@ def _plain_unit(text: Text, number: Number) -> Quantity | None:
         return _made(number, "tokens", start, found.end(), note=(found["which"] or "").strip())
     if number.high >= 1e6 and (found := _after(text, end, rf"\s+(?:of\s+)?(?:[a-z-]+\s+){{1,2}}{_TOKEN}\b")):
         return _made(number, "tokens", start, found.end())  # "20B medical tokens"
+    if found := _after(text, end, r"\s*(?P<giga>g|t)t(?:ok(?:en)?s?)?\b"):
+        return _made(number, "tokens", start, found.end(), {"g": 1e9, "t": 1e12}[found["giga"]])
     if found := _after(text, end, r"\s*-?\s*(?:parameters?|params?|weights)\b"):
         return _made(number, "parameters", start, found.end())
     if found := _after(text, end, r"\s*(?:%|percent(?:age points?)?\b|pct\b)"):

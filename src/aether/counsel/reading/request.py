@@ -14,6 +14,7 @@ from aether.counsel.reading.leftover import unread
 from aether.counsel.reading.methods import Named
 from aether.counsel.reading.targets import Bounded
 from aether.counsel.reading.text import Span
+from aether.knowledge.topics import heads
 from aether.spec.answer import Intent, Read, Request
 from aether.spec.brief import Brief, Data, Hardware, Load, ModelChoice, Target
 from aether.spec.errors import InputError
@@ -26,7 +27,7 @@ _TASKS = {"serve": "serve", "pretrain": "pretrain", "continue": "pretrain", "fin
 def read_request(text: str, earlier: Request | None = None) -> Request:
     """The request that `text` states; with `earlier`, a follow-up changes only what it names. Pure, and under a tenth of a second."""
     found = find(text, None)
-    follows = earlier is not None and goes_on(text, earlier, found.wanted.span is not None)
+    follows = earlier is not None and goes_on(text, earlier, found.wanted.span is not None, bool(found.models.names))
     if follows and earlier is not None and earlier.intent != "unknown":
         found = find(text, earlier.intent)
     request = _assembled(text, found, earlier.intent if follows and earlier else None)
@@ -81,6 +82,9 @@ def _brief(reader: _Reader, found: Findings, intent: Intent) -> Brief:
         "data": _data(reader, found, intent),
     }
     given = {name: part for name, part in parts.items() if part is not None and part != ()}
+    if (bound := _quality_loss(found)) is not None:
+        reader.read("brief.quality_loss_bound", f"{bound[0]:.3g}", bound[1])
+        given["quality_loss_bound"] = bound[0]
     if found.use is not None:
         reader.read("brief.intended_use", found.use[0], found.use[1])
         given["intended_use"] = found.use[0]
@@ -88,6 +92,23 @@ def _brief(reader: _Reader, found: Findings, intent: Intent) -> Brief:
         reader.read("brief.modality", *found.modality)
         given["modality"] = found.modality[0]
     return Brief(**given)
+
+
+def _quality_loss(found: Findings) -> tuple[float, Span] | None:
+    """ "lose at most 1 % of quality"."""
+    for quantity in found.rest:
+        near = _around(found, quantity.span)
+        loses = re.search(r"\b(?:los\w+|drop|degrad\w+)\b", near) and re.search(
+            r"\b(?:quality|accuracy|perplexity)\b", near
+        )
+        if quantity.dimension == "share" and 0 < quantity.high < 1 and loses:
+            return quantity.high, quantity.span
+    return None
+
+
+def _around(found: Findings, span: Span) -> str:
+    clause = found.text.clause(span.start)
+    return f"{found.text.plain[max(clause.start, span.start - 40) : span.start]}|{found.text.plain[span.end : min(clause.end, span.end + 25)]}"
 
 
 def _targets(reader: _Reader, bounds: list[Bounded]) -> tuple[Target, ...]:
@@ -197,9 +218,26 @@ def _places(found: Findings, intent: Intent) -> tuple[list[tuple[str, Span]], li
     return found.sources, found.subjects
 
 
+def _known_topics(plain: str) -> tuple[str, ...]:
+    """Topics of `aether explain` that a text names in full, in order; a longer name hides what is part of it."""
+    flat = f" {re.sub(r'[^a-z0-9]+', ' ', plain)} "
+    found: list[tuple[int, int, str]] = []
+    for name, head in heads().items():
+        for spelling in {re.sub(r"[^a-z0-9]+", " ", words.lower()).strip() for words in head.spellings()}:
+            at = flat.find(f" {spelling} ")
+            if at >= 0 and len(spelling) > 3:
+                found.append((at, at + len(spelling) + 1, name))
+    whole = [
+        one
+        for one in found
+        if not any(o[0] <= one[0] and one[1] <= o[1] and o[1] - o[0] > one[1] - one[0] for o in found)
+    ]
+    return tuple(dict.fromkeys(name for _, _, name in sorted(whole)))
+
+
 _ABOUT = re.compile(
     r"(?:explain|what(?:'s| is| are)(?: an?| the)?|how (?:does|do|is|are)|why (?:does|do|is|are)|tell me about|teach me(?: about)?|define|describe|introduction to|intro to|when (?:should|would) i use|"
-    r"difference between|help me understand)\s+(?:the |an? )?(?P<topic>[^?.,;\n]{2,80}?)(?:\s+(?:work|works|mean|means|matter|help|helps|to me|in simple terms|like i'm five|do)\b.*)?\s*(?:[?.,;\n]|$)"
+    r"difference between|help me understand)\s+(?:the |an? )?(?:people |we |you |they |one |models |llms )?(?:use |do |need )?(?P<topic>[^?.,;\n]{2,80}?)(?:\s+(?:work|works|mean|means|matter|help|helps|to me|in simple terms|like i'm five|do)\b.*)?\s*(?:[?.,;\n]|$)"
 )
 
 
@@ -207,6 +245,8 @@ def _topics(found: Findings, methods: tuple[str, ...]) -> tuple[str, ...]:
     """Named methods; else the words that are asked about, for the lookup of `explain`."""
     if methods:
         return methods
+    if known := _known_topics(found.text.plain):
+        return known
     match = _ABOUT.search(found.text.plain)
     if match is None:
         return ()

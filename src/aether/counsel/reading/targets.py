@@ -19,7 +19,7 @@ _LATENCY = {
 }
 _METRIC = re.compile("|".join(f"(?P<{name}>(?<![\\w-])(?:{words})(?![\\w]))" for name, words in _LATENCY.items()))
 _SHARE = re.compile(
-    r"(?<![\w.])(?:p[\s-]?(?P<p>50|90|95|99)(?![\w.])|(?P<th>50|90|95|99)\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|%ile|ile)|(?P<median>median|typical|average|avg|mean)\b)"
+    r"(?<![\w.])(?:p[\s-]?(?P<p>50|90|95|99)(?![\w.])|(?P<th>50|90|95|99)\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|%ile|ile)|(?:in|for|of)\s+(?P<of>90|95|99)\s*(?:%|percent|per cent|in 100)\s+of\s+(?:the\s+|all\s+|our\s+)?(?:cases|requests|users|calls|queries|time)|(?P<median>median|typical|average|avg|mean)\b)"
 )
 _PER_TOKEN = re.compile(r"\s*(?:per|/|a|each)\s*(?:output\s+|generated\s+)?tok(?:en)?s?\b")
 AT_LEAST = re.compile(
@@ -30,7 +30,7 @@ AT_MOST = re.compile(
 )
 
 
-_LONGEST_S = 600.0
+LONGEST_S = 600.0
 """A longer time bounds no latency (assumed)."""
 
 
@@ -61,14 +61,17 @@ def find_latencies(text: Text, found: list[Quantity]) -> tuple[list[Bounded], li
     wrong: list[str] = []
     rest: list[Quantity] = []
     state = _State(used=[])
-    times = [q for q in found if q.dimension == "time" and q.high <= _LONGEST_S]
+    times = [q for q in found if q.dimension == "time" and q.high <= LONGEST_S]
     for quantity in found:
         target = _latency(text, quantity, times, state) if quantity in times and quantity.high > 0 else None
         if target is None:
             rest.append(quantity)
             continue
         said = text.plain[max(0, quantity.span.start - 16) : quantity.span.start]
-        if AT_LEAST.search(said) and not re.search(r"(?:no|not) (?:less|more) than|or better|exceed", said):
+        if AT_LEAST.search(said) and not re.search(
+            r"(?:no|not) (?:less|more|longer|greater|higher) than|(?:not|never|nor) (?:be |go )?(?:above|over)|or better|exceed",
+            said,
+        ):
             wrong.append(f"{text.words(target.span)!r} bounds a latency from below; a latency is bounded from above")
         bounds.append(target)
         text.take(target.span)
@@ -137,7 +140,7 @@ def _share(shares, later, quantity: Quantity, text: Text, taken: list[Span]) -> 
     taken.append(Span(*match.span()))
     if match["median"]:
         return "p50", "" if match["median"] == "median" else f"{match['median']} read as p50"
-    number = match["p"] or match["th"]
+    number = match["p"] or match["th"] or match["of"]
     return ("p95", "p90 read as p95, the careful side") if number == "90" else (f"p{number}", "")
 
 

@@ -14,6 +14,9 @@ _NO_NUMBER = r"(?!\s*(?:length|tokens?|size)?\s*(?:of|:|=|is|are)?\s*~?\d)"
 _PAIR = re.compile(
     r"(?<![\w.,/])(\d[\d,]*(?:\.\d+)?k?)\s*(?:/|->|→|:)\s*(\d[\d,]*(?:\.\d+)?k?)(?:\s*(?:tokens?|toks?|in/out|isl/osl))"
 )
+_PREFIXED = re.compile(
+    r"(?<![\w-])in(?:put)?\s*[:=]?\s*(\d[\d,]*(?:\.\d+)?k?)\s*(?:tokens?|toks?)?\s*[,;/]?\s*(?:and\s+)?out(?:put)?\s*[:=]?\s*(\d[\d,]*(?:\.\d+)?k?)(?![\w.])"
+)
 _SEQUENCE = re.compile(r"sequence|seq\s?len|context (?:length|window|of)|ctx|seq_len|packed to|max_length|block size")
 TRAINING_TOKENS = 1e6
 """From here on, a number of tokens is a corpus and not a prompt (assumed)."""
@@ -48,7 +51,7 @@ def find_traffic(text: Text, found: list[Quantity], training: bool) -> tuple[lis
 
 def _pairs(text: Text) -> list[Field]:
     fields = []
-    for match in text.search(_PAIR):
+    for match in [*text.search(_PAIR), *text.search(_PREFIXED)]:
         first, second = (_tokens(part) for part in match.groups())
         fields += [_length("prompt", first, Span(*match.span(1))), _length("output", second, Span(*match.span(2)))]
         text.take(Span(*match.span()))
@@ -84,7 +87,9 @@ def _lengths(text: Text, quantity: Quantity, training: bool) -> Field | None:
     around = near(text, quantity, 28)
     left, _, right = around.partition("|")
     left = re.split(r"[,;]|\band\b", left)[-1]
-    per_step = "batch" in left or re.match(r"\s*(?:per|a|in a|each)?\s*(?:global\s*)?(?:batch|step)\b", right)
+    per_step = re.search(r"batch|\bbsz?\b|\bgbs\b", left) or re.match(
+        r"\s*(?:per|a|in a|each)?\s*(?:global\s*)?(?:batch|step)\b", right
+    )
     if quantity.dimension == "tokens" and training and per_step:
         return Field("model.batch_tokens", value, quantity.span, f"{value:,.0f} tokens a step")
     if quantity.dimension == "tokens" and value >= TRAINING_TOKENS:
@@ -105,7 +110,7 @@ def _which(left: str, right: str) -> str | None:
     """Whether the words around a number make it a prompt's or an answer's length."""
     joint = r"[\s-]*(?:tokens?[\s-]*)?(?:of\s+|for\s+(?:the\s+)?|long\s+|per\s+)?"
     if plain := re.match(
-        r"\s*(?:tokens?\s+)?(in|out)\b(?!\s+(?:the|a|an|my|our|total|\d+\s*(?:days?|weeks?|hours?|minutes?|months?|ms|s)\b))",
+        r"\s*(?:(?:tokens?|toks?|ctx|context|length)\s+)?(in|out)\b(?!\s+(?:the|a|an|my|our|total|\d+\s*(?:days?|weeks?|hours?|minutes?|months?|ms|s)\b))",
         right,
     ):
         return "prompt" if plain[1] == "in" else "output"
@@ -113,7 +118,7 @@ def _which(left: str, right: str) -> str | None:
         return "output"
     if re.match(rf"{joint}(?:{_IN})\b(?!\s*(?:to|for|over)\s+\d){_NO_NUMBER}", right):
         return "prompt"
-    tail = r"(?:\s+tokens?)?(?:\s*(?:length|size|len|tokens))?\s*(?:\s*(?:of|is|are|:|=|~|about|around|roughly|averag\w*|approximately|approx\.?|ca\.?|up to|under|at most|max|at|with))*\s*$"
+    tail = r"(?:\s+tokens?)?(?:\s*(?:length|size|len|tokens))?\s*(?:\s*(?:more like|rather|closer to|now|of|is|are|:|=|~|about|around|roughly|averag\w*|approximately|approx\.?|ca\.?|up to|under|at most|max|at|with))*\s*$"
     if re.search(rf"\b{_OUT}{tail}", left):
         return "output"
     if re.search(rf"\b{_IN}{tail}", left):
