@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from aether.counsel.answering import EXIT_CODES, HANDLERS, answer
 from aether.counsel.answers.draft import Draft
 from aether.counsel.answers.recipe import EvaluationPart, ExactRecipe, OptimisationPart
+from aether.knowledge.topics import topic
 from aether.report.page import page_html, page_markdown
 from aether.spec.answer import Intent, Request
 from aether.spec.brief import Brief, Hardware
@@ -362,13 +363,17 @@ def test_formats_are_compared_on_the_device():
     raw = LLAMA | {"hardware": {"name": "L40S", "count": 1}}
     found = answer(request("compare fp8 and int4", "compare", raw, methods=("fp8", "int4")))
     assert found.status == "answered" and "Compress llama-3.1-8b to fp8" in words(found)
-    asked = answer(request("compare fp8 and int4", "compare", methods=("fp8", "int4")))
-    assert {q.field for q in asked.questions} == {"model.name", "hardware.name"}
+    bare = answer(request("compare fp8 and int4", "compare", methods=("fp8", "int4")))
+    assert bare.status == "answered" and not bare.questions and "no winner is on record" in words(bare)
 
 
-def test_what_nothing_compares_is_said_to_be_so():
+def test_what_nothing_compares_stands_side_by_side_with_what_is_published():
     found = answer(request("compare rope and mla", "compare", methods=("rope", "mla")))
-    assert found.status == "answered" and "Nothing on record compares these" in words(found)
+    text = words(found)
+    assert found.status == "answered" and "no winner is on record" in text and "Defaults taken" not in text
+    for about in (topic("rope"), topic("mla")):
+        assert all(row.option.split("{")[0] in text for row in about.trade_off), about.name
+        assert all(f"{about.name}.{number.key}" in {e.id for e in found.page.evidence} for number in about.number)
     assert "aether explain rope" in words(found)
 
 

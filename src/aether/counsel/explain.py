@@ -60,7 +60,7 @@ def page_of(about: Topic, today: date) -> Page:
             subtitle=text_of("Topic ", _name(about.name), f" of {groups()[about.group].title.lower()}."),
             sections=tuple(section for section in sections if section.blocks),
         ),
-        evidence=tuple(_evidence(about, number) for number in about.number),
+        evidence=tuple(number_evidence(about, number) for number in about.number),
         references=tuple(Reference(title=s.title, address=s.address, as_of=s.as_of.isoformat()) for s in about.source),
         stale=tuple("".join(_plain(piece) for piece in text) for text in stale),
     )
@@ -87,7 +87,7 @@ def _day(day: date) -> Verbatim:
     return Verbatim(role="date", text=day.isoformat())
 
 
-def _text(about: Topic, sentence: str) -> Text:
+def cited_text(about: Topic, sentence: str) -> Text:
     """A sentence as pieces: backticks become names, `{key}` the number's value with its source."""
     pieces: list[Piece] = []
     at = 0
@@ -100,22 +100,23 @@ def _text(about: Topic, sentence: str) -> Text:
 
 
 def _paragraph(about: Topic, sentence: str) -> Paragraph:
-    return Paragraph(text=_text(about, sentence))
+    return Paragraph(text=cited_text(about, sentence))
 
 
 def _list(about: Topic, sentences: Iterable[str]) -> Items:
-    return Items(items=tuple(_text(about, sentence) for sentence in sentences))
+    return Items(items=tuple(cited_text(about, sentence) for sentence in sentences))
 
 
 def _trade_offs(about: Topic) -> Table:
     fields = ("option", "accuracy", "speed", "memory", "training_cost", "complexity")
     return Table(
         columns=columns(*(field.replace("_", " ") for field in fields)),
-        rows=tuple(tuple(_text(about, getattr(row, field)) for field in fields) for row in about.trade_off),
+        rows=tuple(tuple(cited_text(about, getattr(row, field)) for field in fields) for row in about.trade_off),
     )
 
 
-def _evidence(about: Topic, number: Number) -> Evidence:
+def number_evidence(about: Topic, number: Number) -> Evidence:
+    """A number of a topic with its source; `cited_text` cites it."""
     source = next(s for s in about.source if s.key == number.source)
     return Evidence(
         id=f"{about.name}.{number.key}",
@@ -134,7 +135,7 @@ def _numbers(about: Topic) -> list[Block]:
     titles = {source.key: source.title for source in about.source}
     rows = tuple(
         (
-            _text(about, number.claim),
+            cited_text(about, number.claim),
             (Cite(id=f"{about.name}.{number.key}"),),
             text_of(_name(f"{titles[number.source]}, {number.where}")),
             (_day(number.as_of),),
@@ -155,7 +156,7 @@ def _implementations(about: Topic) -> list[Block]:
             (Verbatim(role="version", text=one.version),),
             (_day(one.checked),),
             (_name(one.address),),
-            _text(about, one.note),
+            cited_text(about, one.note),
         )
         for one in about.implementation
     )
@@ -168,9 +169,9 @@ def _failures(about: Topic) -> list[Block]:
     titles = {source.key: source.title for source in about.source}
     rows = tuple(
         (
-            _text(about, one.symptom),
-            _text(about, one.cause),
-            _text(about, one.mend),
+            cited_text(about, one.symptom),
+            cited_text(about, one.cause),
+            cited_text(about, one.mend),
             (_name(titles[one.source]),),
         )
         for one in about.failure
@@ -220,7 +221,11 @@ def _stale(about: Topic, today: date) -> list[Text]:
     ]
     found += [
         text_of(
-            *_text(about, number.claim), " (", Cite(id=f"{about.name}.{number.key}"), ") is of ", _day(number.as_of)
+            *cited_text(about, number.claim),
+            " (",
+            Cite(id=f"{about.name}.{number.key}"),
+            ") is of ",
+            _day(number.as_of),
         )
         + text_of(": measure it again with the software and hardware of today before a decision rests on it.")
         for number in about.number

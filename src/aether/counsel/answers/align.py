@@ -12,6 +12,7 @@ from aether.counsel.answers.files import TRAINERS, alignment_config, evaluation_
 from aether.counsel.answers.fleet_recipe import of_choice
 from aether.counsel.answers.methods import ALIASES, alignments
 from aether.counsel.answers.recipe import DataPart, EvaluationPart, ExactRecipe, HardwarePart, OptimisationPart
+from aether.counsel.answers.usual_recipes import split_over
 from aether.knowledge.practice import PracticeTask, choice
 from aether.models.accounting import parameters
 from aether.planning.search.problem import architecture_of
@@ -72,8 +73,8 @@ def answer_align(draft: Draft) -> None:
     decided = "grpo" if asked == "ppo" else asked
     _decision(draft, called, asked, decided, bool(feedback or named))
     draft.section("options", "Options", *options(draft, called, architecture))
-    draft.section("recipe", "Recipe", *_recipe(draft, called, architecture, decided).blocks())
-    draft.section("code", "Code", *_code(draft, architecture, decided))
+    draft.section("recipe", "Recipe", *recipe_of(draft, called, architecture, decided).blocks())
+    draft.section("code", "Code", *code_of(draft, architecture, decided))
     _closing(draft)
 
 
@@ -161,7 +162,8 @@ def methods_table(draft: Draft, called: str, architecture: Architecture) -> Tabl
     return table(("method", "feedback it needs", "accuracy", "speed", "memory", "training cost", "complexity"), rows)
 
 
-def _recipe(draft: Draft, called: str, architecture: Architecture, method: str) -> ExactRecipe:
+def recipe_of(draft: Draft, called: str, architecture: Architecture, method: str) -> ExactRecipe:
+    """All of one method's choices for this model."""
     size = float(parameters(architecture).total)
     own = _TASKS[method]
 
@@ -177,7 +179,11 @@ def _recipe(draft: Draft, called: str, architecture: Architecture, method: str) 
         besides += ((text_of("margin (gamma)"), chosen("simpo_gamma", "simpo")),)
     sources = draft.brief.data.sources
     seed = draft.number("recipe.seed", draft.brief.seed, "count", "assumed", "the brief's seed")
-    where = draft.brief.hardware.name if draft.brief.hardware else "not given"
+    adapted = draft.brief.model is not None and draft.brief.model.method != "full"
+    held = size * (
+        (_FROZEN_BYTES if adapted else _TRAINED_BYTES) + _FROZEN_BYTES * (0 if adapted else METHODS[method].frozen)
+    )
+    devices, parallelism = split_over(draft, f"align.{called}.{method}", held)
     return ExactRecipe(
         model=described(draft, called, architecture),
         data=DataPart(
@@ -196,8 +202,8 @@ def _recipe(draft: Draft, called: str, architecture: Architecture, method: str) 
             seed=text_of(seed),
         ),
         hardware=HardwarePart(
-            devices=text_of(name(where)),
-            parallelism=text_of("ZeRO or FSDP as ", command("aether ask \"fine-tune …\""), " plans for the same model and devices"),
+            devices=devices,
+            parallelism=parallelism,
             software=text_of(name("trl 1.16.0, transformers 5")),
         ),
         evaluation=EvaluationPart(
@@ -212,11 +218,17 @@ def _recipe(draft: Draft, called: str, architecture: Architecture, method: str) 
     )  # fmt: skip
 
 
-def _code(draft: Draft, architecture: Architecture, method: str) -> list[Block]:
+def code_of(draft: Draft, architecture: Architecture, method: str) -> list[Block]:
+    """TRL's configuration, and the command."""
     lora = "lora" in draft.request.methods or (draft.brief.model is not None and draft.brief.model.method != "full")
     file = f"trl_{method}.yaml"
     text = alignment_config(
-        method, float(parameters(architecture).total), draft.brief.seed, lora, draft.brief.data.sources
+        method,
+        float(parameters(architecture).total),
+        draft.brief.seed,
+        lora,
+        draft.brief.data.sources,
+        draft.brief.hardware.count if draft.brief.hardware is not None else 8,
     )
     blocks: list[Block] = [paragraph(command(file), ": fill in what is in capitals."), draft.code("yaml", text)]
     if method in TRAINERS:

@@ -5,7 +5,8 @@ it nothing can be made again. Each question has its reason and, where one is sen
 """
 
 from aether.counsel.answers.brief_text import raw_brief
-from aether.counsel.answers.methods import compared
+from aether.counsel.answers.methods import compared, has_numbers
+from aether.counsel.answers.side_by_side import topics_of
 from aether.knowledge.library import price_usd_per_hour
 from aether.policy.brief_file import apply_settings, to_brief
 from aether.policy.questions import questions
@@ -92,6 +93,12 @@ def _missing(request: Request) -> tuple[Question, ...]:
         return questions(brief)
     asked: list[Question] = []
     kind = compared(request.methods) if intent == "compare" else None
+    if (
+        intent == "compare"
+        and not has_numbers(kind, request)
+        and len(topics_of(request.topics or request.methods)) >= 2
+    ):
+        return ()
     if (intent in ("compress", "align") or kind in ("formats", "tunings")) and not _models(brief):
         asked.append(_MODEL)
     if (intent == "compress" or kind == "formats") and (
@@ -167,7 +174,11 @@ def _lengths(request: Request) -> tuple[Question, ...]:
 def with_usual_load(request: Request) -> tuple[Request, tuple[str, ...]]:
     """For formats or models side by side, where any load will do as long as it is one: usual lengths, and that they were taken."""
     load = request.brief.load
-    if request.intent not in ("compress", "compare") or {"prompt_tokens", "output_tokens"} & load.model_fields_set:
+    kind = compared(request.methods)
+    weighed = request.intent == "compress" or (
+        request.intent == "compare" and kind in (None, "formats") and has_numbers(kind, request)
+    )
+    if not weighed or {"prompt_tokens", "output_tokens"} & load.model_fields_set:
         return request, ()
     taken = tuple(f"load.{which}_tokens={tokens}" for which, tokens in USUAL_LENGTHS.items())
     return request.model_copy(update={"brief": with_settings(request.brief, taken)}), taken

@@ -10,7 +10,11 @@ from aether.counsel.answers.draft import UNKNOWN, Draft, command, items, name, n
 from aether.counsel.answers.evaluate import TASKS
 from aether.counsel.answers.facts import described, ranks
 from aether.counsel.answers.files import evaluation_command
-from aether.counsel.answers.methods import alignments, compared
+from aether.counsel.answers.methods import alignments, compared, has_numbers
+from aether.counsel.answers.recipe import DataPart, EvaluationPart, HardwarePart
+from aether.counsel.answers.side_by_side import compare_topics, topics_of
+from aether.counsel.answers.usual_recipes import run_recipe
+from aether.counsel.reading.methods import methods
 from aether.knowledge.library import Device, device, price_usd_per_hour
 from aether.planning.search.problem import architecture_of
 from aether.planning.search.quality import native_format
@@ -35,20 +39,22 @@ _LABELS = {
     "cost_per_million_tokens": "cost of M tokens",
 }
 
-USES = align.USES | compress.USES | tunings.USES
+USES = frozenset(methods())
+"""All: a technique that is compared has a part in the answer."""
 
 
 def answer_compare(draft: Draft) -> None:
     """Methods where methods were named, else models and devices; `asking` has seen to it that there are two things."""
     kind = compared(draft.request.methods)
+    topics = topics_of(draft.request.topics or draft.request.methods)
+    if len(topics) >= 2 and not has_numbers(kind, draft.request):
+        return compare_topics(draft, topics)
     if kind == "alignments":
         return _methods(draft, alignments(draft.request.methods))
     if kind == "formats":
         return compress.answer_compress(draft)
     if kind == "tunings":
         return tunings.compare_tunings(draft)
-    if kind == "others":
-        return _others(draft)
     model, hardware = draft.brief.model, draft.brief.hardware
     names = (model.name, *model.others) if model is not None and model.name else ()
     devices = [d for d in (hardware.names if hardware is not None else ()) if d != "this-machine"]
@@ -92,21 +98,7 @@ def _side_by_side(draft: Draft, pairs: list[tuple[str, Architecture, Device]]) -
         priced.append((called, architecture, on, made[0] if made else None, estimates))
     _decide(draft, priced)
     draft.section("options", "Options", *_table(draft, priced))
-    blocks: list[Block] = []
-    for called, architecture in {called: architecture for called, architecture, *_ in priced}.items():
-        part = described(draft, called, architecture)
-        rows = tuple((text_of(f.replace("_", " ")), getattr(part, f)) for f in type(part).model_fields)
-        blocks.append(Facts(title="Model", facts=rows))
-    draft.section(
-        "recipe",
-        "Recipe",
-        *blocks,
-        note(
-            "The load is the same for each, and nothing is trained: the decided one gets its whole recipe from ",
-            command('aether ask "serve …"'),
-            ".",
-        ),
-    )
+    draft.section("recipe", "Recipe", *_recipe(draft, priced))
     draft.section(
         "code",
         "Code",
@@ -116,6 +108,43 @@ def _side_by_side(draft: Draft, pairs: list[tuple[str, Architecture, Device]]) -
         draft.code("toml", brief_toml(draft.brief)),
     )
     _closing(draft)
+
+
+def _recipe(draft: Draft, priced: list["Priced"]) -> list[Block]:
+    """The exact recipe of the comparison, with the configuration of every model."""
+    models = {called: architecture for called, architecture, *_ in priced}
+    (first, architecture), *others = models.items()
+    where = ", ".join(dict.fromkeys(on.name for _, _, on, *_ in priced))
+    layouts = {f"tp {setup.tp}" for _, _, _, setup, _ in priced if setup is not None} or {"none that fits"}
+    load = draft.brief.load
+    recipe = run_recipe(
+        draft,
+        described(draft, first, architecture),
+        DataPart(
+            composition=text_of("none: the published weights, as they are; the same held-out items for each"),
+            tokens=text_of("none: nothing is trained"),
+        ),
+        HardwarePart(
+            devices=text_of(name(where), ", as many as the table says"),
+            parallelism=text_of(name(", ".join(sorted(layouts))), ": tensor parallel over the devices of a copy"),
+            software=text_of(name("vLLM")),
+        ),
+        EvaluationPart(
+            measured_on=text_of(
+                "closed loop of ", draft.number("compare.clients", _CLIENTS, "count", "assumed", "a load chosen to compare"), " clients, prompts of ",
+                draft.number("compare.prompt", load.prompt_tokens, "token", "assumed", "the brief's load"), " and answers of ",
+                draft.number("compare.output", load.output_tokens, "token", "assumed", "the brief's load"), "; quality on your own items",
+            ),
+            method=text_of("several repeats of the load after a warm-up; quality paired by item, with an interval"),
+            decided_by=text_of("quality first, by the interval of the paired difference; then cost at this load"),
+        ),
+    )  # fmt: skip
+    blocks = list(recipe.blocks())
+    for called, other in others:
+        part = described(draft, called, other)
+        rows = tuple((text_of(f.replace("_", " ")), getattr(part, f)) for f in type(part).model_fields)
+        blocks.append(Facts(title="The other model", facts=rows))
+    return [*blocks, note("Whole recipe of the one that is decided on: ", command('aether ask "serve …"'), ".")]
 
 
 Priced = tuple[str, Architecture, Device, ServingSetup | None, dict[str, Estimate]]
@@ -205,31 +234,10 @@ def _methods(draft: Draft, methods: list[str]) -> None:
         items(*(text_of(line) for line in told)),
     )
     draft.section("options", "Options", *align.options(draft, called, architecture))
-    part = described(draft, called, architecture)
-    rows = tuple((text_of(f.replace("_", " ")), getattr(part, f)) for f in type(part).model_fields)
-    draft.section("recipe", "Recipe", Facts(title="Memory is computed for", facts=rows),
-                  note("The whole recipe of one of them: ", command('aether ask "align … with dpo"'), "."))  # fmt: skip
-    _closing(draft)
-
-
-def _others(draft: Draft) -> None:
-    """Techniques that nothing here weighs against each other: what explains each, and how to find out."""
-    draft.section(
-        "decision",
-        "Decision",
-        Paragraph(
-            text=text_of("Nothing on record compares these under one protocol, so nothing is decided for you."),
-            tone="decision",
-        ),
-        paragraph(
-            "Read what each is for and how it fails; then run both on a small share of your own task, paired, with an interval."
-        ),
-    )
-    draft.section(
-        "code",
-        "Code",
-        draft.code("bash", "".join(f"aether explain {method}\n" for method in dict.fromkeys(draft.request.methods))),
-    )
+    first = next((m for m in dict.fromkeys(methods) if m != "ppo"), "dpo")
+    told = note("Of ", name(first.upper()), "; of another one: ", command('aether ask "align … with …"'), ".")
+    draft.section("recipe", "Recipe", *align.recipe_of(draft, called, architecture, first).blocks(), told)
+    draft.section("code", "Code", *align.code_of(draft, architecture, first))
     _closing(draft)
 
 

@@ -4,9 +4,15 @@ Sizes of samples are computed (`evidence.sample_size`); how models differ item b
 paired comparison is given for a stated spread. Follows Miller, arXiv 2411.00640.
 """
 
+import re
+
+from aether.counsel.answers.contamination import contamination_code, contamination_sections
 from aether.counsel.answers.draft import UNKNOWN, Draft, command, items, name, note, paragraph, table
 from aether.counsel.answers.files import evaluation_command
+from aether.counsel.answers.recipe import DataPart, EvaluationPart, HardwarePart
+from aether.counsel.answers.usual_recipes import model_or_yours, run_recipe
 from aether.evidence.sample_size import needed_for_share, needed_pairs
+from aether.planning.search.problem import architecture_of
 from aether.spec.report import Block, Facts, Paragraph, Text, text_of
 
 _HALF_WIDTHS = (0.01, 0.02, 0.03, 0.05)
@@ -18,28 +24,26 @@ TASKS = {
 }
 """Modality -> tasks of lm-eval 0.4.13, and what they measure."""
 
-USES = frozenset({"contamination"})
+USES = frozenset({"contamination", "red-teaming"})
 """Methods that the protocol has."""
 
 
 def answer_evaluate(draft: Draft) -> None:
     """Decision, options, sample sizes, protocol, commands, risks."""
     tasks, measured = TASKS[draft.brief.modality or "text"]
-    draft.section(
-        "decision",
-        "Decision",
-        Paragraph(
-            text=text_of(
-                "Measure your own task on held-out items first, paired with what you use today; public benchmarks second."
-            ),
-            tone="decision",
-        ),
-        paragraph(f"Public tasks ({measured}) place a model among others. They do not say how it does your work."),
-    )
-    draft.section("options", "Options", _options())
+    leaked = "contamination" in draft.request.methods
+    if leaked:
+        contamination_sections(draft)
+    else:
+        _decision(draft, measured)
     draft.section("items", "How many items", *_sizes(draft))
-    draft.section("recipe", "Recipe", *_protocol(draft))
-    draft.section("code", "Code", *_code(tasks))
+    draft.section("recipe", "Recipe", *_recipe(draft, tasks), *_protocol())
+    preferred = (
+        re.search(r"\b(?:prefer\w*|annotat\w*|rat(?:ers?|ings?)|human)\b", draft.request.text.lower()) is not None
+    )
+    draft.section(
+        "code", "Code", *(contamination_code(draft) if leaked else ()), *(_PAIRS if preferred else ()), *_code(tasks)
+    )
     draft.section(
         "risks",
         "Risks",
@@ -81,6 +85,29 @@ def answer_evaluate(draft: Draft) -> None:
             ),
         ),
     )
+
+
+_PAIRS: tuple[Block, ...] = (
+    paragraph(
+        "People judge blind pairs in ", command("aether web ."), ", page Annotate: JSON lines with ", command("prompt"), ", ", command("a"), " and ", command("b"),
+        ", sides by lot; it gives agreement between raters and the win rate.",
+    ),
+)  # fmt: skip
+
+
+def _decision(draft: Draft, measured: str) -> None:
+    draft.section(
+        "decision",
+        "Decision",
+        Paragraph(
+            text=text_of(
+                "Measure your own task on held-out items first, paired with what you use today; public benchmarks second."
+            ),
+            tone="decision",
+        ),
+        paragraph(f"Public tasks ({measured}) place a model among others. They do not say how it does your work."),
+    )
+    draft.section("options", "Options", _options())
 
 
 def _options() -> Block:
@@ -141,12 +168,47 @@ def _sizes(draft: Draft) -> list[Block]:
     return [table(heads, rows), told]
 
 
-def _protocol(draft: Draft) -> list[Block]:
+def _recipe(draft: Draft, tasks: tuple[str, ...]) -> list[Block]:
+    """The exact recipe for the first model that was named; the configuration of every other beside it."""
     model = draft.brief.model
-    called = text_of(name(model.name)) if model is not None and model.name else text_of("yours, at a stated revision")
-    seed = draft.number("recipe.seed", draft.brief.seed, "count", "assumed", "the brief's seed")
+    names = [n for n in ((model.name, *model.others) if model is not None else ()) if n]
+    known = [architecture_of(called) for called in names]
+    hardware = draft.brief.hardware
+    where = name(hardware.name) if hardware is not None else "any that runs the format"
+    recipe = run_recipe(
+        draft,
+        model_or_yours(draft, *(known[0] if known else (None, None))),
+        DataPart(
+            composition=text_of(
+                "held-out items of your task; then ", name(", ".join(tasks)), ", as lm-eval ships them"
+            ),
+            tokens=text_of("none: nothing is trained; items by the table above"),
+        ),
+        HardwarePart(
+            devices=text_of(where, ", the same for all that is compared: batch and kernels move answers a little"),
+            parallelism=text_of("data parallel over items: one copy of the model on each device that holds it"),
+            software=text_of(name("lm-eval 0.4.13")),
+        ),
+        EvaluationPart(
+            measured_on=text_of(
+                "items by source and time apart from all training text; frozen and hashed before the first run"
+            ),
+            method=text_of(
+                "greedy, three templates at least, scored by a program; clustered and paired standard errors"
+            ),
+            decided_by=text_of("the interval of the paired difference; “no evidence of a difference” is an answer"),
+        ),
+    )
+    blocks = list(recipe.blocks())
+    for called, architecture in known[1:]:
+        part = model_or_yours(draft, called, architecture)
+        rows = tuple((text_of(f.replace("_", " ")), getattr(part, f)) for f in type(part).model_fields)
+        blocks.append(Facts(title="The other model", facts=rows))
+    return blocks
+
+
+def _protocol() -> list[Block]:
     rows: list[tuple[Text, Text]] = [
-        (text_of("model"), (*called, *text_of(", its number format, and the same of what it is compared with"))),
         (
             text_of("items"),
             text_of("by source and time apart from all training text; frozen and hashed before the first run"),
@@ -161,7 +223,7 @@ def _protocol(draft: Draft) -> list[Block]:
         ),
         (
             text_of("decoding"),
-            text_of("greedy, or temperature with several samples an item; the length limit stated; seed ", seed),
+            text_of("greedy, or temperature with several samples an item; the length limit and the seed stated"),
         ),
         (
             text_of("scoring"),
@@ -172,14 +234,6 @@ def _protocol(draft: Draft) -> list[Block]:
             text_of("clustered and paired standard errors, intervals; Holm's correction over several comparisons"),
         ),
         (text_of("apart"), text_of("by topic, length and language, and a set that is out of distribution by design")),
-        (
-            text_of("hardware"),
-            text_of("any that runs the format; stated, since batch and kernels move answers a little"),
-        ),
-        (
-            text_of("decided by"),
-            text_of("the interval of the paired difference; “no evidence of a difference” is an answer"),
-        ),
     ]
 
     return [Facts(title="Protocol", facts=tuple(rows))]

@@ -182,8 +182,10 @@ TRAINERS = {"sft": "sft", "dpo": "dpo", "kto": "kto", "grpo": "grpo"}
 """Method -> the subcommand of `trl` that trains by it. SimPO's trainer is experimental and has no subcommand."""
 
 
-def alignment_config(method: str, parameters: float, seed: int, lora: bool, sources: Sequence[str]) -> str:
-    """`trl_METHOD.yaml`: every hyperparameter of an alignment by DPO, KTO, SimPO or GRPO. The model is to be filled in, and data
+def alignment_config(
+    method: str, parameters: float, seed: int, lora: bool, sources: Sequence[str], devices: int = 8
+) -> str:
+    """`trl_METHOD.yaml` for so many devices: every hyperparameter of an alignment by DPO, KTO, SimPO or GRPO. The model is to be filled in, and data
     where no source is given."""
     shared: dict[str, Any] = {
         "model_name_or_path": "MODEL",
@@ -198,7 +200,7 @@ def alignment_config(method: str, parameters: float, seed: int, lora: bool, sour
         "max_grad_norm": 1.0,
         "num_train_epochs": int(_value("dpo", "epochs", parameters)),
         "per_device_train_batch_size": 1,
-        "gradient_accumulation_steps": 16,
+        "gradient_accumulation_steps": max(1, round(_value("dpo", "batch_sequences", parameters) / devices)),
         "bf16": True,
         "gradient_checkpointing": True,
         "logging_steps": 1,

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Literal
 
+from aether.spec.answer import Request
+
 ALIASES = {"rlhf": "ppo", "rlvr": "grpo", "ipo": "dpo", "orpo": "simpo", "rloo": "grpo", "reward-model": "ppo"}
 """Ways to learn from feedback that are near another one that Aether writes files for."""
 ALIGNMENTS = ("dpo", "simpo", "kto", "grpo", "ppo")
@@ -17,6 +19,18 @@ TUNINGS = {"full-fine-tuning": "full", "lora": "lora", "qlora": "qlora"}
 def alignments(methods: Iterable[str]) -> list[str]:
     """Those that learn from feedback, by the names that files are written for."""
     return [m for m in dict.fromkeys(ALIASES.get(m, m) for m in methods) if m in ALIGNMENTS]
+
+
+def has_numbers(kind: str | None, request: Request) -> bool:
+    """Whether what is compared can be computed: memory of ways to tune a model that is named, formats of one on a device."""
+    model = request.brief.model is not None and request.brief.model.name is not None
+    device = request.brief.hardware is not None and request.brief.hardware.name != "this-machine"
+    return (
+        (kind == "tunings" and model)
+        or (kind == "formats" and model and device)
+        or kind == "alignments"
+        or (kind is None and device)
+    )
 
 
 def compared(methods: Iterable[str]) -> Literal["alignments", "formats", "tunings", "others"] | None:

@@ -5,12 +5,12 @@ LoRA is Hu et al. (arXiv 2106.09685), QLoRA Dettmers et al. (arXiv 2305.14314).
 """
 
 from aether.counsel.answers.draft import UNKNOWN, Draft, command, items, name, note, paragraph, table
-from aether.counsel.answers.facts import described
 from aether.counsel.answers.methods import TUNINGS
+from aether.counsel.answers.usual_recipes import tuning_recipe
 from aether.models.accounting import parameters
 from aether.planning.search.problem import architecture_of
 from aether.spec.architecture import Architecture
-from aether.spec.report import Block, Facts, Paragraph, Text, text_of
+from aether.spec.report import Block, Paragraph, Text, text_of
 
 USES = frozenset(TUNINGS)
 _TRAINED_BYTES = 16.0
@@ -44,10 +44,12 @@ def compare_tunings(draft: Draft) -> None:
         ),
     )
     draft.section("options", "Options", *_options(draft, called, architecture))
-    part = described(draft, called, architecture)
-    rows = tuple((text_of(field.replace("_", " ")), getattr(part, field)) for field in type(part).model_fields)
-    whole = note("The whole recipe of one of them, with its hyperparameters: the commands below.")
-    draft.section("recipe", "Recipe", Facts(title="Model", facts=rows), whole)
+    size = parameters(architecture).total
+    adapters = tuning_recipe(draft, called, architecture, "lora", size * _FROZEN_BYTES["lora"])
+    whole = note(
+        "The same of another one, planned for your devices: the commands below. All weights take their own, lower, rate."
+    )
+    draft.section("recipe", "Recipe", *adapters.blocks(), whole)
     draft.section("code", "Code", draft.code("bash", _commands(called)))
     draft.section(
         "risks",

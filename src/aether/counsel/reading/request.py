@@ -60,12 +60,16 @@ def _assembled(original: str, found: Findings, before: Intent | None) -> Request
     for words, span in subjects:
         reader.read("subjects", words, span)
     names = tuple(dict.fromkeys(named.method.name for named in wanted))
+    topics = _topics(found, names) if intent in ("explain", "compare") else ()
+    if not names and intent == "compare":
+        for topic in topics:
+            reader.read("topics", topic, None)
     return Request(
         text=original,
         intent=intent,
         brief=brief,
         methods=names,
-        topics=_topics(found, names) if intent in ("explain", "compare") else (),
+        topics=topics,
         subjects=tuple(dict.fromkeys(words for words, _ in subjects)),
         reads=tuple(reader.reads),
         contradictions=(*found.wrong, *contradictions(found, intent)),
