@@ -31,7 +31,7 @@ def test_the_published_example(scale, value):
 def test_the_file_of_codings_is_that_example():
     if not CODINGS.exists():
         pytest.skip("the codings are not beside this checkout")
-    rows = [[float(cell) if cell else NONE for cell in row] for row in csv.reader(CODINGS.open())]
+    rows = [[float(cell) if cell else NONE for cell in row] for row in csv.reader(CODINGS.read_text().splitlines())]
     np.testing.assert_array_equal(np.array(rows), np.array(PUBLISHED))
 
 

@@ -29,7 +29,7 @@ def published():
     path = DATA / "llmfao.csv"
     if not path.exists():
         pytest.skip("the votes are not beside this checkout")
-    rows = list(csv.DictReader(path.open(encoding="utf-8")))
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     return Votes.of(*([row[key] for row in rows] for key in ("left", "right", "winner", "worker")))
 
 
@@ -52,9 +52,13 @@ def test_a_small_case_is_the_library_s():
     path = DATA / "simple-golden.csv"
     if not path.exists():
         pytest.skip("the golden scores are not beside this checkout")
-    rows = list(csv.DictReader((DATA / "simple.csv").open()))
+    rows = list(csv.DictReader((DATA / "simple.csv").read_text().splitlines()))
     found = fit(Votes.of(*([row[key] for row in rows] for key in ("left", "right", "winner"))))
-    golden = {r["item"]: float(r["score"]) for r in csv.DictReader(path.open()) if r["algorithm"] == "bradley_terry"}
+    golden = {
+        r["item"]: float(r["score"])
+        for r in csv.DictReader(path.read_text().splitlines())
+        if r["algorithm"] == "bradley_terry"
+    }
     expected = np.log([golden[name] for name in found.players])
     np.testing.assert_allclose(found.strength, expected - expected.mean(), atol=2e-4)
 
