@@ -50,6 +50,7 @@ OPTIONS = {
     "reproduce": ["--help", "--json", "--out"],
     "runs": ["--help", "--json"],
     "show": ["--help", "--json"],
+    "evaluate": ["--data", "--help", "--json", "--limit", "--model", "--out", "--set", "--suite"],
     "compare": ["--help", "--json"],
     "report": ["--help", "--json"],
     "serve": ["--help", "--host", "--port"],

@@ -21,6 +21,7 @@ _TRAIN = ("torch", "tokenizers", "safetensors", "transformers", "rensa", "pyarro
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": _TRAIN,
     "compress": (*_TRAIN, "compressed_tensors"),
+    "suites": (*_TRAIN, "accelerate", "datasets", "inspect_ai", "lm_eval", "openai"),
     "serve": (*_TRAIN, "starlette", "uvicorn", "httpx", "threadpoolctl", "xllamacpp", "gguf"),
     "agent": ("pydantic_ai_slim",),
     "mcp": ("mcp",),

@@ -60,7 +60,9 @@ def show(run: Path, evidence_id: str | None, as_json: bool) -> int:
 @json_option
 @explained
 def compare(a: Path, b: Path, as_json: bool) -> int:
-    """Compare runs A and B: what was chosen differently, and each number, paired where both kept per-item records."""
+    """Compare two runs, or two folders of `aether evaluate`, A and B: each number, paired where both kept per-item records."""
+    if all((folder / "items.jsonl").is_file() for folder in (a, b)):
+        return _compare_evaluations(a, b, as_json)
     from aether.counsel.browse import compare_runs
     from aether.running.folder import RunFolder
 
@@ -73,6 +75,18 @@ def compare(a: Path, b: Path, as_json: bool) -> int:
         from aether.surfaces.cli.tables import print_comparison
 
         print_comparison(found)
+    return 0
+
+
+def _compare_evaluations(a: Path, b: Path, as_json: bool) -> int:
+    from aether.counsel.evaluation_comparison import compared, comparison_page
+    from aether.surfaces.cli.pages import print_page
+
+    found = compared(a, b)
+    if as_json:
+        say_json({"status": "done", "comparisons": [row.model_dump(mode="json") for row in found]})
+    else:
+        print_page(comparison_page(found, a, b))
     return 0
 
 

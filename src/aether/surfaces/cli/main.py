@@ -20,7 +20,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reproduce": ("aether.surfaces.cli.again:reproduce", "Carry out a run's record again and compare every number."),
     "runs": ("aether.surfaces.cli.look:runs", "List the runs in a folder."),
     "show": ("aether.surfaces.cli.look:show", "Show a run: verdicts, and every number with its source."),
-    "compare": ("aether.surfaces.cli.look:compare", "Compare two runs, paired, with intervals."),
+    "evaluate": (
+        "aether.surfaces.cli.evaluate:evaluate",
+        "Run a suite of tasks on a model or an endpoint, item by item, with intervals.",
+    ),
+    "compare": ("aether.surfaces.cli.look:compare", "Compare two runs or two evaluations, paired, with intervals."),
     "report": ("aether.surfaces.cli.look:report", "Write a run's report again from its records."),
     "serve": ("aether.surfaces.cli.serve:serve", "Serve a run's model over the OpenAI protocol."),
     "chat": ("aether.surfaces.cli.chat:chat", "Talk to the engineer, with a language model or without one."),

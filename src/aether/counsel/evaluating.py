@@ -1,0 +1,277 @@
+"""An evaluation's page, one a model: what it can do, with intervals; what it can't; what was not tested; and the card with the same numbers.
+
+Every number is summed up from the items of the folder at the moment of writing. Follows the Hugging Face model card (`model-index`).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aether.evidence.files import read_json, write_atomically
+from aether.evidence.items import Item, Score, Sensitivity, Slice, read_items, scores, sensitivity, worst_slices
+from aether.evidence.statistics import smallest_detectable
+from aether.report.page import page_html, page_markdown
+from aether.spec.answer import Page
+from aether.spec.evidence import Evidence, Interval
+from aether.spec.report import (
+    Cite,
+    Code,
+    Items,
+    Paragraph,
+    Report,
+    Section,
+    Table,
+    Text,
+    Verbatim,
+    Words,
+    heads,
+    text_of,
+)
+
+UNITS = {"bits_per_byte": "bit/byte", "word_perplexity": "nat/word"}
+_MEANING = {"in": "in distribution", "out": "out of distribution", "unknown": "not known"}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation's folder says."""
+
+    folder: Path
+    about: dict[str, object]
+    items: Sequence[Item]
+    scores: Sequence[Score]
+    slices: Sequence[Slice]
+    sensitivities: Sequence[Sensitivity]
+
+
+def read_evaluation(folder: Path) -> Evaluated:
+    """The folder of `aether evaluate`, every score summed up again. Raises InputError or DamagedRecord."""
+    items = read_items(folder / "items.jsonl")
+    about = read_json(folder / "evaluation.json")
+    metrics = sorted({(item.task, metric) for item in items for metric in item.values})
+    many = {item.task for item in items if item.variant}
+    spread = [sensitivity(items, task, metric) for task, metric in metrics if task in many]
+    plain = [item for item in items if not item.variant]
+    slices = [found for metric in sorted({m for _, m in metrics}) for found in worst_slices(plain, metric)]
+    return Evaluated(folder, about, items, scores(items), slices, spread)
+
+
+def write_pages(done: Evaluated) -> tuple[Path, Path, Path]:
+    """report.md, report.html and MODEL_CARD.md in the folder."""
+    page = page_of(done)
+    paths = (done.folder / "report.md", done.folder / "report.html", done.folder / "MODEL_CARD.md")
+    for path, text in zip(paths, (page_markdown(page), page_html(page), card(done, page)), strict=True):
+        write_atomically(path, text)
+    return paths
+
+
+def page_of(done: Evaluated) -> Page:
+    """The page of an evaluation; every number on it is evidence."""
+    evidence = [_score_evidence(done, score) for score in done.scores]
+    tasks = sorted({item.task for item in done.items})
+    sections = [
+        Section(key="scores", title="What it can do", blocks=(_score_table(done.scores),)),
+        _weak(done, evidence),
+        _prompts(done, evidence),
+        _resolution(done, evidence),
+        Section(key="not-tested", title="What was not tested", blocks=(Items(items=tuple(_untested(done, tasks))),)),
+        Section(key="how", title="How", blocks=_how(done)),
+    ]
+    place = Verbatim(role="path", text=str(done.about.get("place", "")))
+    return Page(
+        report=Report(
+            title=text_of("Evaluation of ", place),
+            subtitle=text_of(
+                "Every number is summed up from the items beside this page. Intervals speak of other items of the same kind."
+            ),
+            sections=tuple(section for section in sections if section is not None),
+        ),
+        evidence=tuple(evidence),
+    )
+
+
+def score_id(score: Score) -> str:
+    """The id of a score's evidence."""
+    parts = [score.task, score.metric, score.distribution, *([score.variant] if score.variant else [])]
+    return "evaluate." + ".".join(re.sub(r"[^A-Za-z0-9_:-]+", "-", part) for part in parts)
+
+
+def _score_evidence(done: Evaluated, score: Score) -> Evidence:
+    found = score.found
+    prompt = f", prompt {score.variant}" if score.variant else ""
+    return Evidence(
+        id=score_id(score),
+        metric=score.metric.replace(",", "_"),
+        value=found.value,
+        unit=_unit(done.items, score.metric),
+        kind="measured",
+        source=f"items.jsonl, task {score.task}{prompt}, {_MEANING[score.distribution]}",
+        interval=found.interval,
+        n=found.clusters,
+        conditions={"answers": found.n, "note": found.note},
+    )
+
+
+def _unit(items: Sequence[Item], metric: str) -> str:
+    if metric in UNITS:
+        return UNITS[metric]
+    values = {item.values[metric] for item in items if metric in item.values}
+    return "fraction" if values <= {0.0, 1.0} else "score"
+
+
+def _name(text: str) -> Verbatim:
+    return Verbatim(role="name", text=text)
+
+
+def _score_table(found: Sequence[Score]) -> Table:
+    whole = [score for score in found if not score.variant]
+    rows = tuple(
+        (
+            (_name(s.task),),
+            (_name(s.metric),),
+            (Words(text=_MEANING[s.distribution]),),
+            (Cite(id=score_id(s), show="full"),),
+            (Cite(id=score_id(s), show="n"),),
+        )
+        for s in whole
+    )
+    return Table(columns=heads("task", "metric", "distribution", "score", "items"), rows=rows, numeric=(3, 4))
+
+
+def _weak(done: Evaluated, evidence: list[Evidence]) -> Section:
+    if not done.slices:
+        told = "No slice scores below the rest of its task beyond chance, or no task names slices of at least twenty items."
+        return Section(key="weak", title="Weak spots", blocks=(Paragraph(text=text_of(told)),))
+    rows = []
+    for number, found in enumerate(done.slices):
+        key = f"evaluate.slice.{number}"
+        source = f"items.jsonl, task {found.task}, {found.tag} less the rest; p {found.p_value:.2g} after Holm"
+        evidence.append(
+            Evidence(id=key, metric=found.metric, value=found.score - found.others, unit=_unit(done.items, found.metric), kind="measured",
+                     source=source, interval=found.difference, n=found.items)
+        )  # fmt: skip
+        rows.append(
+            ((_name(found.task),), (_name(found.tag),), (Cite(id=key, show="full"),), (Cite(id=key, show="n"),))
+        )
+    table = Table(
+        columns=heads("task", "slice", "less the rest of the task", "items"), rows=tuple(rows), numeric=(2, 3)
+    )
+    told = "Slices that score below the other items of their task, after correction for every slice that was looked at (Holm)."
+    return Section(key="weak", title="Weak spots", blocks=(Paragraph(text=text_of(told), tone="note"), table))
+
+
+def _prompts(done: Evaluated, evidence: list[Evidence]) -> Section | None:
+    if not done.sensitivities:
+        return None
+    rows: list[tuple[Text, ...]] = []
+    for number, found in enumerate(done.sensitivities):
+        unit = _unit(done.items, found.metric)
+        cells: list[Text] = [(_name(found.task),), (_name(found.metric),)]
+        numbers: list[tuple[str, float, str, Interval | None]] = [
+            ("mean", found.over_prompts.value, unit, found.over_prompts.interval), ("lowest", found.lowest, unit, None),
+            ("highest", found.highest, unit, None),
+        ]  # fmt: skip
+        for name, value, of, interval in numbers:
+            key = f"evaluate.prompts.{number}.{name}"
+            source = f"items.jsonl, task {found.task}, over {len(found.scores)} prompts"
+            evidence.append(
+                Evidence(id=key, metric=name, value=value, unit=of, kind="measured", source=source, interval=interval)
+            )
+            cells.append((Cite(id=key, show="full"),))
+        parts: list[object] = []
+        for factor, share in found.shares.items():
+            key = f"evaluate.prompts.{number}.share-{re.sub('[^a-z]+', '-', factor)}"
+            evidence.append(
+                Evidence(
+                    id=key,
+                    metric="share",
+                    value=share,
+                    unit="fraction",
+                    kind="measured",
+                    source=f"share of the variance over prompts: {factor}",
+                )
+            )
+            parts += [_name(factor), Words(text=" "), Cite(id=key), Words(text="; ")]
+        rows.append((*cells, tuple(parts[:-1])))  # pyright: ignore[reportArgumentType]
+    table = Table(
+        columns=heads("task", "metric", "mean over prompts", "lowest", "highest", "share of the variance"),
+        rows=tuple(rows),
+        numeric=(2, 3, 4),
+    )
+    told = "The interval of the mean is for a prompt that was not tried, on these items."
+    return Section(key="prompts", title="Over prompts", blocks=(Paragraph(text=text_of(told), tone="note"), table))
+
+
+def _resolution(done: Evaluated, evidence: list[Evidence]) -> Section | None:
+    rows = []
+    for score in done.scores:
+        if score.variant or not score.found.se:
+            continue
+        key = score_id(score).replace("evaluate.", "evaluate.detectable.", 1)
+        # Two independent systems at this noise; a paired comparison of alike systems sees less than that.
+        value = smallest_detectable(score.found.se * 2**0.5, score.found.clusters)
+        source = "smallest difference of two systems that this set finds four times in five, unpaired, from the score's standard error"
+        evidence.append(
+            Evidence(
+                id=key,
+                metric="detectable",
+                value=value,
+                unit=_unit(done.items, score.metric),
+                kind="computed",
+                source=source,
+            )
+        )
+        rows.append(((_name(score.task),), (_name(score.metric),), (Cite(id=key),)))
+    if not rows:
+        return None
+    told = "A difference of two models below this is not to be relied on from this set; a paired comparison (aether compare) sees somewhat less."
+    table = Table(
+        columns=heads("task", "metric", "smallest difference that it can see"), rows=tuple(rows), numeric=(2,)
+    )
+    return Section(
+        key="resolution", title="What this set can see", blocks=(Paragraph(text=text_of(told), tone="note"), table)
+    )
+
+
+def _untested(done: Evaluated, tasks: Sequence[str]) -> list[Text]:
+    kinds = {item.distribution for item in done.items}
+    told = [text_of("Other training seeds: this is one set of weights, and its seed's luck is in every score.")]
+    if "out" not in kinds:
+        told.append(
+            text_of("Out of distribution: no task is marked as unlike the training data, so nothing here speaks of it.")
+        )
+    if "unknown" in kinds:
+        told.append(text_of("Whether the test items were in the training data: check it with aether contamination."))
+    one = [task for task in tasks if all(not item.variant for item in done.items if item.task == task)]
+    if one:
+        told.append(text_of("Other prompts, for ", _name(", ".join(one)), ": asked under one prompt each."))
+    told.append(text_of("Misuse and attacks: that is what aether redteam measures."))
+    told.append(text_of("Everything that is not in the table of scores."))
+    return told
+
+
+def _how(done: Evaluated) -> tuple[Paragraph, Code]:
+    suite = done.about.get("suite")
+    label = str(suite.get("name", "")) if isinstance(suite, dict) else ""
+    fingerprint = Verbatim(role="hash", text=str(done.about.get("fingerprint", "")))
+    kept = ". The answers are kept in answers.jsonl; the same command scores them again, without the model."
+    text = text_of("Suite ", _name(label), ", fingerprint ", fingerprint, kept)
+    return Paragraph(text=text), Code(language="console", text=str(done.about.get("command", "")))
+
+
+def card(done: Evaluated, page: Page) -> str:
+    """A model card with the scores as `model-index` and the page's own text."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    results = [
+        EvalResult(
+            task_type="text-generation", dataset_type=score.task, dataset_name=f"{score.task} ({_MEANING[score.distribution]})",
+            metric_type=score.metric, metric_value=score.found.value,
+            metric_args=None if score.found.interval is None else {"low": score.found.interval.low, "high": score.found.interval.high, "level": score.found.interval.level},
+        )
+        for score in done.scores if not score.variant
+    ]  # fmt: skip
+    name = Path(str(done.about.get("place", "model"))).name or "model"
+    data = ModelCardData(model_name=name, eval_results=results, library_name="transformers")
+    return f"---\n{data.to_yaml()}\n---\n\n{page_markdown(page)}"

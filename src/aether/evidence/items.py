@@ -1,0 +1,267 @@
+"""Per-item records of an evaluation, and every score computed from them again: per task, apart in and out of distribution. No torch.
+
+A record holds the raw values of one item under one prompt; a score is never stored, it is summed up from the records. Shares get Wilson
+intervals, other means and ratios the cluster-robust t interval (`statistics`). Slices are searched for the worst, with Holm's correction for
+how many were looked at. Prompt variants: the spread of a task's score over them, and the share of it that each factor has.
+"""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+from scipy import stats
+
+from aether.evidence.significance import mcnemar
+from aether.evidence.statistics import Measurement, PairedDifference, holm, mean, paired_difference, proportion, ratio
+from aether.spec.base import Noun
+from aether.spec.errors import DamagedRecord, InputError
+from aether.spec.evidence import Interval
+
+Distribution = Literal["in", "out", "unknown"]
+SMALLEST_SLICE = 20
+"""Fewer items than this say too little to call a slice weak (assumed)."""
+
+
+class Item(Noun):
+    """One item under one prompt: what was asked, what came back, and its values by metric."""
+
+    task: str
+    id: str
+    variant: str = ""
+    """Factor levels of the prompt, as "template=1,few_shot=5"; empty for a task with one prompt."""
+    distribution: Distribution = "unknown"
+    cluster: str
+    """Items of one cluster are alike (a document, a prompt type); an item of its own when nothing is known."""
+    tags: dict[str, str] = {}
+    prompt_sha256: str
+    prompt: str
+    answer: str
+    target: str
+    values: dict[str, float]
+    """By metric: 0 or 1, a score, or the numerator of a ratio."""
+    weights: dict[str, float] = Field(default={})
+    """By metric: the denominator of a ratio (bytes, words); absent for plain means."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A task's score by one metric, in one distribution and under one variant ("" is all of them together)."""
+
+    task: str
+    metric: str
+    variant: str
+    distribution: Distribution
+    found: Measurement
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Items with one tag against all others of the task."""
+
+    task: str
+    metric: str
+    tag: str
+    items: int
+    score: float
+    others: float
+    difference: Interval
+    p_value: float
+    """Adjusted for every slice that was looked at (Holm)."""
+
+
+@dataclass(frozen=True)
+class ItemComparison:
+    """Two systems on the same items of one task and metric."""
+
+    task: str
+    metric: str
+    a: float
+    b: float
+    paired: PairedDifference
+    p_value: float | None
+    """Adjusted for every task that was compared (Holm)."""
+    mcnemar_p: float | None
+    """Exact, unadjusted; only for scores of 0 and 1 whose items are their own clusters."""
+    left_out: int
+
+
+def read_items(path: Path) -> list[Item]:
+    """The records of a file. Raises DamagedRecord naming the line that is none, InputError when two are of one item."""
+    found: dict[tuple[str, str, str], Item] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError.of("items", str(path), "no such file; give an evaluation's items.jsonl") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            item = Item.model_validate_json(line)
+        except ValidationError as error:
+            raise DamagedRecord(
+                f"{path}, line {number} is no item; run the evaluation again", path=str(path)
+            ) from error
+        key = (item.task, item.id, item.variant)
+        if key in found:
+            raise InputError.of(f"{path.name}, line {number}", item.id, "this item stands twice under one prompt")
+        found[key] = item
+    return list(found.values())
+
+
+def write_lines(items: Iterable[Item]) -> str:
+    """The records as JSON lines."""
+    return "".join(json.dumps(item.model_dump(mode="json"), ensure_ascii=False) + "\n" for item in items)
+
+
+def scores(items: Sequence[Item], level: float = 0.95) -> list[Score]:
+    """Every task's score per metric and distribution: each variant's own, and for several the mean over them, item by item."""
+    found = []
+    for (task, metric, distribution), group in _grouped(items).items():
+        variants = sorted({item.variant for item in group})
+        for variant in variants:
+            part = [item for item in group if item.variant == variant]
+            found.append(Score(task, metric, variant, distribution, measured(part, metric, level)))
+        if len(variants) > 1:
+            found.append(Score(task, metric, "", distribution, measured(group, metric, level)))
+    return found
+
+
+def measured(items: Sequence[Item], metric: str, level: float = 0.95) -> Measurement:
+    """One metric over items, clustered: an item under several prompts is one cluster."""
+    values = [item.values[metric] for item in items]
+    clusters = [item.cluster for item in items]
+    weights = [item.weights.get(metric) for item in items]
+    if any(weight is not None for weight in weights):
+        return ratio(values, [1.0 if weight is None else weight for weight in weights], clusters, level)
+    if set(values) <= {0.0, 1.0}:
+        return proportion(values, clusters, level)
+    return mean(values, clusters, level)
+
+
+def worst_slices(items: Sequence[Item], metric: str, alpha: float = 0.05) -> list[Slice]:
+    """Slices by tag that score below the other items of their task, worst first: those that hold at `alpha` after Holm's correction.
+
+    A slice is compared with the items outside it, each side's variance over clusters (Welch). Slices under 20 items are not looked at.
+    """
+    looked: list[tuple[Slice, float]] = []
+    for task in sorted({item.task for item in items}):
+        own = [item for item in items if item.task == task and metric in item.values]
+        for key, value in sorted({pair for item in own for pair in item.tags.items()}):
+            inside = [item for item in own if item.tags.get(key) == value]
+            outside = [item for item in own if item.tags.get(key) != value]
+            if min(len(inside), len(outside)) >= SMALLEST_SLICE:
+                looked.append(_slice(task, metric, f"{key} = {value}", (inside, outside)))
+    adjusted = holm([raw for _, raw in looked])
+    called = [
+        Slice(**{**vars(found), "p_value": p})
+        for (found, _), p in zip(looked, adjusted, strict=True)
+        if p < alpha and found.score < found.others
+    ]
+    return sorted(called, key=lambda found: found.score - found.others)
+
+
+def _slice(task: str, metric: str, tag: str, sides: tuple[list[Item], list[Item]]) -> tuple[Slice, float]:
+    inside, outside = (measured(side, metric) for side in sides)
+    apart = inside.value - outside.value
+    se = math.hypot(inside.se or 0.0, outside.se or 0.0)
+    dof = max(1, min(inside.clusters, outside.clusters) - 1)
+    raw = float(2 * stats.t.sf(abs(apart) / se, dof)) if se > 0 else 1.0
+    half = float(stats.t.ppf(0.975, dof)) * se
+    interval = Interval(low=apart - half, high=apart + half, level=0.95, method="Welch over clusters")
+    return Slice(task, metric, tag, len(sides[0]), inside.value, outside.value, interval, raw), raw
+
+
+def compare_items(a: Sequence[Item], b: Sequence[Item], level: float = 0.95) -> list[ItemComparison]:
+    """a - b per task and metric on the items that both have under the same variant. Raises InputError when they share none."""
+    by_a, by_b = ({(item.task, item.variant, item.id): item for item in side} for side in (a, b))
+    shared = sorted(by_a.keys() & by_b.keys())
+    if not shared:
+        raise InputError.of("items", 0, "the two evaluations share no item; run both on the same suite")
+    groups: dict[tuple[str, str], list[tuple[Item, Item]]] = defaultdict(list)
+    for key in shared:
+        left, right = by_a[key], by_b[key]
+        if left.target != right.target or left.prompt_sha256 != right.prompt_sha256:
+            raise InputError.of(f"{left.task}, item {left.id}", left.prompt[:60], "the two were asked different things")
+        for metric in sorted(left.values.keys() & right.values.keys()):
+            groups[left.task, metric].append((left, right))
+    found = [_comparison(task, metric, pairs, level) for (task, metric), pairs in groups.items()]
+    missing = len(by_a.keys() ^ by_b.keys())
+    adjusted = iter(holm([one.paired.p_value for one in found if one.paired.p_value is not None]))
+    return [
+        ItemComparison(
+            **{**vars(one), "p_value": None if one.paired.p_value is None else next(adjusted), "left_out": missing}
+        )
+        for one in found
+    ]
+
+
+def _comparison(task: str, metric: str, pairs: list[tuple[Item, Item]], level: float) -> ItemComparison:
+    x, y = ([item.values[metric] for item in side] for side in zip(*pairs, strict=True))
+    below = [left.weights.get(metric, 1.0) for left, _ in pairs]
+    clusters = [left.cluster for left, _ in pairs]
+    paired = paired_difference(x, y, below, clusters, level)
+    own = len(set(clusters)) == len(pairs) and set(x) | set(y) <= {0.0, 1.0}
+    exact = mcnemar(x, y).p_value if own else None
+    total = sum(below)
+    return ItemComparison(task, metric, sum(x) / total, sum(y) / total, paired, None, exact, 0)
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """A task's score as a distribution over prompts."""
+
+    task: str
+    metric: str
+    scores: dict[str, float]
+    """By variant."""
+    over_prompts: Measurement
+    """The mean over prompts with an interval for a prompt that was not tried (items held fixed)."""
+    lowest: float
+    highest: float
+    shares: dict[str, float]
+    """Of the variance over prompts: each factor's, what factors do together, and what noise of the items alone would give."""
+
+
+def sensitivity(items: Sequence[Item], task: str, metric: str) -> Sensitivity:
+    """The spread of a task over its prompt variants. Raises InputError for a task with one prompt.
+
+    Main effects are sums of squares between the levels of a factor over a full grid of variants (Montgomery, Design and Analysis of
+    Experiments, 2017, chapter 5). Noise is what differences between variants on single items would spread the means by.
+    """
+    own = [item for item in items if item.task == task and metric in item.values]
+    variants = sorted({item.variant for item in own})
+    if len(variants) < 2:
+        raise InputError.of(
+            "variants", len(variants), f"task {task} was asked under one prompt; give templates or few_shot values"
+        )
+    by_variant = {v: {i.id: i.values[metric] for i in own if i.variant == v} for v in variants}
+    shared = sorted(set.intersection(*(set(by_variant[v]) for v in variants)))
+    table_VI = np.array([[by_variant[v][item] for item in shared] for v in variants])
+    means = table_VI.mean(axis=1)
+    levels = [dict(part.split("=", 1) for part in v.split(",")) for v in variants]
+    whole = float(((means - means.mean()) ** 2).sum())
+    parts = {factor: _between(means, [level.get(factor, "") for level in levels]) for factor in levels[0]}
+    rest_VI = table_VI - table_VI.mean(axis=0) - means[:, None] + means.mean()
+    noise = float((rest_VI**2).sum()) / max(1, (len(shared) - 1) * len(shared))
+    shares = {name: part / whole if whole > 0 else 0.0 for name, part in parts.items()}
+    shares["together"] = max(0.0, 1.0 - sum(shares.values())) if whole > 0 else 0.0
+    shares["of which item noise would give"] = min(1.0, noise / whole) if whole > 0 else 0.0
+    values = {v: float(m) for v, m in zip(variants, means, strict=True)}
+    return Sensitivity(task, metric, values, mean(means), float(means.min()), float(means.max()), shares)
+
+
+def _between(means: np.ndarray, levels: Sequence[str]) -> float:
+    names = np.asarray(levels)
+    return sum(float((names == name).sum() * (means[names == name].mean() - means.mean()) ** 2) for name in set(levels))
+
+
+def _grouped(items: Sequence[Item]) -> Mapping[tuple[str, str, Distribution], list[Item]]:
+    groups: dict[tuple[str, str, Distribution], list[Item]] = defaultdict(list)
+    for item in items:
+        for metric in item.values:
+            groups[item.task, metric, item.distribution].append(item)
+    return dict(sorted(groups.items()))

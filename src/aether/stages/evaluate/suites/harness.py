@@ -1,0 +1,272 @@
+"""lm-evaluation-harness through its own Python API: it asks, it scores each item; the records and every sum are ours.
+
+Follows lm-eval 0.4.13 (`simple_evaluate`, `log_samples`, an `LM` with a cache hook). The journal takes the place of its pickled cache: answers
+come in as the model gives them (`add_partial`), and a later run asks for what is missing alone. A first run asks in one batch order, that of
+lm-eval itself, so its scores are those of its command line. Its own standard errors and aggregates are not used.
+"""
+
+import hashlib
+import json
+import logging
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lm_eval import evaluator
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM, hash_args
+from lm_eval.tasks import TaskManager
+
+from aether.evidence.items import Item
+from aether.spec.errors import InputError
+from aether.stages.evaluate.suites.documents import documents, few_shot_documents, write_documents
+from aether.stages.evaluate.suites.journal import Journal
+from aether.stages.evaluate.suites.suite import Task, Variant
+
+ROLLING = {"bits_per_byte": math.log(2.0), "word_perplexity": 1.0}
+"""Metrics of whole documents: what a log-likelihood in nats is divided by, besides the bytes or words."""
+STRIP = r"(?s)^\s*(.*?)\s*$"
+
+
+class JournaledLM(LM):
+    """A model whose answers are kept, and that is loaded when the first answer is missing."""
+
+    def __init__(self, load: Callable[[], LM], journal: Journal, told: Callable[[int], None]) -> None:
+        super().__init__()
+        self.load, self.journal, self.told = load, journal, told
+
+    @cached_property
+    def inner(self) -> LM:
+        """The model underneath."""
+        model = self.load()
+        model.set_cache_hook(self)  # pyright: ignore[reportArgumentType]  (it asks for `add_partial` alone)
+        return model
+
+    def add_partial(self, kind: str, asked: Iterable[Any], answer: Any) -> None:
+        """The model gave an answer: lm-eval's cache hook."""
+        self.journal.add(hash_args(kind, asked), answer)
+        self.told(len(self.journal))
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """(log-likelihood in nats, whether it is the greedy continuation) of each continuation."""
+        return [(float(answer[0]), bool(answer[1])) for answer in self._answers("loglikelihood", requests)]
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """Log-likelihood in nats of each whole text."""
+        return [float(answer) for answer in self._answers("loglikelihood_rolling", requests)]
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """What the model writes up to a stop."""
+        return [str(answer) for answer in self._answers("generate_until", requests)]
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Of the model underneath."""
+        return self.inner.tokenizer_name
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """By the model's own template."""
+        return self.inner.apply_chat_template(chat_history, add_generation_prompt)
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The template's text or name, for lm-eval's records."""
+        return self.inner.chat_template(chat_template)
+
+    def _answers(self, kind: str, requests: list[Instance]) -> list[Any]:
+        keys = [hash_args(kind, request.args) for request in requests]
+        have, missing = Counter({key: self.journal.count(key) for key in keys}), []
+        for key, request in zip(keys, requests, strict=True):
+            if have[key] > 0:
+                have[key] -= 1
+            else:
+                missing.append((key, request))
+        if missing:
+            self._ask(kind, missing)
+        reading = self.journal.reading()
+        return [_next(reading[key]) for key in keys]
+
+    def _ask(self, kind: str, missing: list[tuple[str, Instance]]) -> None:
+        before = {key: self.journal.count(key) for key, _ in missing}
+        answers = getattr(self.inner, kind)([request for _, request in missing])
+        # A model that does not tell its cache hook still has every answer kept, at the end of the batch.
+        kept = {key: self.journal.count(key) - before[key] for key, _ in missing}
+        for (key, _), answer in zip(missing, answers, strict=True):
+            if kept[key] > 0:
+                kept[key] -= 1
+            else:
+                self.journal.add(key, answer)
+
+
+def _next(answers: deque[Any]) -> Any:
+    # The same greedy question under two tasks is asked once: its answer stays for the next one.
+    return answers.popleft() if len(answers) > 1 else answers[0]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How tasks are asked: the model, the folder of the suite's files, one to write into, how many items, and whether as a chat."""
+
+    model: JournaledLM
+    data: Path
+    work: Path
+    limit: int | None
+    chat: bool
+
+
+def run_task(task: Task, asking: Asking) -> list[Item]:
+    """Every variant of a task, item by item."""
+    found: list[Item] = []
+    for variant in task.variants():
+        config, names = _config(variant, asking.data, asking.work)
+        results = _evaluated(config, task, asking)
+        for samples in results.values():
+            found += _items(samples, variant, names)
+    return found
+
+
+def _evaluated(config: dict[str, Any] | str, task: Task, asking: Asking) -> dict[str, list[dict[str, Any]]]:
+    logging.getLogger("lm_eval").setLevel(logging.WARNING)
+    manager = TaskManager(include_path=task.include, include_defaults=task.harness is not None and task.include is None)
+    try:
+        shots = task.few_shot[0] if isinstance(config, str) else None
+        done = evaluator.simple_evaluate(
+            model=asking.model,
+            tasks=[config],
+            task_manager=manager,
+            limit=asking.limit,
+            num_fewshot=shots,
+            bootstrap_iters=0,
+            apply_chat_template=asking.chat,
+        )
+    except (KeyError, ValueError, ConnectionError, OSError) as error:
+        raise InputError.of(
+            f"task {task.name}", str(error)[:200], "lm-evaluation-harness could not load or ask it"
+        ) from error
+    assert done is not None
+    samples: Any = done.get("samples", {})
+    if not any(samples.values()):
+        raise InputError.of(f"task {task.name}", 0, "it has no items")
+    return samples
+
+
+def _config(variant: Variant, data: Path, work: Path) -> tuple[dict[str, Any] | str, list[dict[str, Any]]]:
+    """lm-eval's configuration of an own task and its documents, or the name of one of its tasks."""
+    task = variant.task
+    if task.harness is not None:
+        return task.harness, []
+    rows = documents(variant, data)
+    name = f"{task.name}-{variant.label.replace('=', '').replace(',', '-').replace(' ', '-') or 'plain'}"
+    config: dict[str, Any] = {
+        "task": name,
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(write_documents(rows, work / f"{name}.jsonl"))}},
+        "test_split": "test",
+        "doc_to_text": "{{aether_prompt}}",
+        "doc_to_target": "{{aether_target}}",
+        "target_delimiter": task.separators[variant.separator],
+        "num_fewshot": variant.shots,
+    }
+    if variant.shots:
+        shots = few_shot_documents(variant, data)
+        config["dataset_kwargs"]["data_files"]["train"] = str(write_documents(shots, work / f"{name}.shots.jsonl"))
+        config |= {"fewshot_split": "train", "fewshot_config": {"sampler": "first_n"}}
+    return config | _scoring(task), rows
+
+
+def _scoring(task: Task) -> dict[str, Any]:
+    if task.choices:
+        metrics = [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc", "acc_norm")]
+        return {
+            "output_type": "multiple_choice",
+            "doc_to_choice": "aether_choices",
+            "doc_to_target": "aether_target",
+            "metric_list": metrics,
+        }
+    if task.metric in ROLLING:
+        return {
+            "output_type": "loglikelihood_rolling",
+            "doc_to_target": "{{aether_prompt}}",
+            "doc_to_text": "",
+            "metric_list": [{"metric": task.metric}],
+        }
+    metric = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
+    pattern = {"function": "regex", "regex_pattern": task.extract or STRIP, "group_select": -1 if task.extract else 0}
+    return {
+        "output_type": "generate_until",
+        "generation_kwargs": {"until": list(task.stop), "max_gen_toks": task.max_tokens, "do_sample": False},
+        "metric_list": [metric],
+        "filter_list": [{"name": "extract", "filter": [pattern, {"function": "take_first"}]}],
+    }
+
+
+def _items(samples: Sequence[dict[str, Any]], variant: Variant, rows: list[dict[str, Any]]) -> list[Item]:
+    filters = {sample.get("filter", "none") for sample in samples}
+    by_document: dict[int, Item] = {}
+    for sample in samples:
+        suffix = f",{sample['filter']}" if len(filters) > 1 else ""
+        values, weights = _values(sample, suffix)
+        if sample["doc_id"] in by_document:
+            before = by_document[sample["doc_id"]]
+            by_document[sample["doc_id"]] = before.model_copy(
+                update={"values": before.values | values, "weights": before.weights | weights}
+            )
+        else:
+            by_document[sample["doc_id"]] = _item(sample, variant, rows, (values, weights))
+    return [by_document[index] for index in sorted(by_document)]
+
+
+def _item(
+    sample: dict[str, Any],
+    variant: Variant,
+    rows: list[dict[str, Any]],
+    scored: tuple[dict[str, float], dict[str, float]],
+) -> Item:
+    task, document = variant.task, sample["doc"]
+    name = str(rows[sample["doc_id"]]["aether_id"]) if rows else str(sample["doc_id"])
+    prompt = str(sample["arguments"][0][0])
+    values, weights = scored
+    return Item(
+        task=task.name,
+        id=name,
+        variant=variant.label,
+        distribution=task.distribution,
+        cluster=str(document[task.cluster]) if task.cluster else name,
+        tags={field: str(document[field]) for field in task.slices if field in document},
+        prompt_sha256=hashlib.sha256(json.dumps(sample["arguments"], default=str).encode()).hexdigest(),
+        prompt=prompt,
+        answer=_answer(sample),
+        target=str(sample["target"])[:10_000],
+        values=values,
+        weights=weights,
+    )
+
+
+def _values(sample: dict[str, Any], suffix: str) -> tuple[dict[str, float], dict[str, float]]:
+    values, weights = {}, {}
+    for metric in sample["metrics"]:
+        given = sample[metric]
+        if metric in ROLLING:
+            nats, below = given
+            values[metric + suffix], weights[metric + suffix] = -float(nats) / ROLLING[metric], float(below)
+        elif isinstance(given, int | float) and not isinstance(given, complex):
+            values[metric + suffix] = float(given)
+    if not values:
+        raise InputError.of(
+            "metrics", sample["metrics"], "this task's metrics are not sums over items, so no interval can be given"
+        )
+    return values, weights
+
+
+def _answer(sample: dict[str, Any]) -> str:
+    """What the model wrote; for choices, the text that it found likeliest; nothing for a text that was only scored."""
+    answers = sample["resps"]
+    if any(metric in ROLLING for metric in sample["metrics"]):
+        return ""
+    if len(sample["arguments"]) > 1 and isinstance(answers[0][0], list | tuple):
+        best = max(range(len(answers)), key=lambda i: answers[i][0][0])
+        return str(sample["arguments"][best][1])
+    return str(answers[0][0] if isinstance(answers[0], list | tuple) else answers[0])

@@ -1,0 +1,102 @@
+"""A suite on a target into a folder: answers as they come, items, and no score; whoever reads the folder sums the items up again.
+
+`answers.jsonl` has every answer of the model, `items.jsonl` every item with its values, `evaluation.json` what was evaluated. A folder that was
+cut off goes on where it was, and one that is finished is scored again from its answers, without loading the model. A folder of another suite,
+model or data is refused.
+"""
+
+import contextlib
+import io
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from aether.evidence.files import read_json, write_atomically, write_json
+from aether.evidence.hashing import hash_file, hash_value
+from aether.evidence.items import Item, write_lines
+from aether.evidence.provenance import provenance
+from aether.spec.errors import InputError
+from aether.stages.evaluate.suites.harness import Asking, JournaledLM, run_task
+from aether.stages.evaluate.suites.inspect_tasks import run_inspect
+from aether.stages.evaluate.suites.journal import Journal
+from aether.stages.evaluate.suites.suite import Suite
+from aether.stages.evaluate.suites.target import Target
+
+ITEMS, ANSWERS, REQUEST = "items.jsonl", "answers.jsonl", "evaluation.json"
+Told = Callable[[str, int], None]
+"""Called with the suite's name and how many answers there are."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is evaluated, on what, into which folder. `command` is how a person would say it again."""
+
+    target: Target
+    suite: Suite
+    data: Path
+    out: Path
+    limit: int | None = None
+    command: str = ""
+
+
+def evaluate(order: Order, told: Told = lambda _suite, _count: None) -> list[Item]:
+    """Ask what is missing, score everything, write the items. Raises InputError where the folder is of another evaluation."""
+    _claim(order)
+    journal = Journal(order.out / ANSWERS)
+    model = JournaledLM(order.target.load, journal, lambda count: told(order.suite.name, count))
+    asking = Asking(model, order.data, order.out / "documents", order.limit, order.target.chat)
+    found: list[Item] = []
+    try:
+        with quiet():
+            for task in order.suite.tasks:
+                if task.inspect:
+                    found += run_inspect(task, order.target, order.out, order.limit)
+                else:
+                    found += run_task(task, asking)
+    finally:
+        journal.close()
+    write_atomically(order.out / ITEMS, write_lines(found))
+    return found
+
+
+@contextlib.contextmanager
+def quiet():
+    """Keep the libraries' progress bars and notices off the terminal: progress is told by `told`."""
+    with (
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _claim(order: Order) -> None:
+    suite, data = order.suite, order.data
+    files = sorted({name for task in suite.tasks for name in (task.data, task.few_shot_data) if name})
+    missing = [name for name in files if not (data / name).is_file()]
+    if missing:
+        raise InputError.of(
+            "data", str(data / missing[0]), "no such file; give the folder that holds the suite's data with --data"
+        )
+    target = order.target
+    identity: dict[str, Any] = {
+        "suite": suite.model_dump(mode="json"),
+        "data": {name: hash_file(data / name) for name in files},
+        "target": target.identity() | {"chat": target.chat, "dtype": target.dtype},
+        "limit": order.limit,
+        "versions": {name: version(name) for name in ("lm_eval", "inspect_ai", "transformers", "torch")},
+    }
+    fingerprint = hash_value(identity)
+    path = order.out / REQUEST
+    if path.exists() and read_json(path).get("fingerprint") != fingerprint:
+        mend = "it holds an evaluation of another model, suite, data or limit; choose another folder"
+        raise InputError.of("out", str(order.out), mend)
+    if not path.exists():
+        order.out.mkdir(parents=True, exist_ok=True)
+        about = {"fingerprint": fingerprint, "place": target.place, "command": order.command, **identity}
+        write_json(path, about | {"provenance": json.loads(provenance().model_dump_json())})

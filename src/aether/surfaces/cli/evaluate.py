@@ -1,0 +1,79 @@
+"""`aether evaluate`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aether.surfaces.cli.edge import explained, json_option, say_json
+
+if TYPE_CHECKING:
+    from aether.counsel.evaluating import Evaluated
+
+
+@click.command()
+@click.argument("target")
+@click.option("--suite", required=True, help="A suite's TOML file, or the name of one that comes with Aether.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), default=Path(), help="The folder that holds the suite's files."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The folder of the evaluation; an unfinished one goes on.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many items of each task.")
+@click.option("--model", default="", help="The endpoint's name for the model.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="FIELD=VALUE", help="chat, dtype, device, batch_size, concurrency."
+)
+@json_option
+@explained
+def evaluate(
+    target: str,
+    suite: str,
+    data: Path,
+    out: Path | None,
+    limit: int | None,
+    model: str,
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Evaluate TARGET: a run, a model folder, a .gguf file, or the address of an OpenAI-compatible endpoint.
+
+    Every answer is kept as it comes, so that the same command goes on after a kill; every score is summed up from the items.
+    """
+    from aether.evidence.extras import need
+
+    need("suites")
+    from aether.counsel.evaluating import read_evaluation, write_pages
+    from aether.stages.evaluate.suites.run import Order
+    from aether.stages.evaluate.suites.run import evaluate as run
+    from aether.stages.evaluate.suites.suite import read_suite
+    from aether.stages.evaluate.suites.target import target_of
+
+    chosen = read_suite(suite)
+    where = target_of(target, model, settings)
+    folder = out or Path("evaluations") / f"{(Path(where.place).name or 'model')}-{chosen.name}"
+    said = ["aether", "evaluate", target, "--suite", suite, "--data", str(data), "--out", str(folder)]
+    said += [*(["--limit", str(limit)] if limit else []), *(["--model", model] if model else [])]
+    said += [word for setting in settings for word in ("--set", setting)]
+    order = Order(where, chosen, data, folder, limit, " ".join(said))
+    run(order, lambda _suite, count: None if as_json or count % 50 else click.echo(f"{count} answers", err=True))
+    done = read_evaluation(folder)
+    pages = write_pages(done)
+    if as_json:
+        rows = [
+            {"task": s.task, "metric": s.metric, "variant": s.variant, "distribution": s.distribution, "value": s.found.value,
+             "interval": None if s.found.interval is None else s.found.interval.model_dump(mode="json"), "answers": s.found.n,
+             "clusters": s.found.clusters}
+            for s in done.scores
+        ]  # fmt: skip
+        say_json({"status": "done", "folder": str(folder), "scores": rows, "pages": [str(page) for page in pages]})
+    else:
+        _print(done)
+        click.echo(f"\n{pages[1]}")
+    return 0
+
+
+def _print(done: "Evaluated") -> None:
+    from aether.counsel.evaluating import page_of
+    from aether.surfaces.cli.pages import print_page
+
+    print_page(page_of(done))
