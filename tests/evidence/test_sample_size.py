@@ -7,6 +7,7 @@ from statsmodels.stats.power import NormalIndPower
 
 from aether.evidence import sample_size
 from aether.evidence.sample_size import Design
+from aether.spec.errors import InputError
 
 
 def test_published_and_exact_sizes():
@@ -58,3 +59,18 @@ def test_a_planted_difference_of_that_size_is_found_as_often_as_planned():
         a, b = rng.random(400) < 0.6 + gain / 2, rng.random(400) < 0.6 - gain / 2
         found.append(stats.ttest_rel(a.astype(float), b.astype(float)).pvalue < 0.05)
     assert np.mean(found) == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("colour=1", "one of accuracy"),
+        ("accuracy=1", "between 0 and 1"),
+        ("answers=two", "from 1"),
+        ("tests", "FIELD=VALUE"),
+    ],
+)
+def test_a_bad_field_of_a_design_is_named(setting, told):
+    with pytest.raises(InputError, match=told):
+        sample_size.design_of(100, [setting])
+    assert sample_size.design_of(100, ["answers=4", "accuracy=0.7"]) == Design(100, 0.7, answers=4)

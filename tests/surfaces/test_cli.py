@@ -51,6 +51,8 @@ OPTIONS = {
     "runs": ["--help", "--json"],
     "show": ["--help", "--json"],
     "evaluate": ["--data", "--help", "--json", "--limit", "--model", "--out", "--set", "--suite"],
+    "contamination": ["--control", "--field", "--help", "--json", "--model", "--out"],
+    "power": ["--difference", "--help", "--json", "--set"],
     "compare": ["--help", "--json"],
     "report": ["--help", "--json"],
     "serve": ["--help", "--host", "--port"],

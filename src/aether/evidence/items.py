@@ -164,15 +164,22 @@ def worst_slices(items: Sequence[Item], metric: str, alpha: float = 0.05) -> lis
     return sorted(called, key=lambda found: found.score - found.others)
 
 
-def _slice(task: str, metric: str, tag: str, sides: tuple[list[Item], list[Item]]) -> tuple[Slice, float]:
-    inside, outside = (measured(side, metric) for side in sides)
-    apart = inside.value - outside.value
-    se = math.hypot(inside.se or 0.0, outside.se or 0.0)
-    dof = max(1, min(inside.clusters, outside.clusters) - 1)
-    raw = float(2 * stats.t.sf(abs(apart) / se, dof)) if se > 0 else 1.0
+def contrast(inside: Sequence[Item], outside: Sequence[Item], metric: str) -> tuple[float, Interval, float]:
+    """inside - outside on different items: the difference, its 95 % interval and two-sided p value (Welch over clusters)."""
+    one, other = (measured(side, metric) for side in (inside, outside))
+    apart = one.value - other.value
+    se = math.hypot(one.se or 0.0, other.se or 0.0)
+    dof = max(1, min(one.clusters, other.clusters) - 1)
+    p_value = float(2 * stats.t.sf(abs(apart) / se, dof)) if se > 0 else 1.0
     half = float(stats.t.ppf(0.975, dof)) * se
-    interval = Interval(low=apart - half, high=apart + half, level=0.95, method="Welch over clusters")
-    return Slice(task, metric, tag, len(sides[0]), inside.value, outside.value, interval, raw), raw
+    return apart, Interval(low=apart - half, high=apart + half, level=0.95, method="Welch over clusters"), p_value
+
+
+def _slice(task: str, metric: str, tag: str, sides: tuple[list[Item], list[Item]]) -> tuple[Slice, float]:
+    inside, outside = sides
+    _, interval, raw = contrast(inside, outside, metric)
+    score, others = (measured(side, metric).value for side in sides)
+    return Slice(task, metric, tag, len(inside), score, others, interval, raw), raw
 
 
 def compare_items(a: Sequence[Item], b: Sequence[Item], level: float = 0.95) -> list[ItemComparison]:

@@ -5,8 +5,11 @@ Kish, Survey Sampling (1965, 5.4: clusters), and David and Nagaraja, Order Stati
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from statistics import NormalDist
+
+from aether.spec.errors import InputError
 
 
 def needed_for_quantile(share: float, level: float = 0.95) -> int:
@@ -86,3 +89,32 @@ class Design:
 
     def _z(self, power: float) -> float:
         return self._critical + NormalDist().inv_cdf(power)
+
+
+_BOUNDS = {
+    "accuracy": (0.0, 1.0), "correlation": (-1.0, 1.0), "answers": (1, 10**6), "within_share": (0.0, 1.0), "cluster_size": (1.0, 10**9),
+    "intraclass_correlation": (0.0, 1.0), "level": (0.0, 1.0), "power": (0.0, 1.0), "tests": (1, 10**9),
+}  # fmt: skip
+_OPEN = frozenset({"accuracy", "correlation", "level", "power"})
+"""Fields whose bounds themselves leave nothing to compare."""
+
+
+def design_of(items: int, settings: Sequence[str]) -> Design:
+    """A design from FIELD=VALUE words. Raises InputError naming the field, the value and what it may be."""
+    kinds = {field.name: field.type for field in fields(Design)}
+    chosen: dict[str, float] = {}
+    for setting in settings:
+        name, mark, text = setting.partition("=")
+        if not mark or name not in _BOUNDS:
+            raise InputError.of("set", setting, f"write FIELD=VALUE with one of {', '.join(_BOUNDS)}")
+        low, high = _BOUNDS[name]
+        try:
+            value = int(text) if kinds[name] in (int, "int") else float(text)
+        except ValueError as error:
+            raise InputError.of(name, text, f"give a number from {low:g} to {high:g}") from error
+        if not low <= value <= high or (name in _OPEN and value in (low, high)):
+            raise InputError.of(
+                name, text, f"give a number {'between' if name in _OPEN else 'from'} {low:g} and {high:g}"
+            )
+        chosen[name] = value
+    return Design(items, **chosen)  # pyright: ignore[reportArgumentType]  (the kinds were checked above)

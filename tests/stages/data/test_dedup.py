@@ -3,8 +3,8 @@ import random
 import numpy as np
 import pytest
 
+from aether.models.ngrams import jaccard, shingles
 from aether.stages.data.dedup import NearCopies, exact_copies
-from aether.stages.data.ngrams import jaccard, shingles
 from aether.stages.data.readers import Item
 from aether.stages.data.recipe import NearDuplicates
 from aether.stages.data.spool import DROPPED, Spool

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aether.stages.data.ngrams import shingles
+from aether.models.ngrams import shingles
 from aether.stages.data.recipe import Contamination
 from aether.stages.data.spool import OOD, TEST, TRAIN, VALIDATION, Spool
 

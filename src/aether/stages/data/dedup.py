@@ -18,8 +18,8 @@ from typing import IO
 import numpy as np
 from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
 
+from aether.models.ngrams import jaccard, ngram_hashes, shingles, token_hashes
 from aether.models.packing import mix64
-from aether.stages.data.ngrams import jaccard, ngram_hashes, shingles, token_hashes
 from aether.stages.data.recipe import NearDuplicates
 from aether.stages.data.spool import MAIN, OOD, Spool
 

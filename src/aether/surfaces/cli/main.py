@@ -24,6 +24,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "aether.surfaces.cli.evaluate:evaluate",
         "Run a suite of tasks on a model or an endpoint, item by item, with intervals.",
     ),
+    "contamination": (
+        "aether.surfaces.cli.contamination:contamination",
+        "Find test items in training data, with their places and what they do to the score.",
+    ),
+    "power": ("aether.surfaces.cli.power:power", "What a comparison on so many items can show, before it is run."),
     "compare": ("aether.surfaces.cli.look:compare", "Compare two runs or two evaluations, paired, with intervals."),
     "report": ("aether.surfaces.cli.look:report", "Write a run's report again from its records."),
     "serve": ("aether.surfaces.cli.serve:serve", "Serve a run's model over the OpenAI protocol."),

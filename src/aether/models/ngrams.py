@@ -43,9 +43,14 @@ def _powers(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def token_hashes(raw: bytes) -> np.ndarray:
     """Hash of each token of UTF-8 bytes, uint64 [T]."""
+    return token_spans(raw)[0]
+
+
+def token_spans(raw: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each token's hash, uint64 [T], and the bytes where it starts and ends, int64 [T]."""
     bytes_N = np.frombuffer(raw, np.uint8)
     if not bytes_N.size:
-        return np.empty(0, np.uint64)
+        return np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64)
     class_N = _CLASS[bytes_N]
     word_N = class_N == _WORD
     mark_N = class_N == _MARK
@@ -57,7 +62,14 @@ def token_hashes(raw: bytes) -> np.ndarray:
     ups, downs = _powers(max(1024, 1 << (len(raw) - 1).bit_length()))
     sums = np.zeros(bytes_N.size + 1, np.uint64)
     np.cumsum((bytes_N.astype(np.uint64) + np.uint64(1)) * ups[: bytes_N.size], out=sums[1:])
-    return mix64((sums[ends_T] - sums[starts_T]) * downs[starts_T])
+    return mix64((sums[ends_T] - sums[starts_T]) * downs[starts_T]), starts_T, ends_T
+
+
+def word_spans(raw: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`token_spans` of the words alone, without regard to the case of ASCII letters: punctuation counts for nothing."""
+    hashes_T, starts_T, ends_T = token_spans(raw.lower())
+    word_T = _CLASS[np.frombuffer(raw, np.uint8)[starts_T]] == _WORD
+    return hashes_T[word_T], starts_T[word_T], ends_T[word_T]
 
 
 def ngram_hashes(tokens_T: np.ndarray, n: int) -> np.ndarray:

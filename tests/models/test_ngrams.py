@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aether.models.ngrams import _BASE, _STEP, jaccard, ngram_hashes, shingles, token_hashes
 from aether.models.packing import mix64
-from aether.stages.data.ngrams import _BASE, _STEP, jaccard, ngram_hashes, shingles, token_hashes
 
 MASK = (1 << 64) - 1
 TOKEN = re.compile(rb"[0-9A-Za-z_\x80-\xff]+|[^\s0-9A-Za-z_\x80-\xff]")
