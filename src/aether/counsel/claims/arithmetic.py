@@ -1,12 +1,14 @@
 """Numbers that a sentence computes in plain sight from supported ones: sums, products, quotients, and a ratio to the decided option."""
 
+import itertools
 import math
 import re
+from dataclasses import replace
 from functools import reduce
 
 from aether.counsel.claims.facts import Ground
 from aether.counsel.claims.numbers import Said
-from aether.counsel.claims.subjects import subject_of
+from aether.counsel.claims.subjects import Subject, subject_of
 from aether.counsel.claims.support import close, supported
 
 _ONE = r"\$?\d[\d.,]*"
@@ -38,15 +40,46 @@ def computed(bare: str, said: list[Said], text: str, context: str, ground: Groun
             continue
         last = parts[-1]
         scale = last.high / _number(match["c"]) if _number(match["c"]) else 1.0
-        known = [supported(n, text, context, ground) or _of_the_person(n, ground) for n in parts[:-1]]
+        known = [_known(n, last, scale, text, context, ground) for n in parts[:-1]]
         fits = math.isclose(value, _number(match["c"]), abs_tol=0.5 * last.step / (scale or 1.0) * (1 + 1e-6))
         if fits and any(known) and all(k or n.high in _CONSTANTS for k, n in zip(known, parts, strict=False)):
             found |= {n.start for n in parts} | {n.start for n in said if n.high == last.high}
-    return found | {n.start for n in said if n.ratio and _of_the_decided(n, said, text, context, ground)}
+    return (
+        found
+        | _sums(said, text, context, ground)
+        | {n.start for n in said if n.ratio and _of_the_decided(n, said, text, context, ground)}
+    )
+
+
+def _known(number: Said, last: Said, scale: float, text: str, context: str, ground: Ground) -> bool:
+    """Whether a part of a sum has a source, in its own unit or in that of the result ("8 x 80 = 640 GB")."""
+    if supported(number, text, context, ground) or _of_the_person(number, ground):
+        return True
+    scaled = replace(
+        number, low=number.low * scale, high=number.high * scale, step=number.step * scale, unit=last.unit, ratio=False
+    )
+    return scale != 1.0 and supported(scaled, text, context, ground)
+
+
+def _sums(said: list[Said], text: str, context: str, ground: Ground) -> set[int]:
+    """A number that is the sum of two others of the sentence: "2300 tokens, 2000 for the prompt and 300 for the answer"."""
+    known = [n for n in said if not n.ratio and (supported(n, text, context, ground) or _of_the_person(n, ground))]
+    return {
+        n.start
+        for n in said
+        if n.unit in ("count", "token", "byte")
+        and any(
+            math.isclose(n.high, a.high + b.high, rel_tol=1e-9)
+            for a, b in itertools.combinations(known, 2)
+            if n not in (a, b)
+        )
+    }
 
 
 def _of_the_decided(ratio: Said, said: list[Said], text: str, context: str, ground: Ground) -> bool:
     """Whether a ratio is that of a number in the sentence to the same number of the decided option."""
+    if _of_another(ratio, text, context, ground):
+        return True
     for number in said:
         if number.ratio or not supported(number, text, context, ground):
             continue
@@ -62,6 +95,33 @@ def _of_the_decided(ratio: Said, said: list[Said], text: str, context: str, grou
                 if close(ratio.high, share, 0.02 * share) or close(ratio.high, 1 / share, 0.02 / share):
                     return True
     return False
+
+
+def _of_another(ratio: Said, text: str, context: str, ground: Ground) -> bool:
+    """ "Half the price" of an option whose traits the sentence names, against the decided one."""
+    subject = subject_of(text, ratio.start, ratio.start + len(ratio.words), "")
+    traits = subject.traits - ground.decided
+    if subject.family is None or not traits:
+        return False
+    same = [
+        f for f in ground.facts if f.subject.family == subject.family and f.unit in ("USD", "s", "byte") and not f.end
+    ]
+    own = [
+        f.value
+        for f in same
+        if f.kind == "record"
+        and f.value
+        and subject.agrees(
+            f.subject.bare() if False else Subject(f.subject.family, f.subject.percentile, subject.traits)
+        )
+    ]
+    others = [f.value for f in same if f.kind == "tool" and traits <= f.subject.traits]
+    return any(
+        close(ratio.high, b / a, 0.04 * ratio.high) or close(ratio.high, a / b, 0.04 * ratio.high)
+        for a in own
+        for b in others
+        if a and b
+    )
 
 
 def _value(left: str) -> float | None:

@@ -17,10 +17,10 @@ from aether.counsel.claims.code import code_problems
 from aether.counsel.claims.facts import Ground, cells_of, said_again
 from aether.counsel.claims.names import without_names
 from aether.counsel.claims.normal import Unit, units
-from aether.counsel.claims.numbers import numbers_of
-from aether.counsel.claims.support import MEASURED, OF_THE_PERSON, RESULT, supported
+from aether.counsel.claims.numbers import Said, numbers_of
+from aether.counsel.claims.support import MEASURED, RESULT, supported
 from aether.counsel.claims.tables import known_versions
-from aether.counsel.claims.wording import HEDGED, is_denied, results_without_numbers
+from aether.counsel.claims.wording import HEDGED, hypothetical, is_denied, results_without_numbers
 
 _PRODUCT_VERSION = re.compile(
     r"\b(?:CUDA|ROCm|cuDNN|NCCL|[Pp]y[Tt]orch|torch|v?LLM|vllm|SGLang|sglang|[Tt]ensorRT(?:-LLM)?|TRT-LLM|[Tt]ransformers|[Tt]riton|flash-attn|[Dd]river|[Kk]ernel|[Dd]eep[Ss]peed|Megatron|TRL|trl|peft|Ollama|llama\.cpp)"
@@ -128,7 +128,9 @@ def _of_prose(text: str, context: str, ground: Ground) -> Iterator[Problem]:
     yield from (Problem("citation", words, why) for words, why in unknown_citations(text, ground))
     yield from (Problem("citation", words, why) for words, why in foreign_quotes(text, ground))
     text = without_own_quotes(text, ground)
-    yield from (Problem("result", words, "a result that no tool found") for words in results_without_numbers(text))
+    yield from (
+        Problem("result", words, "a result that no tool found") for words in results_without_numbers(text, ground.heard)
+    )
     bare = without_names(_without_citations(text))
     for match in _VERSION.finditer(bare):
         if match[0].lstrip("v") not in known_versions() and match[0].lstrip("v") not in ground.literals:
@@ -141,18 +143,24 @@ def _of_prose(text: str, context: str, ground: Ground) -> Iterator[Problem]:
     for match in _SPLIT_DIGITS.finditer(bare):
         yield Problem("number", match[0], "digits and letters mixed")
     said = numbers_of(bare)
+    open_parts = list(hypothetical(text))
     sums = computed(bare, said, text, context, ground)
     proud = RESULT.search(text) is not None and HEDGED.search(text) is None
-    as_seen = MEASURED.search(text) is not None and not is_denied(text) and OF_THE_PERSON.search(text) is None
+    as_seen = MEASURED.search(text) is not None and not is_denied(text)
     held = [supported(number, text, context, ground) for number in said]
     for number, stands in zip(said, held, strict=True):
-        if number.start in sums:
+        if number.start in sums or any(start <= number.start < end for start, end in open_parts):
             continue
         only_asked = stands and proud and not any(supported(n, text, context, ground, asked=False) for n in said)
         if not stands or only_asked:
             yield Problem("number", number.words.strip(), "no record, tool or cited fact says this of it")
-        elif as_seen and number.unit != "count" and not supported(number, text, context, ground, seen=True):
+        elif as_seen and number.unit != "count" and not _may_be_seen(number, text, context, ground):
             yield Problem("number", number.words.strip(), "it was computed, not measured")
+
+
+def _may_be_seen(number: Said, text: str, context: str, ground: Ground) -> bool:
+    """Whether it was measured, or is a bound that the person set."""
+    return supported(number, text, context, ground, seen=True)
 
 
 _CITED = re.compile(

@@ -84,8 +84,9 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 _SPEAKER = re.compile(
-    r"(?:\b[A-Z][a-z]+ [A-Z][a-z]+|\b(?:the|its|their) (?:[\w.-]+ )?(?:maintainers?|authors?|founders?|engineers?|developers|team|lead|CEO|CTO|researchers)(?: (?:of|at|behind) [\w.-]+)?|\bA(?:n)? [A-Z]\w+ (?:group|team|lab|study))"
-    r"[^.;]{0,30}?\b(?:says?|said|told|announced|put it|claims?|claimed|stated?|wrote|found|argued?|showed|reported|confirmed|recommends?|dropped|admitted)\b"
+    r"(?:(?:\b[A-Z][a-z]+ [A-Z][a-z]+|\b(?i:the|its|their) (?:[\w.-]+ )?(?:maintainers?|authors?|founders?|engineers?|developers|team|lead|CEO|CTO|researchers)(?: (?:of|at|behind) [\w.-]+)?|\bA(?:n)? [A-Z]\w+ (?:group|team|lab|study))"
+    r"|\b[A-Z]\w+'s (?:\w+ ){0,2}(?:evaluations?|papers?|reports?|tests?|numbers|data|blog|benchmarks?|model card|documentation)\b)"
+    r"[^.;]{0,30}?\b(?:shows?|lists?|puts?|says?|said|told|announced|put it|claims?|claimed|stated?|wrote|found|argued?|showed|reported|confirmed|recommends?|dropped|admitted)\b"
 )
 
 

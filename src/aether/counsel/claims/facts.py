@@ -58,6 +58,17 @@ _STOP = frozenset(
         "any",
         "one",
         "two",
+        "zero",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "hundred",
+        "thousand",
     ]
 )
 _SAME = {
@@ -84,6 +95,8 @@ class Fact:
     subject: Subject = NAMELESS
     noun: str = ""
     """The word after the number, which says what it counts."""
+    end: bool = False
+    """An end of an interval: it may be said as one, not as the value."""
     seen: bool = True
     """Measured or published, not computed."""
 
@@ -131,9 +144,18 @@ class Ground:
             if one.n is not None:
                 values.append((float(one.n), "n"))
             subject = of_metric(one.metric, option)
+            ends = {one.interval.low, one.interval.high} - {one.value} if one.interval is not None else set()
             self.facts += [
                 Fact(
-                    v, u, words, names, benches, source=one.id, subject=subject, seen=one.kind in ("measured", "cited")
+                    v,
+                    u,
+                    words,
+                    names,
+                    benches,
+                    source=one.id,
+                    subject=subject,
+                    end=v in ends,
+                    seen=one.kind in ("measured", "cited"),
                 )
                 for v, u in values
             ]
@@ -177,9 +199,12 @@ class Ground:
         for number in numbers_of(without_names(sentence)):
             if number.ratio and not re.search(r"fast|slow|speed|times|more|less|cheap", sentence):
                 continue  # "2x tp4" counts replicas
+            condition = _CONDITION.match(sentence) is not None and number.start < (
+                sentence.find(",") if "," in sentence else len(sentence)
+            )
             for value in {number.low, number.high}:
                 # A bound that a tool repeats is still the person's wish, not a result.
-                of = "person" if (value, number.unit) in asked else kind
+                of = "person" if (value, number.unit) in asked or condition else kind
                 subject = subject_of(sentence, number.start, number.start + len(number.words), context)
                 if of == "tool" and not subject.traits:
                     subject = replace(subject, traits=self.decided)
@@ -195,9 +220,14 @@ class Ground:
                         sentence[:120],
                         subject,
                         noun_after(sentence, number),
+                        of == "tool" and number.low != number.high,
                         of == "tool" and re.search(r"\bmeasured\b", sentence) is not None,
                     )
                 )
+
+
+_CONDITION = re.compile(r"\s*(?:[-*+]\s*)?(?:if|unless|once|as soon as)\b", re.IGNORECASE)
+"""What a tool sets as a condition is no result."""
 
 
 def content_words(text: str) -> frozenset[str]:
@@ -208,7 +238,7 @@ def content_words(text: str) -> frozenset[str]:
 
 def noun_after(sentence: str, number: Said) -> str:
     """The word that follows a number."""
-    own = re.search(r"([A-Za-z]{3,})\s*$", number.words)
+    own = None if number.spelled else re.search(r"([A-Za-z]{3,})\s*$", number.words)
     after = re.match(r"[\s-]*([A-Za-z]+)", sentence[number.start + len(number.words) :])
     return _stem((own[1] if own else after[1] if after else "").lower())
 
@@ -226,6 +256,8 @@ def cells_of(unit: Unit) -> list[tuple[str, str]]:
 
 
 def _stem(word: str) -> str:
+    if word.startswith("seq"):
+        return "sequence"
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 

@@ -20,7 +20,9 @@ _SIZE = r"\d+(?:\.\d+)?\s?[bBmM]\b"
 _NAMES = (
     r"(?<![\w.])(?:p|P)(?:50|90|95|99|99\.9)(?![\w%])",
     r"\b(?:int|uint|fp|bf|tf|nf|float|bfloat|mxfp|nvfp|w|a|q|e)\d{1,2}(?:a\d{1,2}|m\d)?(?:_[a-z0-9_]+)?\b",
-    r"\b\d{1,2}-?bit\b",
+    r"\b(?:[2-8]|16|32|64)[ -]?bits?\b",
+    r"\bslowest (?:one|1)(?: request)? in (?:a |every |one )?(?:hundred|100)\b",
+    r"\b[Ss]eeds?(?: of| is| =|=)? ?\d+\b",
     r"\b\d{1,2}(?:\.\d+)?th percentiles?\b",
     r"\b(?:[Hh]alf|(?:50|90|95|99) (?:in|of|out of) (?:every )?100)(?: of)?(?: all| the| your)?(?: requests| users| answers| of them)?(?=[^.;\d]{0,30}\b(?:within|under|below|by) [^a-z\s]*\d)",
     r"\b[Pp]ython ?3\.\d{1,2}(?:(?:,| or| and|/|-| to) ?3\.\d{1,2})*\b",
@@ -78,7 +80,7 @@ def benchmarks_in(text: str) -> frozenset[str]:
 
 
 _OTHER_MODELS = re.compile(
-    r"\b(?:gpt[- ]?\d(?:\.\d)?o?(?:[- ](?:turbo|mini))?|claude(?:[- ][\w.]+)?|gemini(?:[- ][\d.]+)?|grok[- ]?\d?|o[134](?:-mini)?|chatgpt|palm[- ]?2?)\b",
+    r"\b(?:(?:distil|ro)?bert(?:a)?(?:[- ](?:large|base))?|t5(?:[- ](?:large|base|small))?|gpt[- ]?\d(?:\.\d)?o?(?:[- ](?:turbo|mini))?|claude(?:[- ][\w.]+)?|gemini(?:[- ][\d.]+)?|grok[- ]?\d?|o[134](?:-mini)?|chatgpt|palm[- ]?2?)\b",
     re.IGNORECASE,
 )
 

@@ -45,7 +45,7 @@ _RATE_UNITS = {
 _TIMES = re.compile(r"\s?(?:x\b|×|times\b|fold\b|-fold\b)", re.IGNORECASE)
 _WORD_RATIOS = (
     (re.compile(r"\b(?:twice|double[sd]?|doubling)\b", re.I), 2.0), (re.compile(r"\b(?:thrice|triple[sd]?|tripling)\b", re.I), 3.0), (re.compile(r"\bquadrupl(?:e[sd]?|ing)\b", re.I), 4.0),
-    (re.compile(r"\b(?:halve[sd]?|halving|half (?:the|of the|as (?:much|many)|its))\b", re.I), 0.5), (re.compile(r"\btenfold\b|\ban? order of magnitude\b", re.I), 10.0), (re.compile(r"\btwo-?thirds\b", re.I), 2 / 3),
+    (re.compile(r"\b(?:halve[sd]?|halving|half (?:the|of the|as (?:much|many)|its))\b", re.I), 0.5), (re.compile(r"\bin half\b", re.I), 0.5), (re.compile(r"\btenfold\b|\ban? order of magnitude\b", re.I), 10.0), (re.compile(r"\btwo-?thirds\b", re.I), 2 / 3),
     (re.compile(r"\b(?:one|a)[- ]third\b", re.I), 1 / 3), (re.compile(r"\b(?:three[- ]quarters)\b", re.I), 0.75), (re.compile(r"\b(?:one|a)[- ]quarter\b", re.I), 0.25), (re.compile(r"\borders of magnitude\b", re.I), 100.0),
     (re.compile(r"\b(?:two|three|four|five|six|seven|eight|nine)fold\b", re.I), 2.0),
     (re.compile(r"\b(?:one|a|two|three|four|five)[- ](?:fifth|sixth|seventh|eighth|ninth|tenth|hundredth)s?\b", re.I), 0.2),
@@ -132,7 +132,17 @@ def _shares(sentence: str, found: list[Said]) -> list[Said]:
         ):
             continue
         found = [s for s in found if not match.start() <= s.start < match.end()]
-        found.append(Said(top / bottom, top / bottom, "fraction", 0.02, match[0], match.start(), spelled=True))
+        found.append(
+            Said(
+                top / bottom,
+                top / bottom,
+                "fraction",
+                (0.1 if top == 1 else 0.02) * top / bottom,
+                match[0],
+                match.start(),
+                spelled=True,
+            )
+        )
     return found
 
 
@@ -153,13 +163,24 @@ def _said(sentence: str, quantity: Quantity, start: int, end: int) -> Said | Non
     small = (
         not digits and _SMALL.match(words.strip()) and quantity.dimension in ("none", "tokens", "users", "parameters")
     )
+    if (
+        small
+        and words.strip().lower() == "zero"
+        and re.search(r"\b(?:is|are|of|at|stays?|remains?)\s+$", sentence[:start])
+    ):
+        small = False  # "the error rate is zero"
+    if small and re.match(
+        r"(?:\s+[a-z-]+){1,3}\s+(?:an?|per|each|every) (?:second|minute|hour|day|week|month)\b", sentence[end:]
+    ):
+        small = False
     if small and not re.match(r"[\s-]*(?:times|x\b|fold|points?|percent|%|per cent)", sentence[end:]):
         return None
     if (
         digits
         and quantity.dimension == "none"
         and _YEAR.fullmatch(words.strip())
-        and _DATED.search(sentence[:start])
+        and (dated := _DATED.search(sentence[:start]))
+        and (dated[0].strip() not in "(," or re.match(r"\s*(?:[),.;:]|$)", sentence[end:]))
         and not re.match(r"\s*[-+*/x×=]\s*\d", sentence[end:])
     ):
         return None

@@ -22,7 +22,7 @@ _FAMILIES = {
 }
 _FAMILY = re.compile("|".join(f"(?P<{name}>\\b(?:{words})\\b)" for name, words in _FAMILIES.items()), re.IGNORECASE)
 _PERCENTILE = re.compile(
-    r"\bp(50|90|95|99)\b|\b(50|90|95|99)th percentile|\b(median|half of (?:all |the |your )?(?:requests|users|answers))\b|\b(50|90|95|99) (?:in|of|out of) (?:every )?100\b",
+    r"\bp(50|90|95|99)\b|\b(50|90|95|99)th percentile|\b(median|half of (?:all |the |your )?(?:requests|users|answers))\b|\b(50|90|95|99) (?:in|of|out of) (?:every )?100\b|\b(tails?|slowest (?:one|1)(?: request)? in (?:a |every |one )?(?:hundred|100))\b",
     re.IGNORECASE,
 )
 _TRAIT = re.compile(
@@ -85,7 +85,7 @@ def traits_of(text: str) -> frozenset[str]:
 
 
 def _share(match: re.Match[str]) -> str:
-    return "50" if match[3] else match[1] or match[2] or match[4]
+    return "50" if match[3] else "99" if match[5] else match[1] or match[2] or match[4]
 
 
 def _nearest(pattern, text: str, start: int, end: int, name) -> str | None:

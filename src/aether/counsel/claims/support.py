@@ -1,10 +1,11 @@
 """Whether a fact says a number: the same value as rounded, the same unit, the same subject, of no model or benchmark that it does not know."""
 
+import itertools
 import re
 from dataclasses import dataclass
 
 from aether.counsel.claims.facts import Fact, Ground, content_words, noun_after
-from aether.counsel.claims.names import benchmarks_in, models_in
+from aether.counsel.claims.names import benchmarks_in, models_in, without_names
 from aether.counsel.claims.numbers import Said
 from aether.counsel.claims.subjects import Subject, subject_of
 from aether.counsel.claims.tables import cited
@@ -12,7 +13,7 @@ from aether.counsel.claims.wording import HEDGED
 
 RESULT = re.compile(
     r"\b(?:measured|achiev\w*|scor(?:e|es|ed|ing)|reach(?:es|ed)?|attain\w*|obtain\w*|benchmark(?:ed|s)?|observ\w*|deliver(?:s|ed)?|hit(?:s|ting)?|clock\w*|record(?:s|ed)|report(?:s|ed)|"
-    r"our (?:tests?|runs?|experiments?|results?)|result(?:s|ed)?|got|gets|came (?:in|out)|yield(?:s|ed)?|improv\w*|outperform\w*|gain(?:s|ed)?|tested|evaluat(?:es|ed))\b",
+    r"our (?:tests?|runs?|experiments?|results?)|result(?:s|ed)?|got|gets|came (?:in|out)|yield(?:s|ed)?|improv\w*|outperform\w*|gain(?:s|ed)?|typically|usually|generally|normally|commonly|on average|tends? to|tested|evaluat(?:es|ed))\b",
     re.IGNORECASE,
 )
 OF_THE_PERSON = re.compile(
@@ -25,6 +26,11 @@ MEASURED = re.compile(
     r"\b(?:measured|benchmarked|observed|timed|clocked|profiled|in (?:production|practice))\b", re.IGNORECASE
 )
 """Words that say that a number was not computed."""
+_OF_INTERVAL = re.compile(
+    r"\b(?:(?:to|from|between) (?:about |roughly )?[\d$]|(?:intervals?|range|low|lower|high|higher|upper|ends?|worst|best|bad|good|pessimistic|optimistic|up to|could|may|might|at (?:least|most)|keeps?|relax\w*|wide|uncertain\w*)\b)",
+    re.IGNORECASE,
+)
+"""Words with which an end of an interval is said as one."""
 _SHOWN = frozenset(
     {"interval", "intervals", "centre", "center", "middle", "prediction", "predicted", "estimate", "estimated"}
 )
@@ -35,13 +41,35 @@ def supported(number: Said, text: str, context: str, ground: Ground, *, asked: b
     only what was measured."""
     about = f"{context} {text}"
     words = content_words(about)
-    names, benches = models_in(text), benchmarks_in(about)
+    names, benches = models_in(_part_of(text, number)) or models_in(text), benchmarks_in(about)
     results = RESULT.search(text) is not None and not (OF_THE_PERSON.search(text) or HEDGED.search(text))
     facts = [f for f in (*ground.facts, *cited()) if (asked or f.kind != "person") and (f.seen or not seen)]
     subject = subject_of(text, number.start, number.start + len(number.words), context)
     brackets = text[: number.start].count("(") > text[: number.start].count(")")
-    around = Around(words, names, benches, subject, results, noun_after(text, number), brackets)
+    around = Around(
+        words,
+        names,
+        benches,
+        subject,
+        results,
+        noun_after(text, number),
+        brackets,
+        brackets or _OF_INTERVAL.search(about) is not None,
+    )
     return all(any(holds(number, value, fact, around, ground) for fact in facts) for value in {number.low, number.high})
+
+
+def _part_of(text: str, number: Said) -> str:
+    """The part of a sentence that speaks of this number: up to the parts, between commas and "and", that have numbers of their own."""
+    cuts = [0, *(m.end() for m in re.finditer(r"[,;:]\s|\s(?:and|while|but)\s", text)), len(text)]
+    parts = list(itertools.pairwise(cuts))
+    at = next((i for i, (start, end) in enumerate(parts) if start <= number.start < end), 0)
+    low = high = at
+    while low > 0 and not re.search(r"\d", without_names(text[slice(*parts[low - 1])])):
+        low -= 1
+    while high + 1 < len(parts) and not re.search(r"\d", without_names(text[slice(*parts[high + 1])])):
+        high += 1
+    return text[parts[low][0] : parts[high][1]]
 
 
 @dataclass(frozen=True)
@@ -55,12 +83,15 @@ class Around:
     results: bool
     noun: str
     in_brackets: bool = False
+    of_interval: bool = False
 
 
 def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground) -> bool:
     """Whether a fact says this number of this subject."""
     names = around.names
     if not same_value(number, value, fact) or not around.benchmarks <= fact.benchmarks:
+        return False
+    if fact.end and not around.of_interval and number.low == number.high:
         return False
     if fact.kind == "person":
         loose = fact.unit in ("count", "token", "request/s", "parameter")
@@ -146,17 +177,20 @@ def same_value(number: Said, value: float, fact: Fact) -> bool:
     unit, other = number.unit, fact.unit
     known = fact.value
     if unit.startswith("USD per"):
-        if other != "USD" or unit.split()[-1] not in fact.words:
+        if other != "USD" or not (
+            unit.split()[-1] in fact.words or (unit.endswith("million") and fact.subject.family == "cost")
+        ):
             return False
         unit = "USD"
     if number.ratio:
         return other in ("ratio", "times as fast", "times", "x") and close(value, known, number.step)
     if unit != other and other not in _SAME_UNITS.get(unit, set()):
+        if unit == "count" and other == "request/s" and fact.kind == "person":
+            return False
         plain_word = unit == "count" and other not in (
             "s",
             "USD",
             "token/s",
-            "request/s",
             "FLOP/s",
             "byte/s",
             "level",

@@ -63,6 +63,22 @@ _OUTCOMES = (
 )
 _IN_PASSING = (
     re.compile(
+        r"\bmatch(?:es)? (?:BF16|FP16|full precision|the (?:original|baseline|full model)|its teacher)\b|\bidentical (?:quality|accuracy|answers|outputs?)\b",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:it|this|the plan|the (?:\w+ )?option|we|everything|that layout) (?:\w+ )?(?:meets?|met|satisf\w+|keeps?|hits?) (?:the|your|every|all|both)\b[^.;]{0,20}\b(?:bounds?|targets?|slos?|limits?|requirements?)\b",
+        re.I,
+    ),
+    re.compile(
+        r"\bhas (?:long )?been (?:running|serving|live|deployed|used|in (?:use|production|service))\b|\bin (?:use|production|service) (?:at|by|since)\b",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:was|were|been|is|are) (?:\w+ )?(?:reviewed|audited|approved|signed off|endorsed|vetted|certified|recommended) by\b",
+        re.I,
+    ),
+    re.compile(
         r"\b(?:takes?|took|needs?|lasts?|lasted|finish\w* in|done in|ready in|trains? in|runs? in|within|in (?:about|under|roughly|less than)) (?:only |just |about |roughly |around |less than |under |maybe )*"
         r"(?:an?|a few|some|a couple of|one|two|three|four|five|six|seven|eight|nine|ten|several|half an?|a dozen) (?:\w+ )?(?:seconds?|minutes?|hours?|days?|weeks?|months?|years?|afternoons?|evenings?|weekends?|nights?|USD|dollars?|cents?|euros?)\b",
         re.I,
@@ -106,6 +122,7 @@ _IN_PASSING = (
         re.I,
     ),
 )
+_MODAL = re.compile(r"\b(?:may|might|could|would|should|must|if|whether|unless|until|can)\b", re.IGNORECASE)
 _DENIED = re.compile(
     r"\b(?:not|no (?:public|published|evidence|data|one has)|never been|cannot|can't|nothing|unknown|unproven|whether|unless|until|if|may|might|could|would|should|must|nor|neither|without)\b|n't\b|\?\s*$",
     re.IGNORECASE,
@@ -117,13 +134,41 @@ def is_denied(text: str) -> bool:
     return _DENIED.search(text) is not None
 
 
-def results_without_numbers(text: str) -> Iterator[str]:
-    """The words of a sentence that claim a result."""
+def results_without_numbers(text: str, heard: str = "") -> Iterator[str]:
+    """The words of a sentence that claim a result. `heard`: all that tools said, squeezed: their own words may be said again."""
     asks = text.rstrip().endswith("?")
     if not asks and not HEDGED.search(text):
         yield from (match[0] for pattern in _CLAIMS for match in pattern.finditer(text))
     for pattern in _IN_PASSING:
         for match in pattern.finditer(text):
             rest = text[: match.start()] + " " + text[match.end() :]
-            if not asks and not _DENIED.search(rest):
+            if not (
+                asks
+                or _DENIED.search(rest)
+                or _MODAL.search(match[0])
+                or re.sub(r"[\W_]+", "", match[0].lower()) in heard
+            ):
                 yield match[0]
+
+
+_ASKED = re.compile(
+    r"^\s*(?:so,? |and |then |but )?(?:could|can|should|would|shall|do|does|is|are|what|which|how|may|might|or)\b[^?]*\?\s*$",
+    re.IGNORECASE,
+)
+_SUPPOSED = re.compile(r"\b(?:if|suppose|supposing|assuming|imagine)\b[^,.;:?]*[,:]", re.IGNORECASE)
+_PROPOSED = re.compile(
+    r"\b(?:relax|loosen|tighten|raise|lower|reduc|extend|cap|limit|set|chang|increas|mov)\w* (?:it|that|this|them|(?:the|your)(?: \w+){1,3}) (?:to|at) [^\s]+(?: (?:ms|s|seconds?|tokens?|USD|%))?",
+    re.IGNORECASE,
+)
+_CLAIMING = re.compile(
+    r"\b(?:scor|achiev|reach|measur|accura|mmlu|gsm8k|humaneval|perplexity|did you know|know that|faster|slower|gain|los[es]|sav(?:e|es|ing)|cheaper|better)\w*",
+    re.IGNORECASE,
+)
+
+
+def hypothetical(text: str) -> Iterator[tuple[int, int]]:
+    """Where a sentence asks, supposes or proposes: numbers there are no claims, unless results are spoken of."""
+    asked = [match for match in (_ASKED.match(text),) if match is not None]
+    for match in [*asked, *_SUPPOSED.finditer(text), *_PROPOSED.finditer(text)]:
+        if not _CLAIMING.search(match[0]):
+            yield match.span()
