@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from grounded import ASKED, filled, ground
+from grounded import ASKED, filled, ground, tuning_ground
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,8 +16,14 @@ from aether.spec.evidence import Evidence, Interval
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
+GROUNDS = {"serving": ground, "tuning": tuning_ground}
+
+
 def lines(name):
-    return [json.loads(line)["reply"] for line in (GOLDEN / name).read_text(encoding="utf-8").splitlines()]
+    """(reply, the conversation that it is held against)."""
+    rows = [json.loads(line) for line in (GOLDEN / name).read_text(encoding="utf-8").splitlines()]
+    grounds = {key: made() for key, made in GROUNDS.items()}
+    return [(row["reply"], grounds[row.get("ground", "serving")]) for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -25,22 +31,22 @@ def known():
     return ground()
 
 
-def test_no_fabrication_gets_through(known):
+def test_no_fabrication_gets_through():
     replies = lines("fabrications.jsonl")
-    through = [reply for reply in replies if check(reply, known).is_supported]
+    through = [reply for reply, known in replies if check(reply, known).is_supported]
     assert len(replies) >= 200 and not through, "\n".join(through)
 
 
-def test_what_is_struck_is_never_shown_as_fact(known):
-    for reply in lines("fabrications.jsonl"):
+def test_what_is_struck_is_never_shown_as_fact():
+    for reply, known in lines("fabrications.jsonl"):
         shown = check(reply, known).struck()
         assert "unverified" in shown, reply
         assert check(shown.replace("unverified", ""), known).problems or "~~" in shown
 
 
-def test_honest_replies_are_left_alone(known):
-    replies = [filled(line) for line in lines("honest_replies.jsonl")]
-    flagged = [(r, check(r, known).problems) for r in replies if not check(r, known).is_supported]
+def test_honest_replies_are_left_alone():
+    replies = [(filled(line), known) for line, known in lines("honest_replies.jsonl")]
+    flagged = [(r, check(r, known).problems) for r, known in replies if not check(r, known).is_supported]
     assert len(replies) >= 200 and len(flagged) <= 0.02 * len(replies), "\n".join(map(str, flagged))
 
 
@@ -119,3 +125,11 @@ def test_every_bare_number_is_a_claim(number, form):
 )
 def test_plain_is_what_a_reader_sees(text, seen):
     assert plain(text) == seen
+
+
+def test_a_tool_that_was_not_called_has_found_nothing():
+    reply = "diagnose found a gradient spike, and the run is now at its end."
+    known = Ground()
+    assert len(check(reply, known).problems) >= 2
+    known.tools |= {"diagnose", "run_status"}
+    assert check(reply, known).is_supported

@@ -1,6 +1,7 @@
 """Conversations to hold replies against: what a person asked, and what the tools really said to it."""
 
 import functools
+import tempfile
 from pathlib import Path
 
 from aether.counsel.claims.facts import Ground
@@ -37,6 +38,25 @@ def ground() -> Ground:
     return found
 
 
+TUNING = "Fine-tune llama-3.1-8b with LoRA on 8 H100, 50M tokens, train.jsonl"
+
+
+@functools.cache
+def tuning_reply():
+    """What `ask` really says to a fine-tuning, with its defaults."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Toolbox(Path(folder)).ask(TUNING, accept_defaults=True)
+
+
+def tuning_ground() -> Ground:
+    """What a conversation about a fine-tuning may rest on."""
+    found = Ground()
+    found.add_person(TUNING)
+    assert tuning_reply().status == "done"
+    found.add_reply(tuning_reply())
+    return found
+
+
 def filled(template: str) -> str:
     """A reply with the tools' own numbers in place of {metric}, {metric.low}, {serve.metric}, {decided}."""
     import re
@@ -55,6 +75,11 @@ def filled(template: str) -> str:
         if match[1].startswith("row."):
             row = next(r for r in plan.data.options if part.split(".")[0] in r.name)
             return row.estimates["ttft_p99"].split(" (")[0]
+        if name == "tune":
+            metric, _, side = part.partition(".")
+            one = next(e for e in tuning_reply().evidence if e.metric == metric and e.interval is not None)
+            found = one.value if not side else getattr(one.interval, side)
+            return humanize(float(f"{found:.3g}"), one.unit)
         if name == "serve":
             return said(more[part], interval=False)
         one = estimates[name]

@@ -154,6 +154,7 @@ class Conversation:
 
     def _heard(self, tool: str, reply: Reply[Any]) -> dict[str, Any]:
         """What the model is told of a tool's reply; its evidence becomes ground to stand on."""
+        self.ground.tools.add(tool)
         if tool in UNTRUSTED:
             self.ground.add_evidence(reply.evidence)
             text = quoted(reply.text, tool)
@@ -217,6 +218,7 @@ class Conversation:
                 self.budget.spent_usd = line.get("spent_usd", self.budget.spent_usd)
                 self.budget.reserved = dict(line.get("reserved", self.budget.reserved))
             elif line.get("kind") == "tool":
+                self.ground.tools.add(line["tool"])
                 evidence = tuple(Evidence.model_validate(e) for e in line["evidence"])
                 self.ground.add_evidence(evidence)
                 if line["trusted"]:

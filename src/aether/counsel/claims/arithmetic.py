@@ -14,14 +14,14 @@ from aether.counsel.claims.support import close, supported
 _ONE = r"\$?\d[\d.,]*"
 _GAP = r"[^\d=;|]{0,28}?"
 _SIGNS = {
-    "x": "*", "×": "*", "*": "*", "times": "*", "by": "*", "/": "/", "÷": "/", "divided by": "/", "over": "/", "+": "+", "plus": "+", "and": "+", "-": "-", "minus": "-",
+    "x": "*", "×": "*", "*": "*", "times": "*", "by": "*", "/": "/", "÷": "/", "divided by": "/", "+": "+", "plus": "+", "and": "+", "-": "-", "minus": "-",
 }  # fmt: skip
 _EQUATION = re.compile(
-    rf"(?P<left>{_ONE}(?:{_GAP}\s*(?:[x×*/÷+-]|\b(?:times|by|divided by|over|plus|and|minus)\b)\s*{_ONE})+)[^=\d]{{0,32}}?"
+    rf"(?P<left>{_ONE}(?:{_GAP}\s*(?:[x×*/÷+-]|\b(?:times|by|divided by|plus|and|minus)\b)\s*{_ONE})+)[^=\d]{{0,32}}?"
     rf"(?P<is>=|\b(?:equals|is|are|makes?|gives?|comes? to|adds? up to|sums? to|totals?)\b)\s*(?:about\s+|roughly\s+|~\s*)?(?P<c>{_ONE})",
     re.IGNORECASE,
 )
-_SIGN = re.compile(r"[x×*/÷+-]|\b(?:times|by|divided by|over|plus|and|minus)\b", re.IGNORECASE)
+_SIGN = re.compile(r"[x×*/÷+-]|\b(?:times|by|divided by|plus|and|minus)\b", re.IGNORECASE)
 _CONSTANTS = frozenset({8.0, 12.0, 24.0, 30.0, 60.0, 100.0, 365.0, 1000.0, 1024.0, 3600.0, 86400.0, 1e6, 1e9})
 """Of time, bytes and per cents: they need no source, as long as another part of the sum has one."""
 
@@ -53,12 +53,13 @@ def computed(bare: str, said: list[Said], text: str, context: str, ground: Groun
 
 def _known(number: Said, last: Said, scale: float, text: str, context: str, ground: Ground) -> bool:
     """Whether a part of a sum has a source, in its own unit or in that of the result ("8 x 80 = 640 GB")."""
+    number = replace(number, ratio=False, unit="count" if number.ratio else number.unit)
     if supported(number, text, context, ground) or _of_the_person(number, ground):
         return True
     scaled = replace(
         number, low=number.low * scale, high=number.high * scale, step=number.step * scale, unit=last.unit, ratio=False
     )
-    return scale != 1.0 and supported(scaled, text, context, ground)
+    return scale != 1.0 and (supported(scaled, text, context, ground) or _of_the_person(scaled, ground))
 
 
 def _sums(said: list[Said], text: str, context: str, ground: Ground) -> set[int]:

@@ -131,6 +131,7 @@ def _of_prose(text: str, context: str, ground: Ground) -> Iterator[Problem]:
     yield from (
         Problem("result", words, "a result that no tool found") for words in results_without_numbers(text, ground.heard)
     )
+    yield from _tools_not_called(text, ground)
     bare = without_names(_without_citations(text))
     for match in _VERSION.finditer(bare):
         if match[0].lstrip("v") not in known_versions() and match[0].lstrip("v") not in ground.literals:
@@ -146,7 +147,7 @@ def _of_prose(text: str, context: str, ground: Ground) -> Iterator[Problem]:
     open_parts = list(hypothetical(text))
     sums = computed(bare, said, text, context, ground)
     proud = RESULT.search(text) is not None and HEDGED.search(text) is None
-    as_seen = MEASURED.search(text) is not None and not is_denied(text)
+    as_seen = MEASURED.search(text) is not None and not (is_denied(text) or _LATER.search(text))
     held = [supported(number, text, context, ground) for number in said]
     for number, stands in zip(said, held, strict=True):
         if number.start in sums or any(start <= number.start < end for start, end in open_parts):
@@ -156,6 +157,30 @@ def _of_prose(text: str, context: str, ground: Ground) -> Iterator[Problem]:
             yield Problem("number", number.words.strip(), "no record, tool or cited fact says this of it")
         elif as_seen and number.unit != "count" and not _may_be_seen(number, text, context, ground):
             yield Problem("number", number.words.strip(), "it was computed, not measured")
+
+
+_LATER = re.compile(r"\b(?:when|once|after|before|until|compare)\b", re.IGNORECASE)
+_OF_A_TOOL = re.compile(
+    r"\b`?(?P<tool>diagnose|review|doctor|simulate|fit_scaling|launch_build|run_status|show_run|compare_runs|list_runs|plan_build|reproduce_run)`?(?: tool)? (?:has )?(?:found|finds|returned|returns|says|said|reports?|reported|shows?|showed|gave|gives|confirm\w*)\b"
+)
+
+
+_STATE = re.compile(
+    r"\b(?:is|are) (?:now|currently|already|still) (?:at|on|running|training|in|done|finished)\b|\b(?:was|were|has been|have been) (?:started|launched|cancell?ed|stopped|submitted|queued)\b|"
+    r"\b(?:run|job|build|training|launch) (?:has|is) (?:started|finished|completed|begun|done|running|at)\b",
+    re.IGNORECASE,
+)
+_OF_RUNS = frozenset(
+    {"launch_build", "run_status", "show_run", "list_runs", "cancel_run", "reproduce_run", "compare_runs"}
+)
+
+
+def _tools_not_called(text: str, ground: Ground) -> Iterator[Problem]:
+    if not ground.tools & _OF_RUNS and not is_denied(text):
+        yield from (Problem("result", match[0], "no tool looked at a run") for match in _STATE.finditer(text))
+    for match in _OF_A_TOOL.finditer(text):
+        if match["tool"] not in ground.tools:
+            yield Problem("result", match[0], "that tool was not called")
 
 
 def _may_be_seen(number: Said, text: str, context: str, ground: Ground) -> bool:

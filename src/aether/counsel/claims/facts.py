@@ -58,6 +58,7 @@ _STOP = frozenset(
         "any",
         "one",
         "two",
+        "up",
         "zero",
         "three",
         "four",
@@ -119,6 +120,8 @@ class Ground:
     literals: set[str] = field(default_factory=set)
     """Numbers as they stand in tools' texts and in what the person wrote: code may use them."""
 
+    tools: set[str] = field(default_factory=set)
+    """Those that were called."""
     heard: str = ""
     """All that tools and the person said, without marks, case and spaces: a reply may quote from it."""
 
@@ -140,6 +143,7 @@ class Ground:
                     (one.interval.high, one.unit),
                     (one.interval.level, "level"),
                     (1 - one.interval.level, "outside"),
+                    ((1 - one.interval.level) / 2, "outside"),
                 ]
             if one.n is not None:
                 values.append((float(one.n), "n"))
@@ -179,8 +183,10 @@ class Ground:
                 for cell, context in cells_of(unit):
                     self._add_numbers(cell, context, "tool", 1)
             elif unit.kind == "sentence":
-                self._add_numbers(unit.plain, unit.context, "tool", 2)
-        self.literals |= set(re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?", text))
+                self._add_numbers(unit.plain, unit.context, "tool", 1 if _KEYED.match(unit.plain) else 2)
+            else:
+                self.facts += _settings(unit.plain)
+        self.literals |= set(_LITERAL.findall(text))
         self.sources += [f"{r.title} {r.address}" for r in references]
 
     def add_person(self, text: str) -> None:
@@ -190,7 +196,7 @@ class Ground:
         self.names |= models_in(simple)
         self.main |= models_in(simple)
         self._add_numbers(simple, "", "person", 0)
-        self.literals |= set(re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?", text))
+        self.literals |= set(_LITERAL.findall(text))
 
     def _add_numbers(self, sentence: str, context: str, kind: str, needed: int) -> None:
         around = f"{context} {sentence}"
@@ -211,7 +217,7 @@ class Ground:
                 self.facts.append(
                     Fact(
                         value,
-                        number.unit,
+                        "times" if number.ratio else number.unit,
                         words,
                         names,
                         benches,
@@ -224,6 +230,32 @@ class Ground:
                         of == "tool" and re.search(r"\bmeasured\b", sentence) is not None,
                     )
                 )
+
+
+_LITERAL = re.compile(r"\d+(?:\.\d+){2,}\w*|\d+(?:\.\d+)?(?:e-?\d+)?")
+_KEYED = re.compile(r"\s*(?:[-*+]\s*)?[^:.|]{2,40}:\s")
+""" "gradient clipping: 1": a name and its value."""
+_SETTING = re.compile(
+    r"^[ \t-]*[\"']?(?P<key>[A-Za-z][\w.-]*)[\"']?\s*[:=]\s*(?P<value>-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*(?:[,#].*)?$",
+    re.MULTILINE,
+)
+
+
+def _settings(code: str) -> list[Fact]:
+    """The settings of a file that a tool wrote: `max_steps: 191` is 191 steps."""
+    return [
+        Fact(
+            float(m["value"]),
+            "count",
+            content_words(re.sub(r"[_.-]", " ", m["key"])),
+            frozenset(),
+            frozenset(),
+            1,
+            "tool",
+            m[0].strip(),
+        )
+        for m in _SETTING.finditer(code)
+    ]
 
 
 _CONDITION = re.compile(r"\s*(?:[-*+]\s*)?(?:if|unless|once|as soon as)\b", re.IGNORECASE)

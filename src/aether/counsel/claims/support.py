@@ -31,6 +31,7 @@ _OF_INTERVAL = re.compile(
     re.IGNORECASE,
 )
 """Words with which an end of an interval is said as one."""
+_TINY = 0.005
 _SHOWN = frozenset(
     {"interval", "intervals", "centre", "center", "middle", "prediction", "predicted", "estimate", "estimated"}
 )
@@ -106,6 +107,8 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
     ):
         return False
     shared = len(around.words & fact.words)
+    if fact.kind == "tool" and number.unit == fact.unit == "count" and 0 < abs(value) < _TINY:
+        return True  # a learning rate is of nothing else
     if fact.kind == "cited":
         of = names or (fact.names & ground.main)
         return of <= fact.names and (bool(fact.names & of) or not fact.names) and shared >= fact.needed
@@ -195,6 +198,7 @@ def same_value(number: Said, value: float, fact: Fact) -> bool:
             "byte/s",
             "level",
             "outside",
+            "times",
         )
         if not (plain_word or (unit == "fraction" and other in ("%", "percent"))):
             return False

@@ -18,7 +18,7 @@ _CLAIMS = (
         re.I,
     ),
     re.compile(
-        r"\b(?:i|we) (?:have )?(?:ran|run|tested|measured|benchmarked|evaluated|verified|confirmed|profiled|trained|timed|observed|checked|reproduced|validated|deployed)\b",
+        r"\b(?:i|we) (?:have )?(?:ran|run|reviewed|inspected|scanned|analy[sz]ed|audited|searched|compared|launched|started|counted|cleaned|tested|measured|benchmarked|evaluated|verified|confirmed|profiled|trained|timed|observed|checked|reproduced|validated|deployed)\b",
         re.I,
     ),
     re.compile(
@@ -58,10 +58,18 @@ HEDGED = re.compile(r"\b(?:whether|if|unless|would|should|could|may|might|can(?:
 
 _TESTS = r"(?:(?:load|soak|stress|smoke|blind|pilot|scaling|dry|a/b|regression|user) )?(?:tests?|testing|runs?|pilots?|trials?|experiments?|evaluations?|benchmarks?|roll-?outs?|deployments?|clusters?|launch(?:es)?|jobs?|labs?|teams?|users?|customers?|annotators|raters|judges)"
 _OUTCOMES = (
-    r"(?:came|come|went|passed|finished|completed|ended|succeeded|converged|survived|held|confirmed|proved|proven|showed|shown|found|matched|agreed?|rated|preferred|liked|reproduced|"
+    r"(?:came|come|went|passed|finished|completed|ended|succeeded|converged|survived|held|confirmed|proved|proven|showed|shown|found|matched|agreed?|rated|prefer(?:red|s)?|liked|reproduced|"
     r"validated|verified|dropped|failed|crashed|took|gave|returned|delivered|settled|noticed?|saw|moved|switched|adopted|reported|improved|never|outran|demonstrated|revealed)"
 )
 _IN_PASSING = (
+    re.compile(
+        r"\b(?:keeps?|retains?|preserves?) (?:all|every|its|the|most)\b[^.;]{0,20}\b(?:abilit\w+|capabilit\w+|quality|accuracy|performance|knowledge|skills?)\b",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:does|do|will) not (?:occur|happen|degrade|hurt|suffer)\b|\bnothing (?:beats|outperforms|comes close|matches|rivals)\b",
+        re.I,
+    ),
     re.compile(
         r"\bmatch(?:es)? (?:BF16|FP16|full precision|the (?:original|baseline|full model)|its teacher)\b|\bidentical (?:quality|accuracy|answers|outputs?)\b",
         re.I,
@@ -166,9 +174,17 @@ _CLAIMING = re.compile(
 )
 
 
+_PROCEDURE = re.compile(
+    r"(?:^|[.;:,]\s+|\b(?:and|then|to|please|i'd|i would|let's)\s+)(?:first,? )?(?:run|repeat|send|take|try|sweep|wait|collect|sample|label|score|measure|warm up|train|evaluate|do|use)\b[^.;:%$]{0,40}?"
+    r"\b(?:steps?|times|runs?|seeds?|requests?|prompts?|items?|examples?|minutes?|hours?|days?|samples?|repeats?|trials?|rounds?|questions?)\b",
+    re.IGNORECASE,
+)
+"""What a person is told to do, so many times."""
+
+
 def hypothetical(text: str) -> Iterator[tuple[int, int]]:
     """Where a sentence asks, supposes or proposes: numbers there are no claims, unless results are spoken of."""
     asked = [match for match in (_ASKED.match(text),) if match is not None]
-    for match in [*asked, *_SUPPOSED.finditer(text), *_PROPOSED.finditer(text)]:
+    for match in [*asked, *_SUPPOSED.finditer(text), *_PROPOSED.finditer(text), *_PROCEDURE.finditer(text)]:
         if not _CLAIMING.search(match[0]):
             yield match.span()
