@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from grounded import ASKED, filled, ground, tuning_ground
+from grounded import ASKED, compressing_ground, filled, ground, tuning_ground
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ from aether.spec.evidence import Evidence, Interval
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-GROUNDS = {"serving": ground, "tuning": tuning_ground}
+GROUNDS = {"serving": ground, "tuning": tuning_ground, "compressing": compressing_ground}
 
 
 def lines(name):

@@ -57,6 +57,25 @@ def tuning_ground() -> Ground:
     return found
 
 
+COMPRESSING = "compress llama-3.1-8b for one L4"
+
+
+@functools.cache
+def compressing_reply():
+    """What `ask` really says to a compression, with its defaults."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Toolbox(Path(folder)).ask(COMPRESSING, accept_defaults=True)
+
+
+def compressing_ground() -> Ground:
+    """What a conversation about a compression may rest on."""
+    found = Ground()
+    found.add_person(COMPRESSING)
+    assert compressing_reply().status == "done"
+    found.add_reply(compressing_reply())
+    return found
+
+
 def filled(template: str) -> str:
     """A reply with the tools' own numbers in place of {metric}, {metric.low}, {serve.metric}, {decided}."""
     import re
@@ -80,6 +99,10 @@ def filled(template: str) -> str:
             one = next(e for e in tuning_reply().evidence if e.metric == metric and e.interval is not None)
             found = one.value if not side else getattr(one.interval, side)
             return humanize(float(f"{found:.3g}"), one.unit)
+        if name == "comp":
+            form, metric = part.split(".")
+            one = next(e for e in compressing_reply().evidence if e.id == f"format-{form}.predicted.{metric}")
+            return humanize(float(f"{one.value:.3g}"), one.unit)
         if name == "serve":
             return said(more[part], interval=False)
         one = estimates[name]

@@ -9,7 +9,7 @@ from functools import reduce
 from aether.counsel.claims.facts import Ground
 from aether.counsel.claims.numbers import Said
 from aether.counsel.claims.subjects import Subject, subject_of
-from aether.counsel.claims.support import close, supported
+from aether.counsel.claims.support import FORMATS, close, supported
 
 _ONE = r"\$?\d[\d.,]*"
 _GAP = r"[^\d=;|]{0,28}?"
@@ -102,7 +102,11 @@ def _of_another(ratio: Said, text: str, context: str, ground: Ground) -> bool:
     """ "Half the price" of an option whose traits the sentence names, against the decided one."""
     subject = subject_of(text, ratio.start, ratio.start + len(ratio.words), "")
     traits = subject.traits - ground.decided
-    if subject.family is None or not traits:
+    if not subject.traits:
+        return False
+    if subject.family is None:
+        return _of_two_options(ratio, subject.traits, text, ground)
+    if not traits:
         return False
     same = [
         f for f in ground.facts if f.subject.family == subject.family and f.unit in ("USD", "s", "byte") and not f.end
@@ -122,6 +126,34 @@ def _of_another(ratio: Said, text: str, context: str, ground: Ground) -> bool:
         for a in own
         for b in others
         if a and b
+    )
+
+
+_SPEEDS = frozenset({"tpot", "itl", "ttft", "throughput", "e2e"})
+
+
+def _of_two_options(ratio: Said, traits: frozenset[str], text: str, ground: Ground) -> bool:
+    """ "1.7 times as fast in FP8": one metric of the option that is named against the same metric of another."""
+    if not re.search(r"\b(?:fast|faster|slow|slower|speed|quick|quicker)\b", text):
+        return False
+    speeds = [
+        f
+        for f in ground.facts
+        if f.kind in ("tool", "record")
+        and f.subject.family in _SPEEDS
+        and not f.end
+        and f.value
+        and f.unit in ("s", "token/s")
+    ]
+    traits = traits & FORMATS - {"vllm", "sglang", "trtllm", "lmdeploy"}
+    own = [f for f in speeds if traits & f.subject.traits]
+    others = [f for f in speeds if not traits & f.subject.traits] or speeds
+    step = max(ratio.step, 0.04 * ratio.high)
+    return any(
+        close(ratio.high, max(a.value, b.value) / min(a.value, b.value), step)
+        for a in own
+        for b in others
+        if a.unit == b.unit and a.subject.bare() == b.subject.bare()
     )
 
 

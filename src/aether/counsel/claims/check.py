@@ -150,7 +150,11 @@ def _of_prose(text: str, context: str, ground: Ground) -> Iterator[Problem]:
     as_seen = MEASURED.search(text) is not None and not (is_denied(text) or _LATER.search(text))
     held = [supported(number, text, context, ground) for number in said]
     for number, stands in zip(said, held, strict=True):
-        if number.start in sums or any(start <= number.start < end for start, end in open_parts):
+        if (
+            number.start in sums
+            or ground.names_it(text, number)
+            or any(start <= number.start < end for start, end in open_parts)
+        ):
             continue
         only_asked = stands and proud and not any(supported(n, text, context, ground, asked=False) for n in said)
         if not stands or only_asked:
@@ -167,7 +171,7 @@ _OF_A_TOOL = re.compile(
 
 _STATE = re.compile(
     r"\b(?:is|are) (?:now|currently|already|still) (?:at|on|running|training|in|done|finished)\b|\b(?:was|were|has been|have been) (?:started|launched|cancell?ed|stopped|submitted|queued)\b|"
-    r"\b(?:run|job|build|training|launch) (?:has|is) (?:started|finished|completed|begun|done|running|at)\b",
+    r"\b(?:is|are) (?:ready|done|finished|complete|available|stored|saved) (?:in|at|under)\b|\b(?:run|job|build|training|launch) (?:has|is) (?:started|finished|completed|begun|done|running|at)\b",
     re.IGNORECASE,
 )
 _OF_RUNS = frozenset(

@@ -130,6 +130,11 @@ class Ground:
         flat = squeezed(words)
         return len(flat) >= 6 and flat in self.heard
 
+    def names_it(self, text: str, number: Said) -> bool:
+        """Whether a tool said this bare number right after the same word: "llmcompressor 0.14"."""
+        before = re.search(r"([A-Za-z][\w-]{5,})\s+$", text[: number.start])
+        return number.unit == "count" and before is not None and squeezed(before[1] + number.words) in self.heard
+
     def add_evidence(self, records: Iterable[Evidence], option: str = "") -> None:
         """Records of a tool's reply: value, ends of the interval, level, n. `option` is what they are of, where there are several."""
         for one in records:
@@ -147,7 +152,7 @@ class Ground:
                 ]
             if one.n is not None:
                 values.append((float(one.n), "n"))
-            subject = of_metric(one.metric, option)
+            subject = of_metric(one.metric, option or re.sub(r"[._]", " ", one.id))
             ends = {one.interval.low, one.interval.high} - {one.value} if one.interval is not None else set()
             self.facts += [
                 Fact(
@@ -181,7 +186,7 @@ class Ground:
             self.statements.add(squeezed(unit.plain))
             if unit.kind == "row":
                 for cell, context in cells_of(unit):
-                    self._add_numbers(cell, context, "tool", 1)
+                    self._add_numbers(cell, context, "tool", 1, unit.plain)
             elif unit.kind == "sentence":
                 self._add_numbers(unit.plain, unit.context, "tool", 1 if _KEYED.match(unit.plain) else 2)
             else:
@@ -198,9 +203,14 @@ class Ground:
         self._add_numbers(simple, "", "person", 0)
         self.literals |= set(_LITERAL.findall(text))
 
-    def _add_numbers(self, sentence: str, context: str, kind: str, needed: int) -> None:
+    def _add_numbers(self, sentence: str, context: str, kind: str, needed: int, row: str = "") -> None:
+        """`row`: all of a table's row, whose other cells say which benchmark and which unit."""
         around = f"{context} {sentence}"
-        words, names, benches = content_words(around), models_in(around), benchmarks_in(around)
+        words, names, benches = (
+            content_words(f"{around} {'percent' if 'percent' in row else ''}"),
+            models_in(around),
+            benchmarks_in(f"{around} {row}"),
+        )
         asked = {(fact.value, fact.unit) for fact in self.facts if fact.kind == "person"}
         for number in numbers_of(without_names(sentence)):
             if number.ratio and not re.search(r"fast|slow|speed|times|more|less|cheap", sentence):
@@ -210,7 +220,11 @@ class Ground:
             )
             for value in {number.low, number.high}:
                 # A bound that a tool repeats is still the person's wish, not a result.
-                of = "person" if (value, number.unit) in asked or condition else kind
+                of = (
+                    "person"
+                    if (value, number.unit) in asked or condition or _BOUNDING.search(sentence[: number.start])
+                    else kind
+                )
                 subject = subject_of(sentence, number.start, number.start + len(number.words), context)
                 if of == "tool" and not subject.traits:
                     subject = replace(subject, traits=self.decided)
@@ -232,6 +246,9 @@ class Ground:
                 )
 
 
+_BOUNDING = re.compile(
+    r"\b(?:bounds?|targets?|limit|asked|at most|no more than)\b(?:\s+(?:of|is|was|:|=))?\s*$", re.IGNORECASE
+)
 _LITERAL = re.compile(r"\d+(?:\.\d+){2,}\w*|\d+(?:\.\d+)?(?:e-?\d+)?")
 _KEYED = re.compile(r"\s*(?:[-*+]\s*)?[^:.|]{2,40}:\s")
 """ "gradient clipping: 1": a name and its value."""

@@ -38,6 +38,8 @@ class Subject:
     family: str | None = None
     percentile: str | None = None
     traits: frozenset[str] = frozenset()
+    several: bool = False
+    """Its traits are those of a sentence about more than one option: one of them is enough."""
 
     def agrees(self, other: "Subject") -> bool:
         """Whether both can be the same thing: what both name is the same."""
@@ -48,7 +50,12 @@ class Subject:
             or {self.family, other.family} <= {"itl", "tpot"}
         )
         percentile = self.percentile is None or other.percentile is None or self.percentile == other.percentile
-        traits = not self.traits or not other.traits or self.traits <= other.traits
+        traits = (
+            not self.traits
+            or not other.traits
+            or self.traits <= other.traits
+            or (self.several and bool(self.traits & other.traits))
+        )
         return family and percentile and traits
 
     def bare(self) -> "Subject":

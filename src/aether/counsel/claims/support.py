@@ -2,18 +2,18 @@
 
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aether.counsel.claims.facts import Fact, Ground, content_words, noun_after
 from aether.counsel.claims.names import benchmarks_in, models_in, without_names
 from aether.counsel.claims.numbers import Said
-from aether.counsel.claims.subjects import Subject, subject_of
+from aether.counsel.claims.subjects import Subject, subject_of, traits_of
 from aether.counsel.claims.tables import cited
 from aether.counsel.claims.wording import HEDGED
 
 RESULT = re.compile(
     r"\b(?:measured|achiev\w*|scor(?:e|es|ed|ing)|reach(?:es|ed)?|attain\w*|obtain\w*|benchmark(?:ed|s)?|observ\w*|deliver(?:s|ed)?|hit(?:s|ting)?|clock\w*|record(?:s|ed)|report(?:s|ed)|"
-    r"our (?:tests?|runs?|experiments?|results?)|result(?:s|ed)?|got|gets|came (?:in|out)|yield(?:s|ed)?|improv\w*|outperform\w*|gain(?:s|ed)?|typically|usually|generally|normally|commonly|on average|tends? to|tested|evaluat(?:es|ed))\b",
+    r"our (?:tests?|runs?|experiments?|results?)|result(?:s|ed)?|got|gets|came (?:in|out)|yield(?:s|ed)?|improv\w*|outperform\w*|gain(?:s|ed)?|published|typically|usually|generally|normally|commonly|on average|tends? to|tested|evaluat(?:es|ed))\b",
     re.IGNORECASE,
 )
 OF_THE_PERSON = re.compile(
@@ -31,6 +31,24 @@ _OF_INTERVAL = re.compile(
     re.IGNORECASE,
 )
 """Words with which an end of an interval is said as one."""
+FORMATS = frozenset(
+    {
+        "int4",
+        "int8",
+        "fp8",
+        "bf16",
+        "fp16",
+        "nvfp4",
+        "mxfp4",
+        "nf4",
+        "awq",
+        "gptq",
+        "vllm",
+        "sglang",
+        "trtllm",
+        "lmdeploy",
+    }
+)
 _TINY = 0.005
 _SHOWN = frozenset(
     {"interval", "intervals", "centre", "center", "middle", "prediction", "predicted", "estimate", "estimated"}
@@ -46,6 +64,8 @@ def supported(number: Said, text: str, context: str, ground: Ground, *, asked: b
     results = RESULT.search(text) is not None and not (OF_THE_PERSON.search(text) or HEDGED.search(text))
     facts = [f for f in (*ground.facts, *cited()) if (asked or f.kind != "person") and (f.seen or not seen)]
     subject = subject_of(text, number.start, number.start + len(number.words), context)
+    own, every = traits_of(_part_of(text, number)), subject.traits
+    subject = replace(subject, traits=own or every, several=len((own or every) & FORMATS) > 1)
     brackets = text[: number.start].count("(") > text[: number.start].count(")")
     around = Around(
         words,
@@ -200,7 +220,8 @@ def same_value(number: Said, value: float, fact: Fact) -> bool:
             "outside",
             "times",
         )
-        if not (plain_word or (unit == "fraction" and other in ("%", "percent"))):
+        in_percent = other in ("%", "percent") or (other == "count" and "percent" in fact.words)
+        if not (plain_word or (unit == "fraction" and in_percent)):
             return False
         if unit == "fraction":
             known = known / 100

@@ -53,6 +53,8 @@ def _devices() -> Iterator[Fact]:
         yield from _fact(known.memory_bytes, "byte", "memory hbm vram", name, source)
         if own := re.search(r"-(\d+)GB$", name):
             yield from _fact(float(own[1]) * 1e9, "byte", "memory hbm vram device gb all", name, source)
+        as_sold = round(known.memory_bytes / 2**30) * 1e9  # 24 GiB are sold as 24 GB
+        yield from _fact(as_sold, "byte", "memory hbm vram device gb all has", name, source)
         yield from _fact(known.memory_bandwidth_bytes_per_s, "byte/s", "bandwidth memory", name, source)
         for form, peak in known.flops_per_s.items():
             yield from _fact(peak, "FLOP/s", f"peak dense tensor flops {form}", name, source)

@@ -18,7 +18,7 @@ _CLAIMS = (
         re.I,
     ),
     re.compile(
-        r"\b(?:i|we) (?:have )?(?:ran|run|reviewed|inspected|scanned|analy[sz]ed|audited|searched|compared|launched|started|counted|cleaned|tested|measured|benchmarked|evaluated|verified|confirmed|profiled|trained|timed|observed|checked|reproduced|validated|deployed)\b",
+        r"\b(?:i|we) (?:have )?(?:ran|run|quanti[sz]ed|compressed|merged|exported|built|served|fine-?tuned|executed|applied|tried|reviewed|inspected|scanned|analy[sz]ed|audited|searched|compared|launched|started|counted|cleaned|tested|measured|benchmarked|evaluated|verified|confirmed|profiled|trained|timed|observed|checked|reproduced|validated|deployed)\b",
         re.I,
     ),
     re.compile(
@@ -63,6 +63,10 @@ _OUTCOMES = (
 )
 _IN_PASSING = (
     re.compile(
+        r"\bet al\.?[^.;]{0,20}?\b(?:find|found|finds|shows?|showed|prove[sd]?|argue[sd]?|conclude[sd]?|demonstrate[sd]?|confirm(?:s|ed)?)\b(?![^.]*(?<![a-z])\d)",
+        re.I,
+    ),
+    re.compile(
         r"\b(?:keeps?|retains?|preserves?) (?:all|every|its|the|most)\b[^.;]{0,20}\b(?:abilit\w+|capabilit\w+|quality|accuracy|performance|knowledge|skills?)\b",
         re.I,
     ),
@@ -101,7 +105,7 @@ _IN_PASSING = (
     ),
     re.compile(rf"\b{_TESTS}\b[^.;:]{{0,40}}?\b{_OUTCOMES}\b", re.I),
     re.compile(
-        r"\b(?:everyone|everybody|nobody|no one|most (?:teams|people|users|companies|labs|practitioners|shops)|all (?:the )?(?:big |major |large )?(?:labs|teams|providers|companies|vendors)|"
+        r"\b(?:everyone|everybody|nobody|no one|most (?:teams|people|users|companies|labs|practitioners|shops|providers|vendors|engineers|developers|researchers|experts|papers|deployments|models)|all (?:the )?(?:big |major |large )?(?:labs|teams|providers|companies|vendors)|"
         r"the (?:whole )?(?:field|industry|community|consensus|literature)|industry)\b(?! (?:has |have )?(?:published|measured|said|looked|checked|run|tested|asked|knows|reported))",
         re.I,
     ),
