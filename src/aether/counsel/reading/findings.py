@@ -40,7 +40,7 @@ class Findings:
 
 
 _BETWEEN = re.compile(
-    r"[\s,]*(?:or|vs\.?|versus|against|instead of|rather than|compared (?:to|with))\s+(?:an?\s+|the\s+|to\s+)?"
+    r"[\s,]*(?:or|vs\.?|versus|against|instead of|rather than|(?:really |much |any )?(?:better|worse|faster|slower|cheaper) than|compared (?:to|with))\s+(?:an?\s+|the\s+|to\s+)?"
 )
 
 

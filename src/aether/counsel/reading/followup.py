@@ -22,10 +22,12 @@ _FACTOR = re.compile(
     r"\b(?P<word>double|twice|triple|halve|half)\s+(?:the\s+|its\s+|that\s+|as (?:much|many)\s+)?(?:number of\s+|count of\s+)?(?P<what>load|traffic|rate|requests|gpus?|devices|cards|hardware|prompts?|outputs?|answers?)"
 )
 _COUNT = re.compile(
-    r"(?<![\w.])(?P<count>\d{1,6}|one|two|three|four|six|eight|twelve|sixteen|thirty-two|sixty-four)\s+(?:gpus?|devices|cards|accelerators|chips|of (?:them|those|these))\b"
+    r"(?<![\w.])(?P<count>\d{1,6}|one|two|three|four|six|eight|twelve|sixteen|thirty-two|sixty-four)\s+(?:gpus?|devices?|cards?|accelerators?|chips?|of (?:them|those|these))\b"
 )
 _FACTORS = {"double": 2.0, "twice": 2.0, "triple": 3.0, "halve": 0.5, "half": 0.5}
 _WORDS = {"cost": ("cost_per_million_tokens", "build_cost"), "price": ("cost_per_million_tokens", "build_cost"), "budget": ("cost_per_million_tokens", "build_cost"), "deadline": ("build_time",), "time limit": ("build_time",), "memory": ("device_memory", "serving_memory", "training_memory"), "throughput": ("throughput",), "quality": ("bits_per_byte",), "first token": ("ttft",), "inter token": ("itl",), "end to end": ("e2e",)}  # fmt: skip
+_CORPUS = 1e9
+"""From here on a bare "200B" after a training was spoken of is tokens (assumed)."""
 SHORT = 12
 """Words up to which a text without an intent of its own is taken as a follow-up (assumed)."""
 
@@ -147,6 +149,9 @@ def _brief(earlier: Brief, later: Brief, found: Findings) -> Brief:
         update["hardware"] = earlier.hardware.model_copy(update=named)
     if not later.targets and (target := _same_latency(earlier, found)) is not None:
         update["targets"] = (*(t for t in earlier.targets if t.metric != target.metric), target)
+    tokens = [q for q in found.rest if q.dimension == "parameters" and q.high >= _CORPUS]
+    if earlier.model is not None and earlier.model.tokens and len(tokens) == 1 and later.model is None:
+        update["model"] = earlier.model.model_copy(update={"tokens": tokens[0].high})  # "make it 200B"
     laid = Brief(**{name: getattr(earlier, name) for name in earlier.model_fields_set} | update)
     return _scaled(laid, found)
 

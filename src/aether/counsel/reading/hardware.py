@@ -22,6 +22,8 @@ _AFTER = re.compile(
 _NODES = re.compile(
     rf"(?<![\w.]){_COUNT}\s*(?:x\s*)?(?:nodes?|servers?|hosts?|boxes|machines?)\s*(?:of|with|,|x|each with|having|containing|\()?\s*$"
 )
+_NODE_WORD = re.compile(r"\s*(?:gpu\s+)?(?:nodes?|servers?|hosts?|boxes|machines?)\b")
+_OUTER = re.compile(rf"(?<![\w.]){_COUNT}\s+$")
 _PER_NODE = re.compile(r"\s*(?:gpus?|cards?)?\s*(?:per|a|each|/)\s*(?:node|server|host|box|machine)s?\b")
 _NODES_AFTER = re.compile(
     rf"\s*(?:gpus?|cards?)?\s*(?:(?:per|a|each|/)\s*(?:node|server|host|box|machine))?\s*[,x]?\s*(?:on|across|over|in|x|times)?\s*{_COUNT}\s*(?:nodes?|servers?|hosts?|boxes|machines?)\b"
@@ -172,6 +174,12 @@ def _count_around(text: Text, start: int, end: int) -> tuple[int, int, int | Non
             count, start = (count or 1) * (_counted(nodes["count"]) or 1), nodes.start()
     if (count is None or re.match(r"an?\b", text.plain[start:])) and (after := _AFTER.match(text.plain, end)):
         count, end = int(after["count"] or after["slice"]), after.end()
+    if (plain := _NODE_WORD.match(text.plain, end)) and (outer := _OUTER.search(text.plain, 0, start)):
+        count, start, end = (
+            (count or 1) * (_counted(outer["count"]) or 1),
+            outer.start(),
+            plain.end(),
+        )  # "two 8xH200 nodes"
     if per := _PER_NODE.match(text.plain, end):
         end = per.end()
     if nodes := _NODES_AFTER.match(text.plain, end):

@@ -23,11 +23,17 @@ _MODELLED = re.compile(
     r"\b(?:models?|networks?|lms?|llms?|slm|transformers?|auto-?complet\w*|complet\w*|classif\w*|predict\w*|generators?|chat-?bots?|bots?|assistants?|embedd\w*|tokeni[sz]er|language|neural|ai|gpt)\b"
 )
 """What can be built here."""
+_TECHNICAL = re.compile(
+    r"\b(?:gpus?|apis?|endpoints?|inference|tokens?|rps|qps|req\w*|queries|ttft|tpot|latency|p\d\d|throughput|vllm|sglang|train\w*|weights?|quanti\w+|checkpoints?|ckpts?|kv|cache|batch\w*|"
+    r"fine-?tun\w*|parallel\w*|attention|runs|concurrent|deploy\w*|host\w*|cluster|node|fp\d+|b200|users|optimi\w+)\b|[\w.-]+/[\w./-]+"
+)
+"""Words of the trade: without one of them, "serve" and "compare" may be of anything."""
 _TURNS: dict[Intent, str] = {
+    "finetune": r"\bteach\s+(?!me\b|us\b|yourself\b)[\w.-]*\d",
     "merge": r"\baverage\b.{1,30}\b(?:checkpoints?|weights|models)\b",
     "evaluate": r"\bcontaminat\w*|\btell\b.{1,50}\bapart\b|\bbetter than (?:the|its) base\b|\bevaluate (?:both|them)\b",
     "review": r"\bis (?:this|my|our|the)\b.{1,30}\b(?:ok|okay|right|correct|fine|sane)\b",
-    "compress": r"\bmake\b.{1,40}\bfit\b",
+    "compress": r"\bmake\b.{1,40}\bfit\b|\b(?:get|bring)\b.{1,40}\b(?:under|below|into)\s*\d+\s*g|\b(?:int4|int8|fp8|nvfp4|4-bit|8-bit)\s+(?:weights|version|checkpoint|quants?)\b",
     "diagnose": r"\bwhat(?:'s| is) wrong\b",
 }
 """Turns of speech that hold other words between theirs."""
@@ -107,6 +113,17 @@ def find_intent(text: Text, methods: list[Named], signs: Signs) -> Wanted:
         scores["compare"] = scores.get("compare", 0) + _CHOICE
     if "build" in scores and not (any(vars(signs).values()) or _MODELLED.search(text.plain)):
         del scores["build"]  # "make me a sandwich"
+    spoken = (
+        signs.model
+        or signs.methods
+        or signs.here
+        or signs.training
+        or _MODELLED.search(text.plain)
+        or _TECHNICAL.search(text.plain)
+    )
+    for everyday in ("serve", "compare"):
+        if not spoken:
+            scores.pop(everyday, None)  # dinner; apples and oranges
     if not scores:
         return Wanted("unknown", None)
     best = max(scores, key=lambda i: (scores[i], -(first[i].start if i in first else len(text.plain))))
@@ -135,7 +152,7 @@ def _weigh(text: Text, scores: dict[Intent, int], seen: list[tuple[int, Intent, 
     opening = text.plain.lstrip(" ,.!?-\"'")[:60]
     if (
         re.match(
-            r"(?:please |can you |could you |hey,? |hi,? |hello,? )*(?:explain|what is|what's|what are|how does|how do|why does|teach|tell me|define|eli5|describe)\b",
+            r"(?:please |can you |could you |hey,? |hi,? |hello,? )*(?:explain|what is|what's|what are|how does|how do|why does|teach (?:me|us)|tell me|define|eli5|describe)\b",
             opening,
         )
         and not traffic
@@ -163,6 +180,13 @@ def _weigh(text: Text, scores: dict[Intent, int], seen: list[tuple[int, Intent, 
         r"\b(?:vs\.?|versus)\b", text.plain
     ):
         add("compare", 3)
+    _settle(scores, opening, named_model)
+
+
+def _settle(scores: dict[Intent, int], opening: str, named_model: bool) -> None:
+    """Between intents that share their words."""
+    if re.match(r"what(?:'s| is) (?:a|the) (?:good|best|right)\b", opening):
+        scores["explain"] = scores.get("explain", 0) - 4
     if "continue" in scores and "pretrain" in scores:
         scores["continue"] += scores.pop("pretrain")
     if "build" in scores and named_model and len(scores) > 1:

@@ -124,6 +124,8 @@ def _rate(text: Text, number: Number) -> Quantity | None:
         if word in ("tps", "tok/s", "toks/s", "t/s"):
             return _token_rate(text, number, start, found.end())
         return _made(number, "request rate", start, found.end(), {"rpm": 1 / 60, "rph": 1 / 3600}.get(word, 1.0))
+    if before := re.search(r"\b(?:rps|qps|req/s|reqs/s|requests/s)\s*[:=]\s*$", text.plain[:start]):
+        return _made(number, "request rate", before.start(), end)
     bare = _after(text, end, r"\s*(?:/\s*s(?:ec)?\b|(?:per|a|each|every) second\b)")
     if bare and re.search(r"\b(?:load|traffic|rate|requests|queries|arrivals?)\b[^.;\d]{0,12}$", text.plain[:start]):
         return _made(number, "request rate", start, bare.end())

@@ -248,7 +248,10 @@ _ABOUT = re.compile(
 def _topics(found: Findings, methods: tuple[str, ...]) -> tuple[str, ...]:
     """Named methods; else the words that are asked about, for the lookup of `explain`."""
     if methods:
-        return methods
+        plain = found.text.plain
+        for named in found.methods:
+            plain = plain[: named.span.start] + "|" * (named.span.end - named.span.start) + plain[named.span.end :]
+        return tuple(dict.fromkeys([*methods, *_known_topics(plain)])) if found.wanted.intent == "compare" else methods
     if known := _known_topics(found.text.plain):
         return known
     match = _ABOUT.search(found.text.plain)

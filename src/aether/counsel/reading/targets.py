@@ -144,6 +144,9 @@ def _share(shares, later, quantity: Quantity, text: Text, taken: list[Span]) -> 
     return ("p95", "p90 read as p95, the careful side") if number == "90" else (f"p{number}", "")
 
 
+_SHRINK = re.compile(
+    r"\b(?:get|bring|shrink|squeeze|reduce|compress|quanti[sz]e|cut)\b[^.;]{0,40}\b(?:under|below|into|to|within)\s*$"
+)
 _ABOUT = {
     "size_on_disk": r"on disk|disk space|file size|model file|checkpoint size|download|artifact|artefact|model size|to ship",
     "device_memory": r"vram|gpu memory|per gpu|per device|device memory|hbm|memory|ram|fit|fits|fitting",
@@ -207,6 +210,8 @@ def _other(text: Text, quantity: Quantity, serving: bool, here: bool) -> Bounded
 def _memory(quantity: Quantity, near: str, here: bool) -> Bounded | None:
     if re.search(_ABOUT["size_on_disk"], near):
         return Bounded("size_on_disk", quantity.high, quantity.span)
+    if _SHRINK.search(near.split("|")[0]):
+        return Bounded("serving_memory" if here else "device_memory", quantity.high, quantity.span)
     if re.search(_ABOUT["device_memory"], near) and not re.search(
         r"\b(?:has|have|with|my|machine has|of ram and|laptop)\b[^,]{0,20}$", near.split("|")[0]
     ):
