@@ -17,7 +17,7 @@ _SIGNS = {
     "x": "*", "×": "*", "*": "*", "times": "*", "by": "*", "/": "/", "÷": "/", "divided by": "/", "+": "+", "plus": "+", "and": "+", "-": "-", "minus": "-",
 }  # fmt: skip
 _EQUATION = re.compile(
-    rf"(?P<left>{_ONE}(?:{_GAP}\s*(?:[x×*/÷+-]|\b(?:times|by|divided by|plus|and|minus)\b)\s*{_ONE})+)[^=\d]{{0,32}}?"
+    rf"(?<![\d.,])(?P<left>{_ONE}(?:{_GAP}\s*(?:[x×*/÷+-]|\b(?:times|by|divided by|plus|and|minus)\b)\s*{_ONE})+)[^=\d]{{0,32}}?"
     rf"(?P<is>=|\b(?:equals|is|are|makes?|gives?|comes? to|adds? up to|sums? to|totals?)\b)\s*(?:about\s+|roughly\s+|~\s*)?(?P<c>{_ONE})",
     re.IGNORECASE,
 )
@@ -29,7 +29,9 @@ _CONSTANTS = frozenset({8.0, 12.0, 24.0, 30.0, 60.0, 100.0, 365.0, 1000.0, 1024.
 def computed(bare: str, said: list[Said], text: str, context: str, ground: Ground) -> set[int]:
     """Starts of numbers that are part of such a computation, and of its result said again."""
     found: set[int] = set()
-    for match in _EQUATION.finditer(bare):
+    at = 0
+    while (match := _EQUATION.search(bare, at)) is not None:
+        at = match.start() + 1
         parts = [n for n in said if match.start() <= n.start < match.end()]
         value = _value(match["left"])
         if (
@@ -43,6 +45,7 @@ def computed(bare: str, said: list[Said], text: str, context: str, ground: Groun
         known = [_known(n, last, scale, text, context, ground) for n in parts[:-1]]
         fits = math.isclose(value, _number(match["c"]), abs_tol=0.5 * last.step / (scale or 1.0) * (1 + 1e-6))
         if fits and any(known) and all(k or n.high in _CONSTANTS for k, n in zip(known, parts, strict=False)):
+            at = match.end()
             found |= {n.start for n in parts} | {n.start for n in said if n.high == last.high}
     return (
         found
@@ -53,6 +56,8 @@ def computed(bare: str, said: list[Said], text: str, context: str, ground: Groun
 
 def _known(number: Said, last: Said, scale: float, text: str, context: str, ground: Ground) -> bool:
     """Whether a part of a sum has a source, in its own unit or in that of the result ("8 x 80 = 640 GB")."""
+    if supported(number, text, context, ground):
+        return True
     number = replace(number, ratio=False, unit="count" if number.ratio else number.unit)
     if supported(number, text, context, ground) or _of_the_person(number, ground):
         return True

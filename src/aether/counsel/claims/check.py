@@ -18,7 +18,7 @@ from aether.counsel.claims.facts import Ground, cells_of, said_again
 from aether.counsel.claims.names import without_names
 from aether.counsel.claims.normal import Unit, units
 from aether.counsel.claims.numbers import Said, numbers_of
-from aether.counsel.claims.support import MEASURED, RESULT, supported
+from aether.counsel.claims.support import MEASURED, RESULT, close, supported
 from aether.counsel.claims.tables import known_versions
 from aether.counsel.claims.wording import HEDGED, hypothetical, is_denied, results_without_numbers
 
@@ -134,7 +134,8 @@ def _of_prose(text: str, context: str, ground: Ground) -> Iterator[Problem]:
     yield from _tools_not_called(text, ground)
     bare = without_names(_without_citations(text))
     for match in _VERSION.finditer(bare):
-        if match[0].lstrip("v") not in known_versions() and match[0].lstrip("v") not in ground.literals:
+        release = match[0].lstrip("v").rstrip(".")
+        if release not in known_versions() and release not in ground.literals:
             yield Problem("number", match[0], "no such release was looked up")
     for match in _PRODUCT_VERSION.finditer(text):
         if match["version"] not in known_versions() and match["version"] not in ground.literals:
@@ -159,6 +160,8 @@ def _of_prose(text: str, context: str, ground: Ground) -> Iterator[Problem]:
         only_asked = stands and proud and not any(supported(n, text, context, ground, asked=False) for n in said)
         if not stands or only_asked:
             yield Problem("number", number.words.strip(), "no record, tool or cited fact says this of it")
+        elif number.unit != "count" and _DIFFERS.search(text[: number.start]) and not _is_difference(number, ground):
+            yield Problem("number", number.words.strip(), "a value that is known, but not as a difference")
         elif as_seen and number.unit != "count" and not _may_be_seen(number, text, context, ground):
             yield Problem("number", number.words.strip(), "it was computed, not measured")
 
@@ -185,6 +188,22 @@ def _tools_not_called(text: str, ground: Ground) -> Iterator[Problem]:
     for match in _OF_A_TOOL.finditer(text):
         if match["tool"] not in ground.tools:
             yield Problem("result", match[0], "that tool was not called")
+
+
+_DIFFERS = re.compile(
+    r"\b(?:fre(?:es?|eing)|sav(?:es?|ing)|gain(?:s|ing)?|shav(?:es?|ing)|cut(?:s|ting)?|drop(?:s|ping)?|f[ae]ll(?:s|ing)?|ris(?:es?|ing)|add(?:s|ing)?|increas\w+|reduc\w+|improv\w+) "
+    r"(?:you |it |this |the \w+ )?(?:by |off )?(?:about |roughly |around |some )?$",
+    re.IGNORECASE,
+)
+
+
+def _is_difference(number: Said, ground: Ground) -> bool:
+    """Whether a tool said this value as more or less of something."""
+    return any(
+        close(number.high, fact.value, number.step)
+        and re.search(r"\b(?:less|more|fewer|lower|higher|sav\w+|los\w+)\b", fact.source)
+        for fact in ground.facts
+    )
 
 
 def _may_be_seen(number: Said, text: str, context: str, ground: Ground) -> bool:

@@ -21,6 +21,8 @@ _NAMES = (
     r"(?<![\w.])(?:p|P)(?:50|90|95|99|99\.9)(?![\w%])",
     r"\b(?:int|uint|fp|bf|tf|nf|float|bfloat|mxfp|nvfp|w|a|q|e)\d{1,2}(?:a\d{1,2}|m\d)?(?:_[a-z0-9_]+)?\b",
     r"\b(?:[2-8]|16|32|64)[ -]?bits?\b",
+    r"\b(?:two|three|four|five|six|eight|sixteen|thirty-two)[ -]bits?\b",
+    r"\b(?:[Rr]ows?|[Oo]ptions?|[Ll]ines?|[Ii]tems?|[Cc]andidates?) \d{1,2}(?:(?:,| and| to| or|-|, and) ?\d{1,2})*(?![\w.%]*\d)(?! ?%)",
     r"\bslowest (?:one|1)(?: request)? in (?:a |every |one )?(?:hundred|100)\b",
     r"\b[Ss]eeds?(?: of| is| =|=)? ?\d+\b",
     r"\b\d{1,2}(?:\.\d+)?th percentiles?\b",

@@ -49,6 +49,8 @@ FORMATS = frozenset(
         "lmdeploy",
     }
 )
+_COUNTED = frozenset({"rank", "layer", "head", "step", "epoch", "point", "seed", "dropout", "score", "expert"})
+"""What a person's bare number is of only where they said so."""
 _TINY = 0.005
 _SHOWN = frozenset(
     {"interval", "intervals", "centre", "center", "middle", "prediction", "predicted", "estimate", "estimated"}
@@ -65,6 +67,8 @@ def supported(number: Said, text: str, context: str, ground: Ground, *, asked: b
     facts = [f for f in (*ground.facts, *cited()) if (asked or f.kind != "person") and (f.seen or not seen)]
     subject = subject_of(text, number.start, number.start + len(number.words), context)
     own, every = traits_of(_part_of(text, number)), subject.traits
+    if re.search(r"\bfrom\s*$", text[: number.start]):
+        own = every = frozenset()  # "from 16.1 GB to 9.08 GB": the first is of what was before
     subject = replace(subject, traits=own or every, several=len((own or every) & FORMATS) > 1)
     brackets = text[: number.start].count("(") > text[: number.start].count(")")
     around = Around(
@@ -77,6 +81,8 @@ def supported(number: Said, text: str, context: str, ground: Ground, *, asked: b
         brackets,
         brackets or _OF_INTERVAL.search(about) is not None,
     )
+    near = text[max(0, number.start - 12) : number.start] + " " + text[number.start + len(number.words) :][:12]
+    around = replace(around, counted=content_words(near) & _COUNTED)
     return all(any(holds(number, value, fact, around, ground) for fact in facts) for value in {number.low, number.high})
 
 
@@ -105,6 +111,7 @@ class Around:
     noun: str
     in_brackets: bool = False
     of_interval: bool = False
+    counted: frozenset[str] = frozenset()
 
 
 def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground) -> bool:
@@ -113,6 +120,8 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
     if not same_value(number, value, fact) or not around.benchmarks <= fact.benchmarks:
         return False
     if fact.end and not around.of_interval and number.low == number.high:
+        return False
+    if fact.kind == "person" and fact.unit == "count" and around.counted - fact.words:
         return False
     if fact.kind == "person":
         loose = fact.unit in ("count", "token", "request/s", "parameter")

@@ -18,7 +18,7 @@ _CLAIMS = (
         re.I,
     ),
     re.compile(
-        r"\b(?:i|we) (?:have )?(?:ran|run|quanti[sz]ed|compressed|merged|exported|built|served|fine-?tuned|executed|applied|tried|reviewed|inspected|scanned|analy[sz]ed|audited|searched|compared|launched|started|counted|cleaned|tested|measured|benchmarked|evaluated|verified|confirmed|profiled|trained|timed|observed|checked|reproduced|validated|deployed)\b",
+        r"\b(?:i|we) (?:have )?(?:talked|spoke|consulted|e-?mailed|ran|run|quanti[sz]ed|compressed|merged|exported|built|served|fine-?tuned|executed|applied|tried|reviewed|inspected|scanned|analy[sz]ed|audited|searched|compared|launched|started|counted|cleaned|tested|measured|benchmarked|evaluated|verified|confirmed|profiled|trained|timed|observed|checked|reproduced|validated|deployed)\b(?![^.;]{0,40}\b(?:through|with|in) (?:the|our) (?:planner|plan|tools?|estimator|simulator))",
         re.I,
     ),
     re.compile(
@@ -79,7 +79,7 @@ _IN_PASSING = (
         re.I,
     ),
     re.compile(
-        r"\b(?:it|this|the plan|the (?:\w+ )?option|we|everything|that layout) (?:\w+ )?(?:meets?|met|satisf\w+|keeps?|hits?) (?:the|your|every|all|both)\b[^.;]{0,20}\b(?:bounds?|targets?|slos?|limits?|requirements?)\b",
+        r"\b(?:it|this|the plan|the (?:\w+ )?option|(?:option|row|layout|variant) \w+|we|everything|that layout) (?:\w+ )?(?:meets?|met|satisf\w+|keeps?|hits?) (?:the|your|every|all|both)\b[^.;]{0,20}\b(?:bounds?|targets?|slos?|limits?|requirements?)\b",
         re.I,
     ),
     re.compile(
