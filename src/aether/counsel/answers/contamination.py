@@ -3,7 +3,7 @@
 The size of the shared run follows GPT-3's filter of 13-grams (Brown et al., arXiv 2005.14165, appendix C).
 """
 
-from aether.counsel.answers.draft import Draft, command, items, note, paragraph, table
+from aether.counsel.answers.draft import Draft, command, items, paragraph, table
 from aether.counsel.answers.side_by_side import topics_of
 from aether.counsel.explain import cited_text, number_evidence
 from aether.spec.report import Block, Paragraph, text_of
@@ -122,12 +122,10 @@ def contamination_sections(draft: Draft) -> None:
 def contamination_code(draft: Draft) -> list[Block]:
     """The program, and where Aether does the same."""
     return [
-        paragraph(command("contamination.py"), " needs only Python:"),
+        paragraph("Which items the training files hold, where, and whether the score is due to it:"),
+        draft.code("bash", "aether contamination items.jsonl train.jsonl --out contamination\n"),
+        paragraph("Where Aether is not installed, ", command("contamination.py"), " needs only Python:"),
         draft.code("python", PROGRAM),
-        note(
-            command("aether build"),
-            " searches its own held-out text the same way, and writes what it found into the data card.",
-        ),
         items(
             text_of(
                 "Hits: drop the documents from the training text where it is not trained yet; else report the score without these items."
