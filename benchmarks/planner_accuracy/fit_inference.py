@@ -11,6 +11,7 @@ import argparse
 import gzip
 import json
 import tomllib
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from aether.planning.serving.answers import ENOUGH_ROWS, TAIL, model_class, residual_log, traits, waiting_parts
+from aether.planning.serving.answers import TAIL, model_class, residual_log, traits, waiting_parts
 from aether.planning.serving.closed_loop import Observed, closed_loop
 from aether.planning.serving.efficiency import (
     Coefficients,
     EngineCost,
+    Familiarity,
     Measured,
     Residual,
     Spread,
@@ -65,7 +67,7 @@ _LOOSE_ENGINE = np.array([0.2, 0.25, 0.15, 0.25, 0.4, 0.4, 0.4, 0.6, 0.5, 0.5, 0
 _WAITING = ("waiting_scale", "request_s", "client_s", "prompt_token_s", "waiting_steps")
 _WAITING_START = np.array([1.2, 0.05, 2e-3, 1e-5, 2.0])
 _WAITING_LOOSE = np.array([0.5, 1.0, 1.0, 1.5, 1.0])
-_SHRINKAGE = 15.0
+_SHRINKAGE = {"token": 15.0, "ttft": 60.0}
 """Rows (of weight one) that a trait needs before half of its residual is believed; chosen by leaving models out."""
 
 
@@ -275,7 +277,8 @@ def waiting_seconds(given: list[Sample], fitted: Coefficients) -> Any:
 
 
 def fit_residual(quantity: str, given: list[Sample], computed: Any) -> list[Residual]:
-    """Ridge regression of the log ratio on traits, with Huber weights."""
+    """Ridge regression of the log ratio on traits. Cauchy weights: rows of servers that compiled while they were measured lie
+    far off and say nothing."""
     names: dict[str, int] = {}
     rows = [[(names.setdefault(t, len(names)), v) for t, v in traits(s.case.setup, s.case.traffic)] for s in given]
     design = np.zeros((len(given), len(names)))
@@ -285,9 +288,9 @@ def fit_residual(quantity: str, given: list[Sample], computed: Any) -> list[Resi
     target = np.log([s.measured for s in given]) - np.log(computed)
     weight, found = _weights(given, 0.5), np.zeros(len(names))
     for _ in range(15):
-        robust = weight / np.maximum(1.0, np.abs(target - design @ found) / 0.15)
+        robust = weight / (1.0 + ((target - design @ found) / 0.15) ** 2)
         left = (design * robust[:, None]).T
-        found = np.linalg.solve(left @ design + _SHRINKAGE * np.eye(len(names)), left @ target)
+        found = np.linalg.solve(left @ design + _SHRINKAGE[quantity] * np.eye(len(names)), left @ target)
     return [Residual(quantity=quantity, trait=t, log_ratio=float(f"{found[j]:.4g}")) for t, j in names.items()]
 
 
@@ -298,9 +301,12 @@ def fit_all(given: list[Sample], fitted: Coefficients) -> Coefficients:
     residual = fit_residual("token", tokens, step_seconds(tokens, fitted))
     residual += fit_residual("ttft", first, waiting_seconds(first, fitted))
     kinds = Counter(_kind(s) for s in given if "tail" not in s.quantity)
+    names: dict[tuple[str, str, str], set[str]] = {kind: set() for kind in kinds}
+    for sample in (s for s in given if "tail" not in s.quantity):
+        names[_kind(sample)].add(sample.case.setup.measured_as)
     measured = [
-        Measured(engine=engine, generation=where, model_class=kind, rows=rows)
-        for (engine, where, kind), rows in sorted(kinds.items())
+        Measured(engine=kind[0], generation=kind[1], model_class=kind[2], rows=rows, models=tuple(sorted(names[kind])))
+        for kind, rows in sorted(kinds.items())
     ]
     return fitted.model_copy(update={"residual": tuple(residual), "measured": tuple(measured)})
 
@@ -321,20 +327,23 @@ QUANTITIES = ("token", "ttft", "token, tail", "ttft, tail")
 
 @dataclass
 class Errors:
-    """Log errors of rows that were left out of the fit, by quantity and by whether their kind was measured in what was left."""
+    """Log errors of rows that were left out of the fit, by quantity and by what of their setup was in what was left."""
 
-    near: dict[str, list[float]] = field(default_factory=lambda: {q: [] for q in QUANTITIES})
-    far: dict[str, list[float]] = field(default_factory=lambda: {q: [] for q in QUANTITIES})
+    found: dict[tuple[str, Familiarity], list[float]] = field(default_factory=dict)
+
+    def of(self, quantity: str) -> Any:
+        """All of a quantity; rates are times per token too."""
+        names = (quantity, "rate") if quantity == "token" else (quantity,)
+        return np.array([e for (name, _), errors in self.found.items() if name in names for e in errors])
 
     def median(self, quantity: str) -> float:
         """Median absolute relative error."""
-        return float(np.median(np.abs(np.expm1(self.near[quantity] + self.far[quantity]))))
+        return float(np.median(np.abs(np.expm1(self.of(quantity)))))
 
     def add(self, other: "Errors") -> None:
         """Pools the errors of another way to leave out."""
-        for quantity in QUANTITIES:
-            self.near[quantity] += other.near[quantity]
-            self.far[quantity] += other.far[quantity]
+        for key, errors in other.found.items():
+            self.found.setdefault(key, []).extend(errors)
 
 
 def left_out(given: list[Sample], fitted: Coefficients, key: Callable[[Sample], str]) -> Errors:
@@ -350,8 +359,9 @@ def left_out(given: list[Sample], fitted: Coefficients, key: Callable[[Sample], 
             alike = [s for s in own if s.quantity == quantity]
             error = log_errors(quantity, own, found)
             for sample, one in zip(alike, error, strict=True):
-                rows = found.rows_of(*_kind(sample))
-                (errors.near if rows >= ENOUGH_ROWS else errors.far)[quantity].append(float(one))
+                familiarity = found.familiarity(*_kind(sample), sample.case.setup.measured_as)
+                rate = quantity == "token" and sample.asked.quantity != "token"
+                errors.found.setdefault(("rate" if rate else quantity, familiarity), []).append(float(one))
             if len(error):
                 relative = np.expm1(error)
                 line += (
@@ -382,8 +392,8 @@ def written(fitted: Coefficients) -> str:
 def _value(value: object) -> str:
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, bool):
-        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_value(one) for one in value) + "]"
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
@@ -412,31 +422,45 @@ def main() -> None:
 
 
 def cross_validated(found: list[Sample], fitted: Coefficients) -> tuple[Spread, ...]:
-    """Prints the errors with each source, device and model left out, and keeps how far the rows of the last two lay off."""
+    """Prints the errors with each source, device, model and tenth of the loads left out, and keeps how far the rows of the last
+    three lay off."""
     print("leaving out one source:")
     left_out(found, fitted, lambda s: s.source)
-    print("leaving out one device:")
-    errors = left_out(found, fitted, lambda s: s.case.setup.device.name)
-    print("leaving out one model:")
-    errors.add(left_out(found, fitted, lambda s: s.case.setup.architecture.name))
+    errors = Errors()
+    ways: dict[str, Callable[[Sample], str]] = {
+        "device": lambda s: s.case.setup.device.name,
+        "model": lambda s: s.case.setup.architecture.name,
+        "tenth of the loads": _fold,
+    }
+    for name, key in ways.items():
+        print(f"leaving out one {name}:")
+        errors.add(left_out(found, fitted, key))
     spread = []
-    for quantity in QUANTITIES:
-        shift = -float(np.median(errors.near[quantity] + errors.far[quantity])) if "tail" in quantity else 0.0
-        for far, rows in ((False, errors.near[quantity]), (True, errors.far[quantity])):
-            if len(rows) >= _OWN_ROWS:
-                spread.append(spread_of(quantity, np.array(rows) + shift, far, shift))
+    for (quantity, familiarity), rows in sorted(errors.found.items()):
+        if len(rows) >= _OWN_ROWS:
+            shift = -float(np.median(rows)) if "tail" in quantity else 0.0
+            spread.append(spread_of(quantity, np.array(rows) + shift, familiarity, shift))
     return tuple(spread)
 
 
-def spread_of(quantity: str, errors: Any, far: bool = False, shift: float = 0.0) -> Spread:
+def _fold(sample: Sample) -> str:
+    """Rows of one setup and load stay together, whatever their release and how their server was started."""
+    setup, load = sample.case.setup, sample.case.traffic
+    kept = setup.model_copy(update={"engine_version": None, "intake_steps": 1, "chunk_tokens": 8192})
+    words = f"{kept.model_dump_json()} {load.prompt_tokens} {load.output_tokens} {load.concurrency}"
+    return str(zlib.crc32(words.encode()) % 10)
+
+
+def spread_of(quantity: str, errors: Any, familiarity: Familiarity = "near", shift: float = 0.0) -> Spread:
     """The 80 % quantile of |log error|."""
     half = float(f"{np.quantile(np.abs(errors), 0.8):.4g}")
-    return Spread(quantity=quantity, half_width=half, rows=len(errors), far=far, shift=float(f"{shift:.4g}"))
+    shift = float(f"{shift:.4g}")
+    return Spread(quantity=quantity, half_width=half, rows=len(errors), familiarity=familiarity, shift=shift)
 
 
 def finished(found: list[Sample], rows: list[Row], fitted: Coefficients, spread: tuple[Spread, ...]) -> Coefficients:
     """The whole fit on all samples, and the spread of disaggregated rows, which nothing is fitted to."""
-    kept = [row for row in spread if row.quantity in QUANTITIES]
+    kept = [row for row in spread if row.quantity in (*QUANTITIES, "rate")]
     fitted = fit_all(found, fitted).model_copy(update=_STATUS)
     for quantity in ("token", "ttft"):
         relative = np.abs(np.expm1(log_errors(quantity, found, fitted)))

@@ -22,6 +22,7 @@ from aether.planning.serving.step import StepModel
 from aether.spec.architecture import Experts
 from aether.spec.errors import AetherError
 from benchmarks.planner_accuracy.prediction import Prediction
+from benchmarks.planner_accuracy.scripts import LENGTHS
 from benchmarks.planner_accuracy.served import Row, count, engine_of, hardware_of, replica, setup_of, tidy
 from benchmarks.planner_accuracy.shapes import architecture_of, whole
 from benchmarks.planner_accuracy.training import median_without
@@ -83,8 +84,8 @@ def case_of(row: Row) -> Case | None:
 
 _RESULT = ("id", "metric", "value", "unit", "source", "url_or_repo_path", "note", "aux", "row_id")
 
-_SPREAD = ((1024, 1024), (8192, 1024), (1024, 8192))
-"""Workloads of InferenceX, whose lengths are uniform between 0.8 and 1 times the stated ones (assumed from its scripts)."""
+_SPREAD = LENGTHS
+"""Workloads whose lengths are uniform between 0.8 and 1 times the stated ones."""
 _JITTER = 0.1
 """Spread of the lengths of other loads of many clients (assumed): with equal lengths all clients would stay in step and wait for
 each other in every round, which no measured row shows."""
@@ -225,8 +226,8 @@ def predict(row: Row) -> Prediction | None:
         "gap": lambda: found.gap_s(0.5 if share is None else share).times(1 / asked.factor),
         "ttft": lambda: found.ttft_s(share).times(1 / asked.factor),
         "e2e": lambda: found.e2e_s(share).times(1 / asked.factor),
-        "user_rate": lambda: found.token_s().inverse(),
-        "decode_rate": lambda: found.token_s().inverse(found.traffic.concurrency),
+        "user_rate": found.decode_tokens_per_s,
+        "decode_rate": lambda: found.decode_tokens_per_s(found.traffic.concurrency),
         "throughput": lambda: whole().times(1 / asked.factor),
         "prefill": found.prefill_tokens_per_s,
     }

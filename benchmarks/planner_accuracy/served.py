@@ -12,15 +12,20 @@ from aether.knowledge.library import Device
 from aether.planning.serving.setup import Engine, Format, Precision, ServingSetup
 from aether.spec.architecture import Architecture, Experts
 from benchmarks.planner_accuracy.machines import device_named
+from benchmarks.planner_accuracy.scripts import launch
 from benchmarks.planner_accuracy.shapes import architecture_of, whole
 
 Row = dict[str, Any]
 
 
 def tidy(row: Row) -> Row:
-    """The row with a model by name or numbers in any case, and a disaggregation where its mode says so."""
+    """The row with a model by name or numbers in any case, a disaggregation where its mode says so, and its server's settings where
+    its source's scripts say them."""
     model = row.get("model")
-    found = {**row, "model": dict(model) if isinstance(model, dict) else {"name": str(model)}}
+    started = launch(row, engine_of(str(row.get("framework"))))
+    said = {"max_num_batched_tokens": started.chunk_tokens, "intake_steps": started.intake_steps} if started else {}
+    said |= {"gpu_mem_util": started.memory_share} if started else {}
+    found = {**said, **row, "model": dict(model) if isinstance(model, dict) else {"name": str(model)}}
     if row.get("serving_mode") == "disagg" and not isinstance(row.get("disagg"), dict):
         found["disagg"] = {}
     return found
@@ -167,7 +172,7 @@ def replica(row: Row, arch: Architecture, hardware: Device, layout: tuple[int, i
     while ep > max(1, experts):
         ep //= 2
     pp = min(pp, arch.layers)
-    eager = "eager" in str(row.get("framework")).lower()
+    eager, engine = "eager" in str(row.get("framework")).lower(), engine_of(str(row.get("framework")))
     return ServingSetup(
         architecture=arch,
         device=hardware,
@@ -176,10 +181,11 @@ def replica(row: Row, arch: Architecture, hardware: Device, layout: tuple[int, i
         attn_dp=dp,
         ep=ep,
         pp=pp,
-        engine=engine_of(str(row.get("framework"))),
+        engine=engine,
         engine_version=str(row.get("framework_version") or "") or None,
         max_sequences=8192,
         chunk_tokens=whole(row.get("max_num_batched_tokens")) or 8192,
+        intake_steps=whole(row.get("intake_steps")) or 1,
         memory_share=_share(row.get("gpu_mem_util")),
         compiled=not eager,
     )

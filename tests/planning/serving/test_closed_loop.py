@@ -117,3 +117,20 @@ def test_a_prompt_is_read_by_one_attention_group():
     groups = StepModel(MODEL.setup.model_copy(update={"attn_dp": 4}))
     one = ClosedLoop(prompt_tokens=4000, output_tokens=2, concurrency=1, rounds=1)
     assert closed_loop(groups, one).mean_ttft_s == pytest.approx(FRONT_S + groups.seconds(16_000, 2000, 0, 0), rel=1e-6)
+
+
+def test_an_engine_that_looks_seldom_keeps_new_requests_waiting():
+    traffic = ClosedLoop(prompt_tokens=512, output_tokens=200, concurrency=8, spread=0.2)
+    setup = MODEL.setup.model_copy(update={"engine": "sglang"})
+    seen = {n: closed_loop(StepModel(setup.model_copy(update={"intake_steps": n})), traffic) for n in (1, 30)}
+    token_s = seen[1].mean_token_s
+    later_s = seen[30].mean_ttft_s - seen[1].mean_ttft_s
+    # On average half an interval, less what prompts of others shorten it by; never more than a whole one.
+    assert 5 * token_s < later_s < 30 * token_s
+    assert seen[30].requests == seen[1].requests == 80
+
+
+def test_looking_at_each_step_is_the_same_as_not_being_told():
+    traffic = ClosedLoop(prompt_tokens=512, output_tokens=20, concurrency=4)
+    alone = closed_loop(StepModel(MODEL.setup.model_copy(update={"intake_steps": 1})), traffic)
+    assert alone.mean_ttft_s == closed_loop(MODEL, traffic).mean_ttft_s

@@ -4,9 +4,13 @@ import math
 
 import pytest
 from benchmarks.planner_accuracy import inference
+from benchmarks.planner_accuracy.scripts import launch
 from benchmarks.planner_accuracy.served import engine_of, hardware_of, layout_of, precision_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from aether.planning.serving.answers import distance
+from aether.planning.serving.efficiency import coefficients
 
 SERVED = {
     "id": "a",
@@ -145,3 +149,44 @@ def test_pools_of_unstated_size_decode_on_several_replicas():
     one = {**unstated, "disagg": {**unstated["disagg"], "prefill_num_workers": 1, "decode_num_workers": 1}}
     more, alone = inference.predict(unstated), inference.predict(one)
     assert more is not None and alone is not None and more.value < alone.value
+
+
+SCRIPTED = {
+    "source": "NVIDIA aiconfigurator silicon_sample.csv (InferenceX/InferenceMAX measurements)",
+    "model": {"name": "Qwen/Qwen3.5-397B-A17B"},
+    "precision": "bf16",
+    "isl": 1024,
+    "osl": 1024,
+    "tp": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("hardware", "clients", "steps"), [("b200_sxm", 8, 10), ("b200_sxm", 16, 30), ("h200_sxm", 16, 1)]
+)
+def test_a_server_is_started_as_its_sources_scripts_say(hardware, clients, steps):
+    found = launch({**SCRIPTED, "hardware": hardware, "concurrency": clients}, "sglang")
+    assert found is not None and found.intake_steps == steps
+    assert launch({**SCRIPTED, "hardware": hardware, "concurrency": clients, "source": "elsewhere"}, "sglang") is None
+
+
+def test_intervals_widen_with_what_was_not_measured():
+    row = {
+        **SCRIPTED,
+        "hardware": "b200_sxm",
+        "concurrency": 16,
+        "framework": "sglang",
+        "metric": "tpot_ms",
+        "value": 10.0,
+    }
+    seen = inference.case_of(row)
+    assert seen is not None
+    near = seen.setup.model_copy(
+        update={"architecture": seen.setup.architecture.model_copy(update={"name": "another"})}
+    )
+    far = near.model_copy(update={"engine": "llama.cpp"})
+    levels = [distance(setup, coefficients()).familiarity for setup in (seen.setup, near, far)]
+    assert levels == ["seen", "near", "far"]
+    fitted = coefficients()
+    widths = [fitted.width("token", "seen"), fitted.width("token", "near"), fitted.width("token", "far")]
+    assert widths == sorted(widths) and widths[0] < widths[2]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aether.planning.serving.closed_loop import ClosedLoop, Observed, closed_loop
-from aether.planning.serving.efficiency import UNMEASURED, Coefficients, coefficients, generation
+from aether.planning.serving.efficiency import UNMEASURED, Coefficients, Familiarity, coefficients, generation
 from aether.planning.serving.setup import ServingSetup
 from aether.planning.serving.step import StepModel
 from aether.spec.architecture import Architecture, Experts, LatentAttention, Recurrence
@@ -69,8 +69,6 @@ def residual_log(quantity: str, setup: ServingSetup, traffic: ClosedLoop, fitted
     return sum(known.get(trait, 0.0) * value for trait, value in traits(setup, traffic))
 
 
-ENOUGH_ROWS = 10
-"""Rows from which a combination counts as measured (a choice)."""
 _UNMEASURED_WIDTH = 1.5
 """Factor on the width for devices of no fitted generation (assumed: the only such rows known, two, are too few to fit it)."""
 TAIL = 0.75
@@ -86,11 +84,7 @@ class Distance:
     unmeasured: bool
     """No operator of this kind of device was measured."""
     words: str
-
-    @property
-    def far(self) -> bool:
-        """Too few rows to call it measured."""
-        return self.rows < ENOUGH_ROWS
+    familiarity: Familiarity = "near"
 
 
 def distance(setup: ServingSetup, fitted: Coefficients) -> Distance:
@@ -100,9 +94,12 @@ def distance(setup: ServingSetup, fitted: Coefficients) -> Distance:
     words = f"{rows} measured rows of {setup.engine}, {where}, {kind} models"
     if where == UNMEASURED:
         words = f"no operator was measured on a {setup.device.name}: shares of the data sheet as on another generation"
-    elif rows < ENOUGH_ROWS:
+    familiarity = fitted.familiarity(setup.engine, where, kind, setup.measured_as)
+    if familiarity == "far" and where != UNMEASURED:
         words += ": extrapolated, the interval is that of combinations left out"
-    return Distance(rows, where == UNMEASURED, words)
+    elif familiarity == "seen":
+        words += ", this model among them"
+    return Distance(rows, where == UNMEASURED, words, familiarity)
 
 
 def waiting_parts(simulated_s: float, token_s: float, traffic: ClosedLoop) -> np.ndarray:
@@ -142,9 +139,9 @@ class Answers:
 
     def _range(self, quantity: str, value: float, share: float | None = None) -> Range:
         kind = f"{quantity}, tail" if share is not None and share > TAIL else quantity
-        width = self.fitted.width(kind, self.distance.far)
+        width = self.fitted.width(kind, self.distance.familiarity)
         width = math.exp(width * (_UNMEASURED_WIDTH if self.distance.unmeasured else 1.0))
-        value *= math.exp(self.fitted.shift(kind))
+        value *= math.exp(self.fitted.shift(kind, self.distance.familiarity))
         return Range(value, value / width, value * width, self.distance.words)
 
     def token_s(self, share: float | None = None) -> Range:
@@ -177,9 +174,13 @@ class Answers:
 
     def output_tokens_per_s(self) -> Range:
         """Output of the whole replica."""
-        return self._range("token", self.seen.output_tokens_per_s / self.slower)
+        return self._range("rate", self.seen.output_tokens_per_s / self.slower)
+
+    def decode_tokens_per_s(self, sequences: float = 1) -> Range:
+        """Output of so many sequences while they decode, prompts not counted."""
+        return self._range("rate", self.seen.mean_token_s * self.slower).inverse(sequences)
 
     def prefill_tokens_per_s(self) -> Range:
         """Prompt tokens per second of one batch of prompts alone, until the last of them has its first token."""
-        value = self.ttft_s(1.0).value / math.exp(self.fitted.shift("ttft, tail"))
+        value = self.ttft_s(1.0).value / math.exp(self.fitted.shift("ttft, tail", self.distance.familiarity))
         return self._range("ttft", value).inverse(self.traffic.concurrency * self.traffic.prompt_tokens)

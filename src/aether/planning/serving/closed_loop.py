@@ -149,6 +149,7 @@ class _Loop:
         fits = serving_memory(setup, total * (1 - traffic.spread / 2)).sequences
         # A setup whose weights the ledger finds too large is asked about because it runs: then nothing limits it here.
         self.slots = max(1, min(self.clients, int((fits or traffic.concurrency) / self.size)))
+        self.intake, self.since = setup.intake_steps, 0
         self.front_s = 0.0
         self.coming: deque[tuple[float, _Request]] = deque()
         self.now_s, self.step, self.issued, self.context = 0.0, 0, 0, 0.0
@@ -168,9 +169,13 @@ class _Loop:
         self.coming.append((self.front_s, _Request(self.now_s, prompt, output, fresh * self.size)))
 
     def arrive(self) -> None:
-        """Requests that the front end has handed over by now; when there is nothing else to do, the next one is waited for."""
+        """Requests that the front end has handed over by now, where the engine looks; when there is nothing else to do, the next one
+        is waited for."""
         if self.coming and not self.waiting and not self.running:
             self.now_s = max(self.now_s, self.coming[0][0])
+            self.since = 0
+        if self.since:
+            return
         while self.coming and self.coming[0][0] <= self.now_s:
             self.waiting.append(self.coming.popleft()[1])
 
@@ -205,13 +210,18 @@ class _Loop:
         mean_context = self.context / len(self.running) + (steps - 1) / 2 if live else 0.0
         seconds = self.model.seconds(prompt, seen, live, mean_context)
         if steps > 1 and self.coming and len(self.running) < self.slots:
-            steps = min(steps, max(1, math.ceil((self.coming[0][0] - self.now_s) / seconds)))
+            steps = min(steps, self.steps_to_look(max(1, math.ceil((self.coming[0][0] - self.now_s) / seconds))))
+        self.since = 0 if prompt > 0 else (self.since + steps) % self.intake
         self.now_s += steps * seconds
         self.seen.steps.append(Steps(steps, prompt, seen, live, mean_context, held, seconds))
         if live or not held:
             self.step += steps
             self.context += steps * len(self.running)
             self.seen.output_tokens += steps * live
+
+    def steps_to_look(self, arrival: int) -> int:
+        """Decode steps until the engine first looks at its queue, `arrival` steps from now or later."""
+        return arrival + (-self.since - arrival) % self.intake
 
     def finish(self) -> None:
         """Requests that have all their tokens are answered; their clients send again."""

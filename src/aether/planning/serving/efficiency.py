@@ -8,6 +8,7 @@ tiles that are not full. A device of a generation without a fit takes the coeffi
 import functools
 import tomllib
 from importlib.resources import files
+from typing import Literal
 
 from pydantic import Field
 
@@ -26,6 +27,10 @@ GENERATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 UNMEASURED = "unmeasured"
 """Devices that no operator table covers: AMD's, Google's, Intel's, older and newer ones of NVIDIA. They take the shares of the
 data sheet that the oldest fitted generation reaches (assumed: their software has had the least tuning), with a wider interval."""
+
+
+ENOUGH_ROWS = 10
+"""Rows from which a combination counts as measured (a choice)."""
 
 
 class Roofline(Noun):
@@ -102,15 +107,18 @@ class Residual(Noun):
     log_ratio: float
 
 
+Familiarity = Literal["seen", "near", "far"]
+"""What was measured: the model itself on this device; only its class on the engine and generation; not even that."""
+
+
 class Spread(Noun):
-    """How far measurements lie from predictions: quantiles of |log ratio| on models that were left out of the fit."""
+    """How far measurements lie from predictions: quantiles of |log ratio| of fits that had seen as little of the setup."""
 
     quantity: str
     half_width: float = Field(gt=0)
     """The 80 % quantile, about `shift`."""
     rows: int
-    far: bool = False
-    """Of setups whose engine, generation and class of model were not measured together."""
+    familiarity: Familiarity = "near"
     shift: float = 0.0
     """Median log of measured over predicted, where nothing else is fitted (tails)."""
 
@@ -122,6 +130,8 @@ class Measured(Noun):
     generation: str
     model_class: str
     rows: int
+    models: tuple[str, ...] = ()
+    """Those that were measured there, each with its device."""
 
 
 class Coefficients(Noun):
@@ -154,14 +164,35 @@ class Coefficients(Noun):
         """(operator, generation, format) -> its roofline."""
         return {(row.operator, row.generation, row.format): row for row in self.roofline}
 
-    def width(self, quantity: str, far: bool = False) -> float:
-        """Half of the 80 % interval, in logs; `far` from what was measured where that is known apart."""
-        rows = [row for row in self.spread if row.quantity == quantity]
-        return next((row.half_width for row in rows if row.far == far), rows[0].half_width if rows else 0.5)
+    def spread_of(self, quantity: str, familiarity: Familiarity = "near") -> Spread | None:
+        """The spread of a quantity; where too few rows told one familiarity apart, the next that knows less, then any."""
+        rows = {row.familiarity: row for row in self.spread if row.quantity == quantity}
+        order: tuple[Familiarity, ...] = ("seen", "near", "far")
+        nearest = (*order[order.index(familiarity) :], *reversed(order))
+        return next((rows[name] for name in nearest if name in rows), None)
 
-    def shift(self, quantity: str) -> float:
+    def width(self, quantity: str, familiarity: Familiarity = "near") -> float:
+        """Half of the 80 % interval, in logs; 0.5 where nothing was measured (assumed)."""
+        found = self.spread_of(quantity, familiarity)
+        return found.half_width if found else 0.5
+
+    def shift(self, quantity: str, familiarity: Familiarity = "near") -> float:
         """Median log of measured over predicted of a quantity to which nothing else is fitted."""
-        return next((row.shift for row in self.spread if row.quantity == quantity), 0.0)
+        found = self.spread_of(quantity, familiarity)
+        return found.shift if found else 0.0
+
+    def familiarity(self, engine: str, where: str, model_class: str, model: str) -> Familiarity:
+        """What of a setup was measured; `ENOUGH_ROWS` rows of the combination count."""
+        if self.rows_of(engine, where, model_class) < ENOUGH_ROWS:
+            return "far"
+        wanted = (engine, where, model_class)
+        known = {
+            name
+            for row in self.measured
+            if (row.engine, row.generation, row.model_class) == wanted
+            for name in row.models
+        }
+        return "seen" if model in known else "near"
 
     def rows_of(self, engine: str, where: str, model_class: str) -> int:
         """Rows that were measured with all three together."""

@@ -111,6 +111,9 @@ class ServingSetup(Noun):
     """Most sequences in one step, over the whole replica."""
     chunk_tokens: int = Field(default=8192, gt=0)
     """Most prompt and decode tokens in one step of one attention group."""
+    intake_steps: int = Field(default=1, gt=0)
+    """Decode steps from one look at newly sent requests to the next (SGLang's --scheduler-recv-interval); a step that read a prompt
+    is always followed by one."""
     block_tokens: int = Field(default=16, gt=0)
     memory_share: float = Field(default=0.9, gt=0, le=1)
     """Share of the device's memory that the engine may fill."""
@@ -135,3 +138,8 @@ class ServingSetup(Noun):
     def devices(self) -> int:
         """Accelerators of one replica."""
         return self.tp * self.attn_dp * self.pp
+
+    @property
+    def measured_as(self) -> str:
+        """What is looked up to know whether the model was measured on this device."""
+        return f"{self.architecture.name} on {self.device.name}"
