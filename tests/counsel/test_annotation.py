@@ -1,10 +1,9 @@
 import json
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
-from aether.counsel.annotation import Annotation, agreement_of
+from aether.counsel.annotation import Annotation
 from aether.spec.errors import InputError
 
 VERDICTS = st.sampled_from(["a", "b", "tie"])
@@ -56,18 +55,33 @@ def test_the_export_has_only_what_is_agreed(task):
     assert seen.items == 3 and seen.share == pytest.approx(2 / 3)
 
 
-def test_kappa_of_a_known_table():
-    one = ["a"] * 25 + ["b"] * 25
-    other = ["a"] * 20 + ["b"] * 5 + ["a"] * 10 + ["b"] * 15
-    found = agreement_of(one, other)
-    assert found.share == 0.7 and found.kappa == pytest.approx(0.4) and found.low < 0.4 < found.high
-
-
-@given(st.lists(st.tuples(VERDICTS, VERDICTS), min_size=1, max_size=30))
-def test_kappa_lies_between_its_bounds(pairs):
-    found = agreement_of([a for a, _ in pairs], [b for _, b in pairs])
-    assert found.kappa is None or -1.0001 <= found.kappa <= 1.0001
-    assert (found.share == 1) == (found.kappa in (None, 1.0))
+def test_checks_tell_who_reads_and_count_for_nothing_else(tmp_path):
+    rows = [{"prompt": "p", "a": "long " * i, "b": "short", "a_model": "big", "b_model": "small"} for i in range(1, 9)]
+    rows += [{"prompt": "check", "a": "right", "b": "gibberish", "check": "a"}] * 4
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = Annotation(tmp_path / "p.jsonl")
+    for item in range(12):
+        for who, wanted in (
+            ("ann", "b" if item == 0 else "a"),
+            ("bob", "a" if item == 1 else "b"),
+            ("eve", "a" if item % 2 else "b"),
+        ):
+            task.judge(who, item, "left" if task.left_of(who, item) == wanted else "right")
+    passed = {who: found.value for who, found in task.attention().items()}
+    assert passed == {"ann": 1.0, "bob": 0.0, "eve": 0.5}
+    votes = task.votes(leave_out=("bob", "eve"))
+    assert len(votes.left) == 8 and votes.players == ("big", "small")
+    assert (
+        sum(
+            votes.players[left if out == 1 else right] == "big"
+            for left, right, out in zip(votes.left, votes.right, votes.outcome, strict=True)
+        )
+        == 7
+    )
+    assert len(task.votes().left) == 24
+    assert all(row["prompt"] != "check" for row in task.export())
+    alpha = task.alpha()
+    assert alpha.items == 8 and alpha.value is not None and alpha.value < 0.5
 
 
 @pytest.mark.parametrize("line, match", [("{", "line 1"), ('{"prompt": 1}', "line 1"), ("", "no pair")])

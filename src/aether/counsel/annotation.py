@@ -1,26 +1,28 @@
 """Preferences by people: pairs shown blind in a seeded order, every judgement kept, agreement between annotators, export for DPO.
 
-Kappa follows Cohen, A Coefficient of Agreement for Nominal Scales (1960); its interval is a bootstrap over items. Tasks are JSON
-lines with `prompt`, `a` and `b`; judgements are appended to FILE.judgements.jsonl, one line each, and the newest of an annotator counts.
+Tasks are JSON lines with `prompt`, `a` and `b`; `a_model` and `b_model` name who wrote them (never shown), and `check` names the answer that
+anyone who reads must prefer: such items tell who pays attention, and count for nothing else. Judgements are appended to FILE.judgements.jsonl,
+one line each, and the newest of an annotator counts.
 """
 
 import hashlib
 import json
+import math
 import os
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
+from aether.evidence.agreement import Agreement, cohen_kappa, krippendorff_alpha
+from aether.evidence.bradley_terry import Votes
 from aether.evidence.files import explained_os_errors
+from aether.evidence.statistics import Measurement, exact_proportion
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
 
 Choice = Literal["left", "right", "tie", "skip"]
 Verdict = Literal["a", "b", "tie", "skip"]
-RESAMPLES = 2000
 
 
 class Pair(Noun):
@@ -29,6 +31,10 @@ class Pair(Noun):
     prompt: str
     a: str
     b: str
+    a_model: str | None = None
+    b_model: str | None = None
+    check: Literal["a", "b"] | None = None
+    """The answer that anyone who reads must prefer."""
 
 
 class Judgement(Noun):
@@ -39,17 +45,6 @@ class Judgement(Noun):
     verdict: Verdict
     shown_left: Literal["a", "b"]
     at: str
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Between two annotators on the items that both judged, skips left out."""
-
-    items: int
-    share: float
-    kappa: float | None
-    low: float | None
-    high: float | None
 
 
 class Annotation:
@@ -109,27 +104,88 @@ class Annotation:
         return made
 
     def agreement(self) -> dict[tuple[str, str], Agreement]:
-        """Every pair of annotators that share items."""
-        by_person: dict[str, dict[int, Verdict]] = {}
-        for (who, item), judgement in self.standing().items():
-            if judgement.verdict != "skip":
-                by_person.setdefault(who, {})[item] = judgement.verdict
+        """Cohen's kappa of every two annotators that share items; checks and skips left out."""
+        by_person = self._by_person()
         people = sorted(by_person)
         found = {}
         for i, one in enumerate(people):
             for other in people[i + 1 :]:
                 shared = sorted(by_person[one].keys() & by_person[other].keys())
                 if shared:
-                    found[one, other] = agreement_of(
-                        [by_person[one][s] for s in shared], [by_person[other][s] for s in shared]
+                    x, y = ([by_person[who][item] for item in shared] for who in (one, other))
+                    found[one, other] = cohen_kappa(x, y)
+        return found
+
+    def alpha(self) -> Agreement:
+        """Krippendorff's alpha of all annotators, a tie between the two sides. Raises InputError when no item was judged twice."""
+        by_person = self._by_person()
+        codes = {"b": -1.0, "tie": 0.0, "a": 1.0}
+        table = [
+            [codes.get(by_person[who].get(item, ""), math.nan) for item in range(len(self.pairs))]
+            for who in sorted(by_person)
+        ]
+        if not table:
+            raise InputError.of("judgements", 0, "nobody has judged yet")
+        return krippendorff_alpha(table, "ordinal")
+
+    def attention(self) -> dict[str, Measurement]:
+        """The share of checks that each annotator passed; those who saw none are left out."""
+        passed: dict[str, list[bool]] = {}
+        for (who, item), judgement in self.standing().items():
+            if self.pairs[item].check is not None:
+                passed.setdefault(who, []).append(judgement.verdict == self.pairs[item].check)
+        return {who: exact_proportion(sum(hits), len(hits)) for who, hits in sorted(passed.items())}
+
+    def votes(self, leave_out: Collection[str] = ()) -> Votes:
+        """Votes between models, without checks, skips and the annotators of `leave_out`. Raises InputError where no pair names its models."""
+        rows = []
+        for (who, item), judgement in sorted(self.standing().items()):
+            pair = self.pairs[item]
+            if (
+                pair.check is None
+                and judgement.verdict != "skip"
+                and who not in leave_out
+                and pair.a_model
+                and pair.b_model
+            ):
+                left, right = (
+                    (pair.a_model, pair.b_model) if judgement.shown_left == "a" else (pair.b_model, pair.a_model)
+                )
+                winner = (
+                    "tie"
+                    if judgement.verdict == "tie"
+                    else "left"
+                    if judgement.verdict == judgement.shown_left
+                    else "right"
+                )
+                rows.append(
+                    (
+                        left,
+                        right,
+                        winner,
+                        who,
+                        len(pair.a) - len(pair.b) if judgement.shown_left == "a" else len(pair.b) - len(pair.a),
                     )
+                )
+        if not rows:
+            raise InputError.of("pairs", str(self.path), "no judged pair names a_model and b_model")
+        left, right, winner, raters, longer = (list(column) for column in zip(*rows, strict=True))
+        return Votes.of(left, right, winner, raters).with_covariate(
+            "longer by 1000 characters", [n / 1000 for n in longer]
+        )
+
+    def _by_person(self) -> dict[str, dict[int, Verdict]]:
+        found: dict[str, dict[int, Verdict]] = {}
+        for (who, item), judgement in self.standing().items():
+            if judgement.verdict != "skip" and self.pairs[item].check is None:
+                found.setdefault(who, {})[item] = judgement.verdict
         return found
 
     def export(self) -> list[dict[str, str]]:
         """Rows for DPO: prompt, chosen, rejected. Items whose annotators disagree, ties and skips are left out."""
         votes: dict[int, set[str]] = {}
         for (_, item), judgement in self.standing().items():
-            if judgement.verdict != "skip":
+            if judgement.verdict != "skip" and self.pairs[item].check is None:
                 votes.setdefault(item, set()).add(judgement.verdict)
         rows = []
         for item, said in sorted(votes.items()):
@@ -150,31 +206,16 @@ def read_pairs(path: Path) -> tuple[Pair, ...]:
             continue
         try:
             row = json.loads(line)
-            found.append(Pair(prompt=row["prompt"], a=row["a"], b=row["b"]))
-        except (ValueError, KeyError, TypeError) as error:
+            found.append(Pair.model_validate(row))
+        except ValueError as error:
             raise InputError.of(
-                f"{path.name}, line {number}", line[:80], "write an object with the texts prompt, a and b"
+                f"{path.name}, line {number}",
+                line[:80],
+                "write an object with the texts prompt, a and b (and a_model, b_model, check)",
             ) from error
     if not found:
         raise InputError.of("pairs", str(path), "it holds no pair")
     return tuple(found)
-
-
-def agreement_of(one: list[Verdict], other: list[Verdict], seed: int = 0) -> Agreement:
-    """Share of equal judgements, and Cohen's kappa with a 95 % bootstrap interval; kappa is None where chance alone agrees fully."""
-    codes = {"a": 0, "b": 1, "tie": 2}
-    x, y = (np.array([codes[v] for v in part]) for part in (one, other))
-    draws = np.random.default_rng(seed).integers(0, len(x), (RESAMPLES, len(x)))
-    kappas = [k for row in draws if (k := _kappa(x[row], y[row])) is not None]
-    ends = np.quantile(kappas, [0.025, 0.975]) if kappas else (None, None)
-    low, high = (None if e is None else float(e) for e in ends)
-    return Agreement(len(x), float((x == y).mean()), _kappa(x, y), low, high)
-
-
-def _kappa(x: np.ndarray, y: np.ndarray) -> float | None:
-    seen = float((x == y).mean())
-    chance = sum(float((x == c).mean() * (y == c).mean()) for c in range(3))
-    return None if chance >= 1 else (seen - chance) / (1 - chance)
 
 
 def _draw(annotator: str, item: int, what: str) -> int:

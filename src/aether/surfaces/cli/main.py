@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "aether.surfaces.cli.contamination:contamination",
         "Find test items in training data, with their places and what they do to the score.",
     ),
+    "votes": (
+        "aether.surfaces.cli.votes:votes",
+        "Rank models from pairwise votes, with intervals over the people who voted.",
+    ),
     "power": ("aether.surfaces.cli.power:power", "What a comparison on so many items can show, before it is run."),
     "compare": ("aether.surfaces.cli.look:compare", "Compare two runs or two evaluations, paired, with intervals."),
     "report": ("aether.surfaces.cli.look:report", "Write a run's report again from its records."),
