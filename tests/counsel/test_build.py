@@ -117,7 +117,7 @@ def _kill_and_resume(folder, kills, seconds, seed):
         process = start("build", brief, "--out", run)
         time.sleep(draw.uniform(2, seconds))
         kill_group(process)
-    finish("build", brief, "--out", run)
+    finish("build", brief, "--out", run, also=(5,))
     return run
 
 
