@@ -246,7 +246,7 @@ def _untested(done: Evaluated, tasks: Sequence[str]) -> list[Text]:
     one = [task for task in tasks if all(not item.variant for item in done.items if item.task == task)]
     if one:
         told.append(text_of("Other prompts, for ", _name(", ".join(one)), ": asked under one prompt each."))
-    told.append(text_of("Misuse and attacks: that is what aether redteam measures."))
+    told.append(text_of("Misuse and attacks: no task here tries to make the model do harm."))
     told.append(text_of("Everything that is not in the table of scores."))
     return told
 

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     "--data", type=click.Path(path_type=Path), default=Path(), help="The folder that holds the suite's files."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The folder of the evaluation; an unfinished one goes on.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many items of each task.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Only so many items of each task, drawn by lot (of a harness's task, the first).",
+)
 @click.option("--model", default="", help="The endpoint's name for the model.")
 @click.option(
     "--set", "settings", multiple=True, metavar="FIELD=VALUE", help="chat, dtype, device, batch_size, concurrency."

@@ -89,3 +89,11 @@ def test_examples_before_a_prompt_come_from_a_file_of_their_own(tmp_path):
     write(tmp_path, [{"q": 1, "a": 1}], "shots.jsonl")
     with pytest.raises(InputError, match="needs 2 items"):
         few_shot_documents(task(few_shot=(2,), few_shot_data="shots.jsonl").variants()[0], tmp_path)
+
+
+def test_a_limit_draws_items_by_lot_and_always_the_same(tmp_path):
+    write(tmp_path, [{"q": i, "a": i} for i in range(200)])
+    variant = task().variants()[0]
+    some = [row["aether_id"] for row in documents(variant, tmp_path, 20)]
+    assert len(some) == 20 and some == [row["aether_id"] for row in documents(variant, tmp_path, 20)]
+    assert max(map(int, some)) > 100 and len(documents(variant, tmp_path, 999)) == 200

@@ -5,6 +5,7 @@ Templates are Jinja in its sandbox, over an item's fields; an item that lacks a 
 
 import csv
 import json
+import random
 import re
 import zipfile
 from collections.abc import Sequence
@@ -24,11 +25,18 @@ _HEADING = re.compile(r"(?m)^ = (?!=)[^\n]* = *$")
 _JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
 
 
-def documents(variant: Variant, data: Path) -> list[dict[str, Any]]:
-    """The task's items with `aether_id`, `aether_prompt`, `aether_target` and for choices `aether_choices`, under one variant."""
+def documents(variant: Variant, data: Path, limit: int | None = None) -> list[dict[str, Any]]:
+    """The task's items with `aether_id`, `aether_prompt`, `aether_target` and for choices `aether_choices`, under one variant.
+
+    `limit` draws so many of them by lot, the same ones every time: the first ones of a file are alike.
+    """
     task = variant.task
     assert task.data is not None
-    return [_rendered(row, number, variant) for number, row in enumerate(read_rows(data, task.data), 1)]
+    rows = read_rows(data, task.data)
+    chosen = (
+        range(len(rows)) if limit is None else sorted(random.Random(0).sample(range(len(rows)), min(limit, len(rows))))
+    )
+    return [_rendered(rows[at], at + 1, variant) for at in chosen]
 
 
 def few_shot_documents(variant: Variant, data: Path) -> list[dict[str, Any]]:

@@ -121,7 +121,7 @@ def run_task(task: Task, asking: Asking) -> list[Item]:
     """Every variant of a task, item by item."""
     found: list[Item] = []
     for variant in task.variants():
-        config, names = _config(variant, asking.data, asking.work)
+        config, names = _config(variant, asking)
         results = _evaluated(config, task, asking)
         for samples in results.values():
             found += _items(samples, variant, names)
@@ -153,12 +153,13 @@ def _evaluated(config: dict[str, Any] | str, task: Task, asking: Asking) -> dict
     return samples
 
 
-def _config(variant: Variant, data: Path, work: Path) -> tuple[dict[str, Any] | str, list[dict[str, Any]]]:
+def _config(variant: Variant, asking: Asking) -> tuple[dict[str, Any] | str, list[dict[str, Any]]]:
     """lm-eval's configuration of an own task and its documents, or the name of one of its tasks."""
     task = variant.task
     if task.harness is not None:
         return task.harness, []
-    rows = documents(variant, data)
+    data, work = asking.data, asking.work
+    rows = documents(variant, data, asking.limit)
     name = f"{task.name}-{variant.label.replace('=', '').replace(',', '-').replace(' ', '-') or 'plain'}"
     config: dict[str, Any] = {
         "task": name,

@@ -56,7 +56,7 @@ class Target(Noun):
         arguments: dict[str, Any] = {"dtype": self.dtype, "device": self.device, "batch_size": self.batch_size}
         where = {"pretrained": str(path)}
         if path.is_file():
-            where = {"pretrained": str(path.parent), "gguf_file": path.name, "tokenizer": str(path.parent)}
+            where = {"pretrained": str(path.parent), "gguf_file": path.name}
         try:
             return get_model("hf").create_from_arg_obj(where | arguments)
         except (OSError, ValueError, KeyError, ImportError) as error:
