@@ -25,7 +25,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "serve": (*_TRAIN, "starlette", "uvicorn", "httpx", "threadpoolctl", "xllamacpp", "gguf"),
     "agent": ("pydantic_ai_slim",),
     "mcp": ("mcp",),
-    "web": ("python_multipart", "starlette", "uvicorn"),
+    "web": ("markdown_it_py", "python_multipart", "starlette", "uvicorn"),
     "ops": ("mlflow",),
 }
 """Extra -> the packages that it brings; a test holds it to pyproject.toml."""
@@ -33,7 +33,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 
 def module_of(package: str) -> str:
     """The module that a package is imported as."""
-    return {"pydantic_ai_slim": "pydantic_ai"}.get(package, package)
+    return {"pydantic_ai_slim": "pydantic_ai", "markdown_it_py": "markdown_it"}.get(package, package)
 
 
 def absent(extra: str) -> tuple[str, ...]:
