@@ -51,9 +51,12 @@ def test_a_port_in_use_is_a_sentence_for_a_person(folder):
         assert process.returncode == 2 and "is in use" in err and "Traceback" not in err and not out
 
 
-def test_a_conversation_with_a_model_of_ones_own(tmp_path):
-    """Over HTTP, streamed; the server takes no tools, so the counsel's answer goes along; noise from random weights is no fact."""
-    config = CONFIG.model_copy(update={"context_tokens": 16_000})
+@pytest.mark.parametrize("context_tokens", [14_000, 20_000])
+def test_a_conversation_with_a_model_of_ones_own(tmp_path, context_tokens):
+    """Over HTTP, streamed; the server takes no tools, so the counsel's answer goes along, cut where the context is short;
+    noise from random weights is no fact.
+    """
+    config = CONFIG.model_copy(update={"context_tokens": context_tokens})
     folder = write_model(tmp_path / "talker", config)
     with serving(folder, "--port", 0) as process:
         address = re.search(r"http://\S+/v1", process.stdout.readline())

@@ -11,8 +11,8 @@ from typing import Any
 
 from aether.counsel.agent.approval import Approver, Ask, AsyncApprover, ask_for, decide, deny_all, says_yes
 from aether.counsel.agent.budget import Budget
-from aether.counsel.agent.model import Call, Event, Mind, Said, ToolsRefused, as_tool, interrupted
-from aether.counsel.agent.quoting import quoted, without_controls
+from aether.counsel.agent.model import Call, ContextExceeded, Event, Mind, Said, ToolsRefused, as_tool, interrupted
+from aether.counsel.agent.quoting import MAX_CHARACTERS, quoted, without_controls
 from aether.counsel.agent.reproducibility import completed
 from aether.counsel.agent.sandbox import isolation, run_python
 from aether.counsel.agent.session import Session
@@ -119,7 +119,7 @@ class Conversation:
         return said
 
     async def _say(self, text: str) -> Said:
-        """The first word. To a model whose server takes no tools, the counsel's own answer is given along."""
+        """The first word. To a model whose server takes no tools, the counsel's own answer is given along, as much of it as the context holds."""
         if self.has_tools:
             try:
                 said = await self.mind.say(text, self.history)
@@ -129,9 +129,16 @@ class Conversation:
                 self.mind, self.has_tools = self._mind(with_tools=False), False
         self._noted(Event("tool", "ask"))
         told = self._heard("ask", self.toolbox.ask(text))
-        said = await self.mind.say(f"{text}\n\n{quoted(told['text'], 'the answer of the tool ask')}", self.history)
-        self._pay(said.cost_usd)
-        return said
+        for limit in (MAX_CHARACTERS, MAX_CHARACTERS // 2, MAX_CHARACTERS // 4):
+            answer = quoted(told["text"], "the answer of the tool ask", limit)
+            try:
+                said = await self.mind.say(f"{text}\n\n{answer}", self.history)
+            except ContextExceeded as error:
+                full = error
+            else:
+                self._pay(said.cost_usd)
+                return said
+        raise full
 
     def _close(self, person: str, turn: Turn, tokens: tuple[int, int], *, stopped: bool = False) -> Turn:
         """Write the turn down."""

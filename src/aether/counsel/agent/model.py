@@ -61,6 +61,10 @@ class ToolsRefused(Exception):
     """The model's server takes no tools."""
 
 
+class ContextExceeded(EnvironmentFault):
+    """What was said to the model is longer than its context holds."""
+
+
 @dataclass(frozen=True)
 class Call:
     """A tool that waits for a person's word."""
@@ -122,7 +126,7 @@ class Mind:
     ) -> Said:
         """One run. `answers`: call id -> None for a yes, or why not.
 
-        Raises EnvironmentFault when the model cannot be reached, ToolsRefused when its server takes none.
+        Raises EnvironmentFault when the model cannot be reached (ContextExceeded when that is why), ToolsRefused when its server takes none.
         """
         results = None
         if answers is not None:
@@ -151,6 +155,8 @@ class Mind:
         except ModelHTTPError as error:
             if 400 <= error.status_code < 500 and "tool" in str(error.body).lower():
                 raise ToolsRefused(str(error)) from error
+            if "context_length_exceeded" in str(error.body):
+                raise ContextExceeded(f"the model did not answer: {error}") from error
             raise EnvironmentFault(f"the model did not answer: {error}") from error
         except (AgentRunError, UserError) as error:
             raise EnvironmentFault(f"the model did not answer: {error}") from error
