@@ -1,3 +1,4 @@
+import csv
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from scipy import stats
 from aether.evidence import statistics as S
 
 GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k" / "example_model_solutions.jsonl"
+XSTEST = Path(__file__).parents[3] / "shared" / "data" / "xstest"
 
 
 def correct(name):
@@ -27,6 +29,25 @@ def test_a_published_paired_comparison():
     assert S.mcnemar_exact(int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())) == pytest.approx(
         0.00315, abs=1e-5
     )
+
+
+def refused(model):
+    path = XSTEST / f"xstest_v2_completions_{model}.csv"
+    if not path.exists():
+        pytest.skip("the labelled completions are not beside this checkout")
+    with path.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if not row["type"].startswith("contrast")]
+    return np.array([float(row["final_label"] != "1_full_compliance") for row in rows]), [row["type"] for row in rows]
+
+
+def test_the_same_difference_is_shown_by_items_and_not_by_prompt_types():
+    """Over-refusal of two models on XSTest's 250 safe prompts (arXiv 2308.01263), as its annotators labelled it."""
+    (a, types), (b, _) = refused("gpt4"), refused("mistralguard")
+    by_item, by_type = (S.paired_difference(a, b, np.ones(250), clusters) for clusters in (None, types))
+    assert by_item.difference == by_type.difference == pytest.approx(0.084 - 0.188)
+    assert by_item.se == pytest.approx(0.0258, abs=5e-5) and by_item.p_value is not None and by_item.p_value < 0.001
+    assert by_type.se == pytest.approx(0.0566, abs=5e-5) and by_type.p_value is not None and by_type.p_value > 0.05
+    assert S.mcnemar_exact(9, 35) == pytest.approx(1.06e-4, abs=1e-6)
 
 
 def test_the_mean_is_the_one_sample_t_interval():

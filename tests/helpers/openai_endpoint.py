@@ -1,4 +1,4 @@
-"""A small server of the OpenAI protocol that always says the same, whole or word by word: real HTTP, on loopback."""
+"""A small server of the OpenAI protocol that says what it is told to, whole or word by word: real HTTP, on loopback."""
 
 import json
 import re
@@ -9,8 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def served(reply: str, *, takes_tools: bool = True, pause_s: float = 0.0):
-    """(base address, the requests that came in). Without tools, a request with tools is refused, as such servers do."""
+def served(reply, *, takes_tools: bool = True, pause_s: float = 0.0):
+    """(base address, the requests that came in). `reply` is a text, or makes one of the request's body.
+
+    Without tools, a request with tools is refused, as such servers do.
+    """
     requests: list[dict] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -20,15 +23,16 @@ def served(reply: str, *, takes_tools: bool = True, pause_s: float = 0.0):
             if body.get("tools") and not takes_tools:
                 self.say(400, "application/json", [json.dumps({"error": {"message": "tools: not supported"}})])
                 return
+            said = reply if isinstance(reply, str) else reply(body)
             usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
             head = {"id": "1", "created": 1, "model": body["model"]}
             if not body.get("stream"):
-                choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}
+                choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
                 whole = {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
                 self.say(200, "application/json", [json.dumps(whole)])
                 return
             deltas = [({"role": "assistant", "content": ""}, None)]
-            deltas += [({"content": word}, None) for word in re.findall(r"\S+\s*", reply)] + [({}, "stop")]
+            deltas += [({"content": word}, None) for word in re.findall(r"\S+\s*", said)] + [({}, "stop")]
             pieces = [
                 {**head, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": d, "finish_reason": end}]}
                 for d, end in deltas

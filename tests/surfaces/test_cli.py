@@ -52,6 +52,7 @@ OPTIONS = {
     "show": ["--help", "--json"],
     "evaluate": ["--data", "--help", "--json", "--limit", "--model", "--out", "--set", "--suite"],
     "contamination": ["--control", "--field", "--help", "--json", "--model", "--out"],
+    "judge": ["--help", "--json", "--judge", "--model", "--out", "--set"],
     "votes": ["--covariate", "--help", "--json", "--rater", "--side", "--ties"],
     "power": ["--difference", "--help", "--json", "--set"],
     "compare": ["--help", "--json"],

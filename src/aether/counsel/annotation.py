@@ -6,7 +6,6 @@ one line each, and the newest of an annotator counts.
 """
 
 import hashlib
-import json
 import math
 import os
 from collections.abc import Collection
@@ -17,24 +16,13 @@ from typing import Literal
 from aether.evidence.agreement import Agreement, cohen_kappa, krippendorff_alpha
 from aether.evidence.bradley_terry import Votes
 from aether.evidence.files import explained_os_errors
+from aether.evidence.pairs import read_pairs
 from aether.evidence.statistics import Measurement, exact_proportion
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
 
 Choice = Literal["left", "right", "tie", "skip"]
 Verdict = Literal["a", "b", "tie", "skip"]
-
-
-class Pair(Noun):
-    """A prompt with two answers."""
-
-    prompt: str
-    a: str
-    b: str
-    a_model: str | None = None
-    b_model: str | None = None
-    check: Literal["a", "b"] | None = None
-    """The answer that anyone who reads must prefer."""
 
 
 class Judgement(Noun):
@@ -194,28 +182,6 @@ class Annotation:
                 chosen, rejected = (pair.a, pair.b) if said == {"a"} else (pair.b, pair.a)
                 rows.append({"prompt": pair.prompt, "chosen": chosen, "rejected": rejected})
         return rows
-
-
-def read_pairs(path: Path) -> tuple[Pair, ...]:
-    """The pairs of a file. Raises InputError naming the line that is none."""
-    if not path.is_file():
-        raise InputError.of("pairs", str(path), "no such file; give JSON lines with prompt, a and b")
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            found.append(Pair.model_validate(row))
-        except ValueError as error:
-            raise InputError.of(
-                f"{path.name}, line {number}",
-                line[:80],
-                "write an object with the texts prompt, a and b (and a_model, b_model, check)",
-            ) from error
-    if not found:
-        raise InputError.of("pairs", str(path), "it holds no pair")
-    return tuple(found)
 
 
 def _draw(annotator: str, item: int, what: str) -> int:

@@ -56,17 +56,8 @@ def fitted(votes: Votes, ties: Ties, side: bool) -> Fit:
 def page_of(found: Fit, votes: Votes, path: Path, careless: Sequence[str]) -> Page:
     """The page; points are on Elo's scale, for display."""
     told = f"{path.name}, {found.votes} votes, {found.clusters} {'raters' if votes.raters is not None else 'votes as clusters'}; {found.method}"
-    cited = _Cited(told)
-    blocks: list[Block] = [_table(found, votes, cited)]
-    for number, (name, (effect, se)) in enumerate(found.effects.items()):
-        span = Interval(low=effect - 1.96 * se, high=effect + 1.96 * se, level=0.95, method=found.method)
-        cell = cited(f"effect.{number}", effect, "log odds", span)
-        what = Verbatim(role="name", text=name)
-        blocks.append(
-            Paragraph(text=text_of("A reply is preferred by ", *cell, " for one more of ", what, ", all else equal."))
-        )
-    if found.tie is not None:
-        blocks.append(Paragraph(text=text_of("Davidson's tie parameter: ", *cited("tie", found.tie, "ratio"), ".")))
+    cited = Cited("votes", told)
+    blocks = strengths(found, votes, cited)
     if votes.raters is None:
         alone = (
             "No rater is named, so votes are taken as independent: intervals are too short where a person votes often."
@@ -80,17 +71,32 @@ def page_of(found: Fit, votes: Votes, path: Path, careless: Sequence[str]) -> Pa
     return Page(report=Report(title=title, sections=(section,)), evidence=tuple(cited.evidence))
 
 
-class _Cited:
-    """Keeps each number as evidence and gives the piece that cites it."""
+def strengths(found: Fit, votes: Votes, cited: "Cited") -> list[Block]:
+    """The table of strengths, and what covariates and ties are worth."""
+    blocks: list[Block] = [_table(found, votes, cited)]
+    for number, (name, (effect, se)) in enumerate(found.effects.items()):
+        span = Interval(low=effect - 1.96 * se, high=effect + 1.96 * se, level=0.95, method=found.method)
+        cell = cited(f"effect.{number}", effect, "log odds", span)
+        what = Verbatim(role="name", text=name)
+        blocks.append(
+            Paragraph(text=text_of("A reply is preferred by ", *cell, " for one more of ", what, ", all else equal."))
+        )
+    if found.tie is not None:
+        blocks.append(Paragraph(text=text_of("Davidson's tie parameter: ", *cited("tie", found.tie, "ratio"), ".")))
+    return blocks
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+
+class Cited:
+    """Keeps each number as evidence under a prefix and gives the piece that cites it."""
+
+    def __init__(self, prefix: str, source: str) -> None:
+        self.prefix, self.source = prefix, source
         self.evidence: list[Evidence] = []
 
     def __call__(
         self, name: str, value: float, unit: str, interval: Interval | None = None, source: str = ""
     ) -> tuple[Cite]:
-        key, metric = f"votes.{name}", name.split(".")[-1]
+        key, metric = f"{self.prefix}.{name}", name.split(".")[-1]
         told = source or self.source
         self.evidence.append(
             Evidence(id=key, metric=metric, value=value, unit=unit, kind="measured", source=told, interval=interval)
@@ -98,7 +104,7 @@ class _Cited:
         return (Cite(id=key, show="full"),)
 
 
-def _table(found: Fit, votes: Votes, cited: _Cited) -> Table:
+def _table(found: Fit, votes: Votes, cited: Cited) -> Table:
     counts = np.bincount(votes.left, minlength=len(found.players)) + np.bincount(
         votes.right, minlength=len(found.players)
     )

@@ -28,6 +28,8 @@ Ints = NDArray[np.int64]
 Ties = Literal["half", "davidson"]
 ELO = 400.0 / math.log(10.0)
 STEPS = 50
+WORST_CONDITION = 1e12
+"""Of the information matrix: beyond it covariates are taken to say the same (assumed)."""
 
 
 @dataclass(frozen=True)
@@ -140,15 +142,22 @@ def fit(votes: Votes, ties: Ties = "half", robust: bool = True) -> Fit:
     players, effects = len(votes.players), len(votes.names)
     theta = np.zeros(players + effects + (ties == "davidson"))
     information = np.eye(len(theta))
+    unsettled = InputError.of(
+        "votes",
+        len(votes.left),
+        "the fit does not settle; drop covariates that say the same as each other or as who won",
+    )
     for _ in range(STEPS):
         score, information = cells.derivatives(theta, design, ties)
         information[:players, :players] += 1.0 / players
+        if np.linalg.cond(information) > WORST_CONDITION:
+            raise unsettled
         step = np.linalg.solve(information, score)
         theta += step * min(1.0, 2.0 / float(np.abs(step).max() + 1e-300))
         if float(np.abs(step).max()) < 1e-10:
             break
     else:
-        raise InputError.of("votes", len(votes.left), "the fit does not settle; drop covariates that say the same")
+        raise unsettled
     _, information = cells.derivatives(theta, design, ties)
     information[:players, :players] += 1.0 / players
     inverse = np.linalg.inv(information)

@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "aether.surfaces.cli.contamination:contamination",
         "Find test items in training data, with their places and what they do to the score.",
     ),
+    "judge": (
+        "aether.surfaces.cli.judge:judge",
+        "Let a language model judge pairs, sides swapped, and hold it against people.",
+    ),
     "votes": (
         "aether.surfaces.cli.votes:votes",
         "Rank models from pairwise votes, with intervals over the people who voted.",

@@ -210,6 +210,8 @@ def _items(samples: Sequence[dict[str, Any]], variant: Variant, rows: list[dict[
     for sample in samples:
         suffix = f",{sample['filter']}" if len(filters) > 1 else ""
         values, weights = _values(sample, suffix)
+        if variant.task.metric == "words" and variant.task.data:
+            values = {"words": float(len(_answer(sample).split()))}
         if sample["doc_id"] in by_document:
             before = by_document[sample["doc_id"]]
             by_document[sample["doc_id"]] = before.model_copy(

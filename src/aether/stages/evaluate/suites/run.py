@@ -91,12 +91,17 @@ def _claim(order: Order) -> None:
         "limit": order.limit,
         "versions": {name: version(name) for name in ("lm_eval", "inspect_ai", "transformers", "torch")},
     }
+    claim(order.out, identity, {"place": target.place, "command": order.command})
+
+
+def claim(out: Path, identity: dict[str, Any], about: dict[str, Any]) -> None:
+    """Take a folder for one evaluation, or go on with it. Raises InputError where it is of another one."""
     fingerprint = hash_value(identity)
-    path = order.out / REQUEST
+    path = out / REQUEST
     if path.exists() and read_json(path).get("fingerprint") != fingerprint:
         mend = "it holds an evaluation of another model, suite, data or limit; choose another folder"
-        raise InputError.of("out", str(order.out), mend)
+        raise InputError.of("out", str(out), mend)
     if not path.exists():
-        order.out.mkdir(parents=True, exist_ok=True)
-        about = {"fingerprint": fingerprint, "place": target.place, "command": order.command, **identity}
-        write_json(path, about | {"provenance": json.loads(provenance().model_dump_json())})
+        out.mkdir(parents=True, exist_ok=True)
+        made = {"fingerprint": fingerprint, **about, **identity}
+        write_json(path, made | {"provenance": json.loads(provenance().model_dump_json())})

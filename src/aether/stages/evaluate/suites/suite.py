@@ -17,7 +17,7 @@ from aether.evidence.items import Distribution
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
 
-Metric = Literal["exact_match", "accuracy", "bits_per_byte", "word_perplexity", "contains", "none"]
+Metric = Literal["exact_match", "accuracy", "bits_per_byte", "word_perplexity", "words"]
 LIBRARY = resources.files("aether.stages.evaluate.suites") / "library"
 
 
@@ -40,6 +40,7 @@ class Task(Noun):
     choices: str | tuple[str, ...] = ()
     """Of a task that is scored by the likelihood of each: texts, or the name of the field that lists them."""
     metric: Metric = "exact_match"
+    """`words`, how many were written, is for open questions: their answers are judged in pairs (`aether judge`)."""
     extract: str = ""
     """A regular expression that takes the answer out of what the model wrote; the last match counts."""
     stop: tuple[str, ...] = ("\n\n",)

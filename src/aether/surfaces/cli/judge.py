@@ -1,0 +1,63 @@
+"""`aether judge`."""
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from aether.surfaces.cli.edge import explained, json_option, say_json
+
+
+@click.command()
+@click.argument("places", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--judge", "place", required=True, help="A model folder, a .gguf file, or the address of an endpoint.")
+@click.option("--model", default="", help="The endpoint's name for the judge.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("judged"), show_default=True, help="The folder of the judgement; an unfinished one goes on.")  # fmt: skip
+@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="chat, dtype, device, batch_size, concurrency.")  # fmt: skip
+@json_option
+@explained
+def judge(places: tuple[Path, ...], place: str, model: str, out: Path, settings: tuple[str, ...], as_json: bool) -> int:
+    """Let a language model judge pairs of answers: PLACES is a file of pairs, or two folders of `aether evaluate`.
+
+    Each pair is asked in both orders. What people said of the same pairs in `aether web` is held against it.
+    """
+    from aether.evidence.extras import need
+    from aether.spec.errors import InputError
+
+    need("suites")
+    if len(places) > 2:
+        raise InputError.of("places", len(places), "give one file of pairs, or two folders of evaluations")
+    from aether.counsel.judging import Judged, page_of, pairs_to_judge, write_pages, write_votes
+    from aether.stages.evaluate.judging import Judging
+    from aether.stages.evaluate.judging import judge as run
+    from aether.stages.evaluate.suites.target import target_of
+
+    pairs, people = pairs_to_judge(places, out)
+    target = target_of(place, model, settings)
+    said = ["aether", "judge", *map(str, places), "--judge", place, "--out", str(out)]
+    said += ["--model", model] if model else []
+    said += [word for setting in settings for word in ("--set", setting)]
+    told = partial(_told, quiet=as_json)
+    verdicts = run(Judging(pairs, target, out, " ".join(said)), told)
+    done = Judged(out, target.model or Path(target.place).name, pairs, verdicts, people)
+    page = page_of(done)
+    report = write_pages(done, page)
+    votes = write_votes(done) if any(pair.a_model and pair.b_model for pair in pairs) else None
+    if as_json:
+        rows = [
+            {"pair": i, "a_first": v.a_first, "b_first": v.b_first, "verdict": v.combined}
+            for i, v in enumerate(verdicts)
+        ]
+        evidence = {e.id: e.model_dump(mode="json", exclude_none=True) for e in page.evidence}
+        say_json({"status": "done", "folder": str(out), "verdicts": rows, "evidence": evidence, "votes": votes and str(votes)})  # fmt: skip
+    else:
+        from aether.surfaces.cli.pages import print_page
+
+        print_page(page)
+        click.echo(f"\n{report}")
+    return 0
+
+
+def _told(count: int, quiet: bool) -> None:
+    if not quiet and count % 50 == 0:
+        click.echo(f"{count} answers", err=True)
