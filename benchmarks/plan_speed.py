@@ -1,15 +1,18 @@
-"""How long a plan takes: the whole command, the search in it, layouts weighed in a second, and `aether --help`.
+"""How long a plan takes: the whole command, the search in it, layouts weighed in a second, `aether ask`, and `aether --help`.
 
     python -m benchmarks.plan_speed [--demo-run FOLDER]
 
 Each brief is planned by the command itself in a process of its own, as a person does, so that the interpreter, imports, pictures
-and exports count; the search alone is timed in this process. `--demo-run` is a folder in which `aether build` has run the demo
+and exports count; the search alone is timed in this process. Byte code is kept, as an installation keeps it: the first run of each
+kind is not counted. Beside seconds by the clock stand those of the processor, which other work on the machine does not lengthen
+as much; each is the median of its own. `--demo-run` is a folder in which `aether build` has run the demo
 brief: its pilots are on record there, and what is timed is the plan without them. Infeasible briefs include the search for the
 nearest feasible ones. Nothing here says whether a plan is right (`planner_accuracy` does).
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -99,15 +102,26 @@ BRIEFS: dict[str, dict[str, Any]] = {
 }
 
 
-def _wall_s(*words: str, allowed: tuple[int, ...] = (0,)) -> float:
-    """Median seconds of the command in a process of its own."""
-    spent = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", _AETHER, *words], capture_output=True, text=True, check=False)
-        spent.append(time.perf_counter() - start)
+QUESTIONS = {
+    "ask, on 64 H100": "serve llama-3.1-70b to 40 requests/s, prompts of 1000 tokens, answers of 300, p99 first token below 500 ms, on 64 H100",
+    "ask, infeasible": "serve llama-3.1-70b to 1 request/s, prompts of 500 tokens, answers of 200, p99 inter-token latency below 1 ms, on 8 H100",
+}
+
+
+def _spent_s(folder: Path, *words: str, allowed: tuple[int, ...] = (0,)) -> tuple[float, float]:
+    """Median seconds of the command in a process of its own: by the clock, and of the processor. The first run is not counted."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    kept["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
+    wall, processor = [], []
+    for _ in range(1 + REPEATS):
+        start, before = time.perf_counter(), os.times()
+        command = [sys.executable, "-c", _AETHER, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=kept, cwd=folder)
+        wall.append(time.perf_counter() - start)
+        after = os.times()
+        processor.append(sum(after[2:4]) - sum(before[2:4]))
         assert done.returncode in allowed, done.stderr[-2000:]
-    return statistics.median(spent)
+    return statistics.median(wall[1:]), statistics.median(processor[1:])
 
 
 def _search_s(brief: Brief) -> tuple[float, int]:
@@ -127,10 +141,11 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
     for name, raw in BRIEFS.items():
         file = folder / "brief.json"
         file.write_text(json.dumps(raw), encoding="utf-8")
-        whole_s = _wall_s("plan", str(file), "--out", str(folder / "out"), "--json", allowed=(0, 3))
+        whole_s, own_s = _spent_s(folder, "plan", str(file), "--out", str(folder / "out"), "--json", allowed=(0, 3))
         search_s, layouts = _search_s(to_brief(raw, name))
         found[name] = {
             "command_s": whole_s,
+            "command_processor_s": own_s,
             "search_s": search_s,
             "layouts": layouts,
             "layouts_per_s": layouts / search_s,
@@ -143,17 +158,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--demo-run", type=Path, help="a folder in which the demo brief was built")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        briefs = measure(Path(folder))
-    record: dict[str, Any] = {
-        "help_s": _wall_s("--help"),
-        "briefs": briefs,
-        "demo_plan_s": None,
-        "circumstances": records.circumstances("benchmarks.plan_speed", words=[]),
-    }
-    if given.demo_run is not None:
-        demo = str(ROOT / "recipes" / "code" / "python-autocomplete")
-        record["demo_plan_s"] = _wall_s("plan", demo, "--out", str(given.demo_run), "--json")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        asked = {name: _spent_s(folder, "ask", text, "--json", allowed=(0, 3)) for name, text in QUESTIONS.items()}
+        record: dict[str, Any] = {
+            "help_s": _spent_s(folder, "--help")[0],
+            "briefs": measure(folder),
+            "ask": {name: {"command_s": both[0], "command_processor_s": both[1]} for name, both in asked.items()},
+            "demo_plan_s": None,
+            "load_average": os.getloadavg()[1],
+            "circumstances": records.circumstances("benchmarks.plan_speed", words=[]),
+        }
+        if given.demo_run is not None:
+            demo = str(ROOT / "recipes" / "code" / "python-autocomplete")
+            words = ("plan", demo, "--out", str(given.demo_run.resolve()), "--json")
+            record["demo_plan_s"] = _spent_s(folder, *words)[0]
     records.write("plan_speed", record, _markdown(record))
     print(_markdown(record))
 
@@ -163,16 +182,22 @@ def _markdown(record: dict[str, Any]) -> str:
     lines = [
         "# How long a plan takes",
         "",
-        "| brief | command, s | search, s | layouts | layouts/s |",
-        "|---|---|---|---|---|",
+        "| brief | command, s by the clock | of the processor | search, s | layouts | layouts/s |",
+        "|---|---|---|---|---|---|",
     ]
     for name, one in record["briefs"].items():
         lines.append(
-            f"| {name} | {one['command_s']:.2f} | {one['search_s']:.2f} | {one['layouts']:,} | {one['layouts_per_s']:,.0f} |"
+            f"| {name} | {one['command_s']:.2f} | {one['command_processor_s']:.2f} | {one['search_s']:.2f} "
+            f"| {one['layouts']:,} | {one['layouts_per_s']:,.0f} |"
         )
+    for name, one in record["ask"].items():
+        lines.append(f"| {name} | {one['command_s']:.2f} | {one['command_processor_s']:.2f} | | | |")
     demo = "not measured" if record["demo_plan_s"] is None else f"{record['demo_plan_s']:.2f} s"
     lines += ["", f"`aether --help`: {record['help_s']:.2f} s. The demo brief's plan, its pilots on record: {demo}."]
-    lines += [f"Medians of {REPEATS}; {machine['cores']} cores of {machine['cpu']}, {record['circumstances']['date']};"]
+    lines += [
+        f"Medians of {REPEATS}; {machine['cores']} cores of {machine['cpu']}, {record['circumstances']['date']}, other work beside it "
+        f"(load average at the end {record['load_average']:.1f});"
+    ]
     return "\n".join([*lines, "`python -m benchmarks.plan_speed [--demo-run FOLDER]`.", ""])
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from aether.knowledge.library import device
 from aether.planning.serving.efficiency import Reduction, Roofline
 from aether.planning.serving.operators import ExpertPart
+from aether.planning.serving.rooflines import Rates, grouped_s, peak_flops_per_s, product_s, reduce_s, smooth_max
 from aether.planning.serving.setup import STORED_BYTES, Format
-from aether.planning.serving.step import Rates, grouped_s, peak_flops_per_s, product_s, reduce_s, smooth_max
 
 _SYSTEMS = {
     "ampere": {"a100_sxm": "A100-SXM-80GB"},

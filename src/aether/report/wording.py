@@ -4,6 +4,7 @@ One rung and one number of digits for a value and its interval, chosen so that t
 The way back is strict: a number with fewer than three digits must be the source's own to three digits.
 """
 
+import functools
 import math
 import re
 
@@ -15,11 +16,16 @@ _RATES = ("FLOP/s", "flop/s", "FLOP", "byte/s")
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _COUNT_PREFIXES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 _COUNTED = frozenset({"token", "document", "file", "request", "parameter", "step", "count"})
-_UNITS = sorted({s for table in DIMENSIONS.values() for s in table if s}, key=len, reverse=True)
-_NUMBER = re.compile(
-    r"(?<![\w.])(?<![A-Za-z]-)(?P<sign>[-+−]?)\$?(?P<number>[0-9](?:[0-9,_]*[0-9])?(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)(?!-gram|-bit)"
-    rf"(?:\s?(?P<unit>{'|'.join(re.escape(u) for u in _UNITS)})(?![\w/]))?"
-)
+
+
+@functools.cache
+def _number() -> re.Pattern[str]:
+    """Any number with its unit. Its hundreds of units take a while to compile: who only draws does not wait for it."""
+    units = sorted({s for table in DIMENSIONS.values() for s in table if s}, key=len, reverse=True)
+    return re.compile(
+        r"(?<![\w.])(?<![A-Za-z]-)(?P<sign>[-+−]?)\$?(?P<number>[0-9](?:[0-9,_]*[0-9])?(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)(?!-gram|-bit)"
+        rf"(?:\s?(?P<unit>{'|'.join(re.escape(u) for u in units)})(?![\w/]))?"
+    )
 
 
 def scale(value: float, unit: str) -> tuple[float, str]:
@@ -122,4 +128,4 @@ def says(number: re.Match[str], value: float, unit: str) -> bool:
 
 def numbers_in(text: str) -> list[re.Match[str]]:
     """Every number of a sentence with the unit after it, names such as p99 left out."""
-    return list(_NUMBER.finditer(text))
+    return list(_number().finditer(text))

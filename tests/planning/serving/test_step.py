@@ -10,17 +10,16 @@ from hypothesis import strategies as st
 from aether.knowledge.library import device, devices
 from aether.planning.serving.efficiency import GENERATIONS, NEAREST, UNMEASURED, Roofline, coefficients, generation
 from aether.planning.serving.operators import ExpertPart, operators
-from aether.planning.serving.setup import MULTIPLIED_IN, STORED_BYTES, Precision, ServingSetup
-from aether.planning.serving.step import (
+from aether.planning.serving.rooflines import (
     Rates,
-    StepModel,
     activated_experts,
     peak_flops_per_s,
     product_s,
     reduce_s,
     smooth_max,
-    step_time,
 )
+from aether.planning.serving.setup import MULTIPLIED_IN, STORED_BYTES, Precision, ServingSetup
+from aether.planning.serving.step import StepModel, step_time
 from aether.spec.architecture import Architecture, Attention, Experts, FeedForward, LatentAttention, LayerGroup
 from aether.spec.errors import InputError
 

@@ -3,11 +3,11 @@
 import math
 
 from aether.planning.search.steady import Steady
-from aether.planning.serving.answers import residual_log
+from aether.planning.serving.answers import residual_of, traits
 from aether.planning.serving.closed_loop import ClosedLoop
 from aether.planning.serving.efficiency import coefficients
 from aether.planning.serving.setup import ServingSetup
-from aether.planning.serving.step import StepModel
+from aether.planning.serving.step import step_model
 from aether.spec.brief import Load
 
 
@@ -16,16 +16,15 @@ class Corrected:
 
     def __init__(self, setup: ServingSetup, load: Load, sequences: float) -> None:
         fitted, self.load = coefficients(), load
-        self.model = StepModel(setup)
+        self.model = step_model(setup)
         traffic = ClosedLoop(
             prompt_tokens=load.prompt_tokens, output_tokens=load.output_tokens, concurrency=max(1, round(sequences))
         )
-        self.slower = math.exp(residual_log("token", setup, traffic, fitted))
-        self.first_slower = math.exp(residual_log("ttft", setup, traffic, fitted))
-
-    def seconds(self, prompts: float, seen: float, live: float, context: float) -> float:
-        """One step."""
-        return self.slower * self.model.seconds(prompts, seen, live, context)
+        found = traits(setup, traffic)
+        self.slower = math.exp(residual_of("token", found, fitted))
+        self.seconds = self.model.costing(self.slower)
+        """Of one step: (prompt tokens, positions that each sees, decoding sequences, positions that each attends to)."""
+        self.first_slower = math.exp(residual_of("ttft", found, fitted))
 
     def first_s(self, simulated_s: float, state: Steady) -> float:
         """Time to first token as a client sees it, from the engine's own."""

@@ -14,7 +14,7 @@ from aether.planning.search.pareto import Merit, front
 from aether.planning.search.problem import Problem
 from aether.planning.search.reasons import Pruned, Reason
 from aether.planning.search.serving_space import CHUNKS, ENGINES, FORMATS, SEQUENCES, VARIANTS, Layout, ServingSpace
-from aether.planning.search.steady import BUSIEST, Batch, Steady, capacity_per_s, steady
+from aether.planning.search.steady import BUSIEST, Batch, Steady, capacity_per_s, steady_within
 from aether.planning.serving.efficiency import coefficients
 from aether.planning.serving.memory import ServingMemory, serving_memory
 from aether.planning.serving.setup import Engine, ServingSetup
@@ -100,6 +100,7 @@ class ServingSearch:
     def __init__(self, problem: Problem, bounded: bool = True) -> None:
         self.problem, self.load, self.pruned = problem, problem.load, Pruned()
         self.space = ServingSpace(problem, self.pruned, bounded)
+        self._widths = {quantity: coefficients().width(quantity) for quantity in ("ttft", "token")}
 
     def finalists(self) -> tuple[list[Candidate], Screened]:
         """The candidates to simulate, best first, and what was seen on the way. None: nothing keeps up with the load."""
@@ -228,20 +229,25 @@ class ServingSearch:
             return capacity * most
 
         mended = [t for t in self.problem.targets if t.metric != "cost_per_million_tokens"]
+        known: dict[int, Candidate] = {}
 
-        def at(replicas: int, margin: float) -> Candidate:
-            state = steady(cost.seconds, self.load, rate / replicas, batch)
-            assert state is not None
-            one = Candidate(layout, setup, cost, batch, memory, capacity, replicas, state, 0.0)
-            return replace(one, excess=sum(self._excess(one, t, margin) for t in mended))
+        def at(replicas: int) -> Candidate:
+            if replicas not in known:
+                state = steady_within(cost.seconds, self.load, rate / replicas, batch)
+                known[replicas] = Candidate(layout, setup, cost, batch, memory, capacity, replicas, state, 0.0)
+            return known[replicas]
+
+        def misses(one: Candidate, margin: float) -> bool:
+            return any(self._excess(one, target, margin) for target in mended)
 
         def found(margin: float) -> Candidate:
             """The least replicas for what more of them mend; then everything is weighed, the cost too."""
-            low, high, last = least - 1, most, at(most, margin)
-            while high - low > 1 and not last.excess:
+            low, high = least - 1, most
+            fails = misses(at(most), margin)
+            while high - low > 1 and not fails:
                 middle = (low + high) // 2
-                one = at(middle, margin)
-                low, high, last = (middle, high, last) if one.excess else (low, middle, one)
+                low, high = (middle, high) if misses(at(middle), margin) else (low, middle)
+            last = at(high)
             excess, risk = (sum(self._excess(last, t, m) for t in self.problem.targets) for m in (0.0, 1.0))
             return replace(last, excess=excess, risk=risk)
 
@@ -250,14 +256,13 @@ class ServingSearch:
 
     def _excess(self, one: Candidate, target: Target, margin: float) -> float:
         """By how much a target is missed, as a logarithm; `margin` widens the estimate by its 80 % interval."""
-        kind, fitted = target.metric.partition("_")[0], coefficients()
+        kind = target.metric.partition("_")[0]
         if kind in LATENCIES:
-            width = fitted.width("ttft" if kind == "ttft" else "token")
+            width = self._widths["ttft" if kind == "ttft" else "token"]
             value = self.latency_s(one, target.metric) * math.exp(margin * width)
         elif target.metric == "throughput":
-            value = (
-                one.capacity_per_s * self.load.output_tokens * one.replicas * math.exp(-margin * fitted.width("token"))
-            )
+            most = one.capacity_per_s * self.load.output_tokens * one.replicas
+            value = most * math.exp(-margin * self._widths["token"])
         elif target.metric == "device_memory":
             value = one.device_bytes
         else:

@@ -13,8 +13,8 @@ from aether.models.accounting import flops_per_token, parameters
 from aether.planning.search.problem import Priced, Problem
 from aether.planning.search.quality import native_format, quality_of
 from aether.planning.search.reasons import Pruned, Reason, degrees, splits_evenly
+from aether.planning.serving.rooflines import peak_flops_per_s
 from aether.planning.serving.setup import MULTIPLIED_IN, STORED_BYTES, Engine, Format, Precision
-from aether.planning.serving.step import peak_flops_per_s
 from aether.spec.architecture import Architecture, Attention, Experts, LatentAttention
 from aether.spec.plan import Estimate
 

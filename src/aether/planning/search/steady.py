@@ -71,6 +71,11 @@ def steady(cost: StepCost, load: Load, requests_per_s: float, batch: Batch) -> S
     """The replica at that load; None when it does not keep up."""
     if requests_per_s > BUSIEST * capacity_per_s(cost, load, batch):
         return None
+    return steady_within(cost, load, requests_per_s, batch)
+
+
+def steady_within(cost: StepCost, load: Load, requests_per_s: float, batch: Batch) -> Steady:
+    """The same for a load that it is known to keep up with."""
     prompt, output = float(load.prompt_tokens), load.output_tokens
     context, seen = prompt + output / 2, prompt / 2
     token_s = cost(0.0, 0.0, 1.0, context)

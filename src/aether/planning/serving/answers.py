@@ -7,6 +7,7 @@ their width is what 80 % of the rows of models left out of the fit lay within. E
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,8 +66,13 @@ def traits(setup: ServingSetup, traffic: ClosedLoop) -> list[tuple[str, float]]:
 
 def residual_log(quantity: str, setup: ServingSetup, traffic: ClosedLoop, fitted: Coefficients) -> float:
     """Log of measured over computed that the fit expects here."""
+    return residual_of(quantity, traits(setup, traffic), fitted)
+
+
+def residual_of(quantity: str, found: Sequence[tuple[str, float]], fitted: Coefficients) -> float:
+    """The same from the traits, for callers that ask for several quantities."""
     known = fitted.residuals[quantity]
-    return sum(known.get(trait, 0.0) * value for trait, value in traits(setup, traffic))
+    return sum(known.get(trait, 0.0) * value for trait, value in found)
 
 
 _UNMEASURED_WIDTH = 1.5

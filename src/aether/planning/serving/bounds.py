@@ -11,8 +11,8 @@ from typing import Literal
 
 from aether.models.accounting import cache_bytes, flops_per_token, parameters
 from aether.planning.serving.closed_loop import ClosedLoop
+from aether.planning.serving.rooflines import peak_flops_per_s
 from aether.planning.serving.setup import STORED_BYTES, Format, ServingSetup
-from aether.planning.serving.step import peak_flops_per_s
 from aether.spec.plan import Estimate
 
 Verdict = Literal["impossible", "out_of_reach", "reachable"]

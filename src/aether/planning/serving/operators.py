@@ -6,12 +6,21 @@ kept whole, so more ranks than key-value heads hold copies; the latent vector of
 input projections of MLA and routers are copied too. Sizes only; how long they take stands in `step`.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from aether.models.accounting import cache_values
 from aether.models.accounting_parts import mixer_weights
 from aether.planning.serving.setup import STORED_BYTES, Format, ServingSetup
-from aether.spec.architecture import Attention, Experts, FeedForward, LatentAttention, LayerGroup, Recurrence
+from aether.spec.architecture import (
+    Architecture,
+    Attention,
+    Experts,
+    FeedForward,
+    LatentAttention,
+    LayerGroup,
+    Recurrence,
+)
 
 
 @dataclass(frozen=True)
@@ -173,14 +182,21 @@ def _experts(mlp: Experts, group: LayerGroup, setup: ServingSetup) -> tuple[list
     )
 
 
-_latest: list[tuple[ServingSetup, Operators]] = []
+_KEPT = 1024
+"""Shapes that are kept (chosen: more than one search has)."""
+_kept: dict[Hashable, tuple[Architecture, Operators]] = {}
+"""With the architecture itself, so that its number in the key is not given to another one."""
 
 
 def operators(setup: ServingSetup) -> Operators:
-    """All operators of one pass through all layers, as one device sees them. Those of the latest setup are kept."""
-    if not _latest or _latest[0][0] is not setup:
-        _latest[:] = [(setup, _operators(setup))]
-    return _latest[0][1]
+    """All operators of one pass through all layers, as one device sees them. Setups that differ in stages and limits share them."""
+    key = (id(setup.architecture), setup.precision, setup.tp, setup.attn_dp, setup.ep)
+    found = _kept.get(key)
+    if found is None:
+        if len(_kept) >= _KEPT:
+            _kept.clear()
+        found = _kept[key] = (setup.architecture, _operators(setup))
+    return found[1]
 
 
 def _operators(setup: ServingSetup) -> Operators:

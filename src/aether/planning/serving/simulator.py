@@ -8,6 +8,7 @@ client and router, failures of replicas, requests that are cancelled or refused.
 """
 
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,7 +20,7 @@ from aether.planning.serving.arrivals import Request, Trace, Traffic
 from aether.planning.serving.memory import sequence_bytes_per_device, serving_memory
 from aether.planning.serving.setup import ServingSetup
 from aether.planning.serving.simulator_replica import EngineLimits, Job, Replica, StepCost
-from aether.planning.serving.step import StepModel
+from aether.planning.serving.step import step_model
 from aether.spec.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -149,6 +150,8 @@ class _Simulation:
             self.engines += self.routers[-1].replicas
         self.owners = [number for number, router in enumerate(self.routers) for _ in router.replicas]
         self.requests, self.think_s, self.clock = requests, think_s, _Clock()
+        self.alone = len(self.engines) == 1 or (think_s is None and self.handoff is None)
+        """Whether what one engine ends sends nothing to another one: then it need not be stopped for the others' steps."""
         self.arrival_s = np.zeros(len(requests))
         self.waited_s = np.zeros(len(requests))
         self.parts: list[list[tuple[int, Job]]] = [[] for _ in requests]
@@ -178,6 +181,11 @@ class _Simulation:
                 continue
             _, number = heapq.heappop(clock.steps)
             engine = engines[number]
+            if self.alone:
+                engine.coast(clock.arrivals[0][0] if clock.arrivals else math.inf)
+                if clock.arrivals and clock.arrivals[0][0] <= engine.now_s:
+                    heapq.heappush(clock.steps, (engine.now_s, number))
+                    continue
             for job in engine.step():
                 self._done(number, job)
             if engine.load:
@@ -265,7 +273,7 @@ def pool_of(setup: ServingSetup, replicas: int = 1, routing: Routing = "least_lo
         block_tokens=setup.block_tokens,
         cache_blocks=_cache_blocks(setup),
     )
-    return Pool(StepModel(setup).seconds, limits, replicas, routing)
+    return Pool(step_model(setup).seconds, limits, replicas, routing)
 
 
 _LONG_BLOCKS = 64

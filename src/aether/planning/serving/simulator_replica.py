@@ -82,7 +82,7 @@ class Replica:
     """The engine's state between steps. `now_s` is the end of its last step."""
 
     def __init__(self, cost: StepCost, limits: EngineLimits) -> None:
-        self._cost, self.limits = cost, limits
+        self._cost, self.limits, self._block_tokens = cost, limits, limits.block_tokens
         self.now_s, self.busy_s, self.number, self.preemptions = 0.0, 0.0, 0, 0
         self.free = 1 << 60 if limits.cache_blocks is None else limits.cache_blocks
         self.waiting: deque[Job] = deque()
@@ -93,6 +93,8 @@ class Replica:
         self._decoding, self._positions = 0, 0
         self._residues = [0] * limits.block_tokens
         """Decoding sequences by (positions - step) modulo the block: those that need a new block are found at once."""
+        self._coasted: dict[int, dict[int, float]] = {}
+        """Seconds of a step that only decodes, by sequences and positions: at a low load the same ones come again and again."""
         self.ends_s: list[float] = []
         self.emitted: list[int] = []
         """Tokens that came out at the end of each step."""
@@ -110,11 +112,15 @@ class Replica:
     def step(self) -> list[Job]:
         """One step. Returns the jobs that have all their tokens."""
         assert self.load
-        self._admit_computed()
-        self._take_blocks()
+        if self.waiting and not self.waiting[0].left:
+            self._admit_computed()
+        due = self._due()
+        if due > self.free:
+            due = self._make_room()
+        self.free -= due
         decoding = self._decoding
         mean_positions = self._positions / decoding + 1.0 if decoding else 0.0
-        pieces, tokens, seen = self._read(decoding)
+        pieces, tokens, seen = self._read(decoding) if self._reading or self.waiting else ((), 0, 0.0)
         seconds = self._cost(tokens, seen / tokens if tokens else 0.0, decoding, mean_positions)
         assert seconds > 0, "a step takes time"
         self.now_s += seconds
@@ -135,6 +141,29 @@ class Replica:
         self.number += 1
         return done
 
+    def coast(self, until_s: float) -> None:
+        """What `step` would do again and again while nobody waits, reads or ends, in steps that begin before `until_s`."""
+        if self.waiting or self._reading or not self._decoding:
+            return
+        decoding, number, now_s, positions, free = self._decoding, self.number, self.now_s, self._positions, self.free
+        next_end, busy_s, known = self._ending[0][0], self.busy_s, self._coasted.setdefault(decoding, {})
+        while number < next_end and now_s < until_s:
+            due = self._residues[-number % self._block_tokens]
+            if due > free:
+                break
+            free -= due
+            seconds = known.get(positions)
+            if seconds is None:
+                seconds = known[positions] = self._cost(0, 0.0, decoding, positions / decoding + 1.0)
+                assert seconds > 0, "a step takes time"
+            now_s += seconds
+            busy_s += seconds
+            positions += decoding
+            self.ends_s.append(now_s)
+            number += 1
+        self.emitted += [decoding] * (number - self.number)
+        self.number, self.now_s, self.busy_s, self._positions, self.free = number, now_s, busy_s, positions, free
+
     def _admit(self) -> Job:
         job = self.waiting.popleft()
         self.free -= self.limits.blocks(job.target)
@@ -154,12 +183,13 @@ class Replica:
 
     def _due(self) -> int:
         """Decoding sequences that need a new block in this step."""
-        return self._residues[-self.number % self.limits.block_tokens]
+        return self._residues[-self.number % self._block_tokens]
 
-    def _take_blocks(self) -> None:
+    def _make_room(self) -> int:
+        """Preempt until the new blocks of this step are free. Returns how many those are."""
         while self._due() > self.free:
             self._preempt()
-        self.free -= self._due()
+        return self._due()
 
     def _read(self, decoding: int) -> tuple[list[Job], int, float]:
         """Jobs that read in this step, their tokens, and the sum of positions that these see."""

@@ -117,9 +117,15 @@ def summarise(outcome: Outcome, limits: Limits | None = None, warm_up: float = W
 
 def _gaps(outcome: Outcome, counted: np.ndarray) -> tuple[Floats, Floats]:
     """All gaps pooled, and each request's mean gap (NaN for an answer of one token)."""
-    found = [np.diff(outcome.tokens_s[index]) for index in counted]
-    means = np.array([float(gaps.mean()) if len(gaps) else math.nan for gaps in found])
-    return np.concatenate(found), means
+    times = [outcome.tokens_s[index] for index in counted]
+    ends = np.cumsum([len(each) for each in times])
+    gaps = np.diff(np.concatenate(times))
+    # One request after the other: what lies between two of them is no gap.
+    own = np.asarray(np.delete(gaps, ends[:-1] - 1), np.float64)
+    starts = np.concatenate(([0], ends[:-1])).tolist()
+    pieces = [gaps[start : end - 1] for start, end in zip(starts, ends.tolist(), strict=True)]
+    means = np.array([np.add.reduce(piece) / len(piece) if len(piece) else math.nan for piece in pieces])
+    return own, means
 
 
 def _good(limits: Limits | None, ttft_s: Floats, means_s: Floats, e2e_s: Floats) -> np.ndarray:

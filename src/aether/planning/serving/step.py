@@ -6,28 +6,36 @@ in bins; all-reduces pay latency and bytes. Pipeline ranks work on equal micro-b
 Shapes: G grid points of tokens.
 """
 
+import copy
 import functools
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aether.knowledge.library import Device
-from aether.planning.serving.efficiency import Coefficients, Reduction, Roofline, coefficients, generation
-from aether.planning.serving.operators import ExpertPart, Matrix, Mixing, Operators, operators
-from aether.planning.serving.setup import MULTIPLIED_IN, STORED_BYTES, Format, ServingSetup
+from aether.planning.serving.efficiency import Coefficients, Roofline, coefficients, generation
+from aether.planning.serving.operators import Matrix, Mixing, Operators, operators
+from aether.planning.serving.rooflines import (
+    HIDDEN_BYTES,
+    ProductFit,
+    Rates,
+    grouped_s,
+    peak_flops_per_s,
+    product_s,
+    reduce_s,
+    smooth_max,
+)
+from aether.planning.serving.setup import STORED_BYTES, Format, ServingSetup
+from aether.planning.serving.simulator_replica import StepCost
 
 Floats = NDArray[np.float64]
 
 _GRID_G = np.unique(np.round(np.geomspace(1, 131_072, 60)))
 """Tokens at which the parts that depend on tokens alone are computed; between them they are interpolated."""
-
-_HIDDEN_BYTES = 2.0
-"""Activations travel in 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -67,59 +75,6 @@ class StepTime:
         return max(parts, key=lambda name: parts[name])
 
 
-def peak_flops_per_s(device: Device, stored_as: Format) -> float:
-    """The data sheet's rate for a format; what the device cannot multiply, it does in 16 bits.
-
-    Devices that multiply four bits take MXFP4 weights with eight-bit activations.
-    """
-    rates = device.flops_per_s
-    if stored_as == "mxfp4" and "float4" in rates:
-        return rates["float8"]
-    sixteen = rates.get("bfloat16") or rates.get("float16") or max(rates.values())
-    return rates.get(MULTIPLIED_IN[stored_as], sixteen)
-
-
-def smooth_max(compute_s: Any, memory_s: Any, order: float) -> Any:
-    """(a^p + b^p)^(1/p)."""
-    return (compute_s**order + memory_s**order) ** (1.0 / order)
-
-
-class Rates(NamedTuple):
-    """What the data sheet promises for one format."""
-
-    flops_per_s: Any
-    bytes_per_s: Any
-
-
-def product_s(rows: Any, outputs: Any, inputs: Any, stored_bytes: float, rates: Rates, fit: "Roofline | _Fit") -> Any:
-    """Seconds of a matrix product without its launch; numbers or arrays."""
-    compute = 2 * (rows + fit.rows) * (outputs + fit.columns) * inputs / (rates.flops_per_s * fit.compute)
-    moved = outputs * inputs * stored_bytes + _HIDDEN_BYTES * rows * (inputs + outputs)
-    return smooth_max(compute, moved / (rates.bytes_per_s * fit.memory), fit.order)
-
-
-def grouped_s(part: ExpertPart, tokens: Any, rates: Rates, fit: Roofline, skew: float) -> Any:
-    """Seconds of one layer's routed experts for `tokens` of the whole model, without their launch."""
-    reached = activated_experts(part, tokens, skew)
-    rows = tokens * part.active * part.local / part.experts
-    values = part.matrices * part.hidden
-    compute = 2 * (rows + fit.rows * reached) * values * (part.inner + fit.columns) / (rates.flops_per_s * fit.compute)
-    moved = reached * part.expert_bytes + _HIDDEN_BYTES * rows * (2 * part.hidden + part.matrices * part.inner)
-    return smooth_max(compute, moved / (rates.bytes_per_s * fit.memory), fit.order)
-
-
-def activated_experts(part: ExpertPart, tokens: Any, skew: float) -> Any:
-    """Experts of this device that `tokens` of the whole model reach: balls in bins, with fewer balls under skewed routing."""
-    missed = (1.0 - part.active / part.experts) ** (tokens * skew)
-    return part.local * (1.0 - missed)
-
-
-def reduce_s(message_bytes: Any, ranks: Any, link_bytes_per_s: Any, fit: Reduction) -> Any:
-    """Seconds of one all-reduce; numbers or arrays."""
-    moved = 2 * (ranks - 1) / ranks * message_bytes / (link_bytes_per_s * fit.share)
-    return smooth_max(fit.latency_s + fit.latency_rank_s * (ranks - 1), moved, fit.order)
-
-
 class _Prefilling(NamedTuple):
     """One kind of attention over prompts: seconds of its launches, of a FLOP in all layers, and the FLOPs of a token."""
 
@@ -152,6 +107,7 @@ class StepModel:
 
     def __init__(self, setup: ServingSetup, fitted: Coefficients | None = None) -> None:
         self.setup = setup
+        self._share = _share(setup)
         self.fitted = fitted or coefficients()
         self.generation = generation(setup.device)
         self.engine = self.fitted.cost(setup.engine)
@@ -169,6 +125,15 @@ class StepModel:
         parts = (self._matrices_G, self._experts_G, self._communication_G, self._layers_G)
         self._dense_line = _line([sum(values) for values in zip(*parts, strict=True)])
         self._head_line = _line(self._head_G)
+        self.seconds = self.costing()
+
+    def with_setup(self, setup: ServingSetup) -> "StepModel":
+        """The same tables for a setup that differs in nothing that they depend on (`_tables_of`)."""
+        assert _tables_of(setup) == _tables_of(self.setup)
+        made = copy.copy(self)
+        made.setup, made._share = setup, _share(setup)
+        made.seconds = made.costing()
+        return made
 
     def _attention_fits(self, mixing: Mixing) -> tuple[Roofline, Roofline]:
         kind = "recurrence" if mixing.state_bytes else "latent" if mixing.latent else self.setup.precision.cache
@@ -211,7 +176,7 @@ class StepModel:
             fit, stored = self.fitted.of("matrix", self.generation, matrix.stored_as), STORED_BYTES[matrix.stored_as]
             shape = (matrix.outputs, matrix.inputs, stored)
             spent_G = _grid_product_s(
-                shape, self._rates(matrix.stored_as), _Fit(*(getattr(fit, n) for n in _Fit._fields))
+                shape, self._rates(matrix.stored_as), ProductFit(*(getattr(fit, n) for n in ProductFit._fields))
             )
             total_G += matrix.count * (engine.matrix_scale * spent_G + engine.launch_scale * fit.launch_s)
         return total_G
@@ -227,7 +192,7 @@ class StepModel:
 
     def _communication(self) -> Floats:
         setup, total_G = self.setup, np.zeros_like(_GRID_G)
-        hidden_bytes_G = _GRID_G * setup.architecture.hidden_size * _HIDDEN_BYTES
+        hidden_bytes_G = _GRID_G * setup.architecture.hidden_size * HIDDEN_BYTES
         if setup.tp > 1:
             total_G += self.operators.reductions * self.all_reduce_s(hidden_bytes_G, setup.tp)
         if self.operators.exchanges:
@@ -245,7 +210,7 @@ class StepModel:
 
     def _small_kernels(self) -> Floats:
         setup, engine = self.setup, self.engine
-        moved_G = self.hidden_vectors * _GRID_G * setup.architecture.hidden_size * _HIDDEN_BYTES
+        moved_G = self.hidden_vectors * _GRID_G * setup.architecture.hidden_size * HIDDEN_BYTES
         launches = engine.layer_s * self.small_kernels
         launches += 0.0 if setup.compiled else engine.eager_layer_s * self.operators.layers
         return launches + engine.hidden_copies * moved_G / self._bandwidth
@@ -275,22 +240,47 @@ class StepModel:
             overhead_s=at.of(self._layers_G) + self.engine.step_s + self.engine.sequence_s * decode_sequences,
         )
 
-    def seconds(
-        self, prefill_tokens: float, prefill_context: float, decode_sequences: float, decode_context: float
-    ) -> float:
-        """The total of `time`, for loops that take thousands of steps."""
-        prompt, decode, sampled = self._shares(prefill_tokens, decode_sequences)
-        total = self.engine.step_s + self.engine.sequence_s * decode_sequences
-        for line, tokens in ((self._dense_line, prompt + decode), (self._head_line, sampled)):
-            tokens = tokens if tokens > 1.0 else 1.0
-            place = min(len(_GRID) - 2, bisect_right(_GRID, tokens) - 1)
-            total += line[0][place] + line[1][place] * tokens
-        return total + self._prefill_attention_s(prompt, prefill_context) + self._cache_s(decode, decode_context)
+    def costing(self, slower: float = 1.0) -> StepCost:
+        """The total of `time`, times `slower`, as a function for loops that take thousands of steps: the innermost one of every
+        search and simulation, so everything is looked up beforehand and written out."""
+        share, step_s, sequence_s = self._share, self.engine.step_s, self.engine.sequence_s
+        (intercepts, slopes), (head_intercepts, head_slopes) = self._dense_line, self._head_line
+        grid, last = _GRID, len(_GRID) - 2
+        prefilling, decoding = self._prefilling, [(*d[:3], *d.compute_s, *d.memory_s, d.order) for d in self._decoding]
+
+        def seconds(prompts: float, prompt_context: float, sequences: float, context: float) -> float:
+            prompt, decode = prompts * share, sequences * share
+            tokens, sampled = prompt + decode, decode + (1.0 if prompt else 0.0)
+            tokens, sampled = tokens if tokens > 1.0 else 1.0, sampled if sampled > 1.0 else 1.0
+            place, head_place = bisect_right(grid, tokens) - 1, bisect_right(grid, sampled) - 1
+            place, head_place = place if place < last else last, head_place if head_place < last else last
+            total = step_s + sequence_s * sequences + (intercepts[place] + slopes[place] * tokens)
+            total += head_intercepts[head_place] + head_slopes[head_place] * sampled
+            if prompt > 0:
+                spent = 0.0
+                for launch_s, scale_s, window, seen_flops, any_flops, fixed_flops in prefilling:
+                    seen = prompt_context if prompt_context < window else window
+                    spent += launch_s + prompt * scale_s * (
+                        seen * seen_flops + prompt_context * any_flops + fixed_flops
+                    )
+                total += spent
+            if decode > 0:
+                spent = 0.0
+                for launch_s, scale, window, f_seen, f_any, f_fixed, m_seen, m_any, m_fixed, order in decoding:
+                    seen = context if context < window else window
+                    compute_s, memory_s = (
+                        seen * f_seen + context * f_any + f_fixed,
+                        seen * m_seen + context * m_any + m_fixed,
+                    )
+                    spent += launch_s + decode * scale * (compute_s**order + memory_s**order) ** (1.0 / order)
+                total += spent
+            return slower * total
+
+        return seconds
 
     def _shares(self, prefill_tokens: float, decode_sequences: float) -> tuple[float, float, float]:
         """Prompt tokens, sequences and sampled tokens of one device's micro-batch."""
-        share = 1.0 / (self.setup.attn_dp * self.setup.pp)
-        prompt, decode = prefill_tokens * share, decode_sequences * share
+        prompt, decode = prefill_tokens * self._share, decode_sequences * self._share
         return prompt, decode, max(1.0, decode + (1.0 if prompt else 0.0))
 
     def _prefill_attention_s(self, prompt: float, context: float) -> float:
@@ -334,24 +324,19 @@ class _Position:
         return low + self.share * (values[self.left + 1] - low)
 
 
-class _Fit(NamedTuple):
-    """What a product takes of a `Roofline`, as a key."""
-
-    compute: float
-    memory: float
-    rows: float
-    columns: float
-    order: float
-
-
 @functools.lru_cache(maxsize=2048)
-def _grid_product_s(shape: tuple[float, float, float], rates: Rates, fit: _Fit) -> Floats:
+def _grid_product_s(shape: tuple[float, float, float], rates: Rates, fit: ProductFit) -> Floats:
     """`product_s` over the grid. Layouts of one search share most of their products."""
     outputs, inputs, stored_bytes = shape
     return product_s(_GRID_G, outputs, inputs, stored_bytes, rates, fit)
 
 
 _GRID = [float(v) for v in _GRID_G]
+
+
+def _share(setup: ServingSetup) -> float:
+    """Of the replica's tokens in one device's micro-batch."""
+    return 1.0 / (setup.attn_dp * setup.pp)
 
 
 _GAPS = np.diff(_GRID_G)
@@ -363,14 +348,27 @@ def _line(values: Sequence[float]) -> tuple[list[float], list[float]]:
     return [value - slope * tokens for value, slope, tokens in zip(values, slopes, _GRID, strict=False)], slopes
 
 
-_latest: list[StepModel] = []
+_KEPT = 2048
+"""Step models that are kept (chosen: more than one search has)."""
+_kept: dict[Hashable, StepModel] = {}
+
+
+def _tables_of(setup: ServingSetup) -> Hashable:
+    """What the tables of a step model depend on: not pipeline stages, batch limits or the cache. The architecture and the device are
+    told apart as objects; a kept model holds them, so that their numbers are not given away."""
+    shape = (setup.tp, setup.attn_dp, setup.ep, setup.engine, setup.compiled)
+    return id(setup.architecture), id(setup.device), setup.precision, shape
 
 
 def step_model(setup: ServingSetup) -> StepModel:
-    """The model of a setup; the latest one is kept, because callers ask for many steps of one setup."""
-    if not _latest or (_latest[0].setup is not setup and _latest[0].setup != setup):
-        _latest[:] = [StepModel(setup)]
-    return _latest[0]
+    """The model of a setup. Setups of one search share most of their tables, which are kept."""
+    key = _tables_of(setup)
+    found = _kept.get(key)
+    if found is None:
+        if len(_kept) >= _KEPT:
+            _kept.clear()
+        found = _kept[key] = StepModel(setup)
+    return found if found.setup is setup else found.with_setup(setup)
 
 
 def step_time(
