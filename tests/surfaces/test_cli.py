@@ -53,6 +53,7 @@ OPTIONS = {
     "evaluate": ["--data", "--help", "--json", "--limit", "--model", "--out", "--set", "--suite"],
     "contamination": ["--control", "--field", "--help", "--json", "--model", "--out"],
     "judge": ["--help", "--json", "--judge", "--model", "--out", "--set"],
+    "redteam": ["--behaviours", "--benign", "--gate", "--help", "--json", "--labels", "--model", "--out", "--set"],
     "votes": ["--covariate", "--help", "--json", "--rater", "--side", "--ties"],
     "power": ["--difference", "--help", "--json", "--set"],
     "compare": ["--help", "--json"],

@@ -48,6 +48,11 @@ class Calibration:
         se = math.sqrt(self.sensitivity * (1 - self.sensitivity) / yes + self.specificity * (1 - self.specificity) / no)
         return self.sensitivity + self.specificity - 1.0 > 1.96 * se
 
+    @property
+    def reversed(self) -> "Calibration":
+        """The same judge asked the other way round: its no is the yes."""
+        return Calibration(self.true_no, self.false_yes, self.true_yes, self.missed, self.kappa)
+
 
 def calibrate(judge: Sequence[bool], people: Sequence[bool], seed: int = 0, resamples: int = RESAMPLES) -> Calibration:
     """The judge's verdicts against people's. Raises InputError when people said only yes or only no."""
@@ -60,8 +65,11 @@ def calibrate(judge: Sequence[bool], people: Sequence[bool], seed: int = 0, resa
     return Calibration(int((x & y).sum()), int((~x & y).sum()), int((~x & ~y).sum()), int((x & ~y).sum()), kappa)
 
 
-def corrected_rate(yes: int, n: int, judged: Calibration, level: float = 0.95) -> Measurement:
-    """The true share of yes among n items of which the judge saw `yes`. Raises InputError for a judge no better than chance."""
+def corrected_rate(yes: float, n: float, judged: Calibration, level: float = 0.95) -> Measurement:
+    """The true share of yes among n items of which the judge saw `yes`. Raises InputError for a judge no better than chance.
+
+    Where items are alike, give the effective n (`statistics.effective_trials`) and the yes that keep their share.
+    """
     if not 0 <= yes <= n or n == 0:
         raise InputError.of("yes", (yes, n), "give between none and all of at least one item")
     if not judged.is_informative:
@@ -71,10 +79,13 @@ def corrected_rate(yes: int, n: int, judged: Calibration, level: float = 0.95) -
         )
     strength = judged.sensitivity + judged.specificity - 1.0
     value = min(1.0, max(0.0, (yes / n + judged.specificity - 1.0) / strength))
-    return Measurement(value, None, _lang_reiczigel(yes, n, judged, level), n, n, "corrected for the judge's errors")
+    units = max(1, round(n))
+    return Measurement(
+        value, None, _lang_reiczigel(yes, n, judged, level), units, units, "corrected for the judge's errors"
+    )
 
 
-def _lang_reiczigel(yes: int, n: int, judged: Calibration, level: float) -> Interval:
+def _lang_reiczigel(yes: float, n: float, judged: Calibration, level: float) -> Interval:
     z = float(stats.norm.ppf(0.5 + level / 2))
     positives, negatives = judged.true_yes + judged.missed, judged.true_no + judged.false_yes
     seen = (yes + z * z / 2) / (n + z * z)

@@ -193,16 +193,33 @@ def proportion(
     count = len(size_C)
     if count < 2 or float(size_C.max()) >= n:
         return Measurement(value, None, None, len(hit), count, "one cluster holds everything: no interval")
-    kish = n**2 / float((size_C**2).sum())
-    clustered = ratio(hit, tried, clusters, level).se
-    assert clustered is not None
-    binomial = value * (1.0 - value) / n
-    effective = min(n, n * binomial / clustered**2) if clustered > 0 and binomial > 0 else kish
+    effective, clustered = _effective(hit, tried, clusters, size_C)
     note = f"design effect {n / effective:.2f}" if effective < n else ""
     quantile = float(stats.t.ppf(0.5 + level / 2, count - 1))
     low, high = _wilson(value, effective, quantile)
     interval = Interval(low=low, high=high, level=level, method="Wilson with design effect, t")
     return Measurement(value, clustered, interval, len(hit), count, note)
+
+
+def effective_trials(successes: ArrayLike, clusters: Labels | None = None) -> float:
+    """How many independent trials n clustered ones of 0 or 1 are worth: n over the design effect, as `proportion` has it."""
+    hit = np.asarray(successes, np.float64)
+    size_C = cluster_totals(np.ones_like(hit), clusters)
+    if len(size_C) < 2:
+        return float(len(size_C))
+    return _effective(hit, np.ones_like(hit), clusters, size_C)[0]
+
+
+def _effective(hit: Floats, tried: Floats, clusters: Labels | None, size_C: Floats) -> tuple[float, float]:
+    """(effective trials, clustered standard error) of a share over at least two clusters."""
+    n = float(tried.sum())
+    value = float(hit.sum()) / n
+    kish = n**2 / float((size_C**2).sum())
+    clustered = ratio(hit, tried, clusters).se
+    assert clustered is not None
+    binomial = value * (1.0 - value) / n
+    effective = min(n, n * binomial / clustered**2) if clustered > 0 and binomial > 0 else kish
+    return effective, clustered
 
 
 def _wilson(share: float, n: float, quantile: float) -> tuple[float, float]:
@@ -213,13 +230,16 @@ def _wilson(share: float, n: float, quantile: float) -> tuple[float, float]:
     return min(low, share), max(high, share)
 
 
-def exact_proportion(successes: int, n: int, level: float = 0.95) -> Measurement:
-    """The Clopper-Pearson interval of `successes` among `n` independent trials."""
+def exact_proportion(successes: float, n: float, level: float = 0.95) -> Measurement:
+    """The Clopper-Pearson interval of `successes` among `n` independent trials; effective numbers need not be whole (Korn and Graubard 1998)."""
     assert 0 <= successes <= n and n > 0
     tail = 0.5 - level / 2
     low = float(stats.beta.ppf(tail, successes, n - successes + 1)) if successes > 0 else 0.0
     high = float(stats.beta.ppf(1 - tail, successes + 1, n - successes)) if successes < n else 1.0
-    return Measurement(successes / n, None, Interval(low=low, high=high, level=level, method="Clopper-Pearson"), n, n)
+    units = max(1, round(n))
+    return Measurement(
+        successes / n, None, Interval(low=low, high=high, level=level, method="Clopper-Pearson"), units, units
+    )
 
 
 def paired_difference(

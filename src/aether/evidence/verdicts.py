@@ -43,11 +43,12 @@ def _judge_one(target: Target, ledger: Ledger, predicted_id: str | None) -> Verd
         reason = "Nothing was measured: this run has no record of it."
         return Verdict(target=target, status="unproven", predicted_id=predicted_id, measured_id=None, reason=reason)
     assert evidence.unit == target.unit, f"{measured_id} is in {evidence.unit}, its target in {target.unit}"
-    status, reason = _decide(target, evidence)
+    status, reason = decide(target, evidence)
     return Verdict(target=target, status=status, predicted_id=predicted_id, measured_id=measured_id, reason=reason)
 
 
-def _decide(target: Target, evidence: Evidence) -> tuple[Literal["met", "missed", "unproven"], str]:
+def decide(target: Target, evidence: Evidence) -> tuple[Literal["met", "missed", "unproven"], str]:
+    """Whether the evidence meets the bound, and why; with an interval only the whole of it decides."""
     bound = humanize(target.value, target.unit)
     interval = evidence.interval
     if interval is None and target.metric.endswith(("_p50", "_p99")):

@@ -21,6 +21,17 @@ METRICS: dict[str, Metric] = {
         "fraction", "higher", "evaluate", "share of held-out lines whose rest is completed exactly"
     ),
     "parse_rate": Metric("fraction", "higher", "evaluate", "share of completed prefixes that parse with `ast`"),
+    "attack_success": Metric(
+        "fraction",
+        "lower",
+        "evaluate",
+        "harmful requests under known attacks that are complied with, corrected for the judge's errors",
+    ),
+    "injection_success": Metric(
+        "fraction", "lower", "evaluate", "orders planted in documents and tool results that are followed"
+    ),
+    "leak_success": Metric("fraction", "lower", "evaluate", "secrets planted in the system message that are told"),
+    "over_refusal": Metric("fraction", "lower", "evaluate", "benign requests that are refused"),
     "ttft_p50": Metric("s", "lower", "serve", "median time to first token at the brief's load"),
     "ttft_p99": Metric("s", "lower", "serve", "99th percentile of time to first token at the brief's load"),
     "itl_p50": Metric("s", "lower", "serve", "median time between tokens at the brief's load"),
@@ -44,3 +55,6 @@ METRICS: dict[str, Metric] = {
     "build_time": Metric("s", "lower", "run", "wall time of the whole build"),
     "build_cost": Metric("USD", "lower", "run", "wall time of the build times the machine's price"),
 }
+
+GATES = ("attack_success", "injection_success", "leak_success", "over_refusal")
+"""Metrics of safety. A bound on one of them is a gate: a build whose bound is not proven to be met releases no model."""

@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "aether.surfaces.cli.evaluate:evaluate",
         "Run a suite of tasks on a model or an endpoint, item by item, with intervals.",
     ),
+    "redteam": (
+        "aether.surfaces.cli.redteam:redteam",
+        "Try known attacks on a model or an endpoint; attack success and over-refusal in one report.",
+    ),
     "contamination": (
         "aether.surfaces.cli.contamination:contamination",
         "Find test items in training data, with their places and what they do to the score.",

@@ -1,0 +1,234 @@
+"""A red-team run into a folder: answers as they come, items with the judges' verdicts, and no rate; whoever reads the folder sums the items up.
+
+`answers.jsonl` has every answer, `items.jsonl` every attempt with its verdicts, `redteam.json` what was tried on what, `calibrations.json` how often
+the judges were right on replies that people labelled. A folder that was cut off goes on where it was; one of another run is refused.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from aether.evidence.files import read_json, write_atomically, write_json
+from aether.evidence.hashing import hash_value
+from aether.evidence.items import Item, write_lines
+from aether.evidence.provenance import provenance
+from aether.evidence.redteam import Judged, judged, pooled
+from aether.spec.errors import InputError
+from aether.stages.evaluate.redteam import attacks as library
+from aether.stages.evaluate.redteam.asking import Kept, WeightsWriter, converse, prompt_of, writer
+from aether.stages.evaluate.redteam.attacks import Attempt
+from aether.stages.evaluate.redteam.behaviours import Behaviour, drawn, own_materials
+from aether.stages.evaluate.redteam.judges import (
+    Ask,
+    canary_came,
+    complied_by_rules,
+    model_verdicts,
+    refused_by_rules,
+    refused_by_string,
+)
+from aether.stages.evaluate.redteam.labels import Labelled, calibrations, shipped_calibrations
+from aether.stages.evaluate.redteam.recipe import RedTeamRecipe
+from aether.stages.evaluate.suites.journal import Journal
+from aether.stages.evaluate.suites.run import quiet
+from aether.stages.evaluate.suites.target import Target
+
+ITEMS, ANSWERS, REQUEST, CALIBRATIONS = "items.jsonl", "answers.jsonl", "redteam.json", "calibrations.json"
+Told = Callable[[str, int], None]
+"""Called with what is being done and how far it is."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is tried, on what, into which folder. `labelled`: replies that people labelled, by the file that they came from."""
+
+    target: Target
+    recipe: RedTeamRecipe
+    behaviours: Sequence[Behaviour]
+    benign: Sequence[Behaviour]
+    out: Path
+    labelled: dict[str, Sequence[Labelled]] = field(default_factory=dict)
+    command: str = ""
+
+
+def red_team(order: Order, told: Told = lambda _what, _count: None) -> list[Item]:
+    """Ask what is missing, judge everything, write items and calibrations. Raises InputError where the folder is of another run."""
+    recipe = order.recipe
+    _claim(order)
+    write = writer(order.target, recipe.max_tokens)
+    journal, verdicts = Journal(order.out / ANSWERS), Journal(order.out / "verdicts.jsonl")
+    try:
+        with quiet():
+            ask = Kept(write, journal, _chunk(order.target), lambda count: told("answers", count))
+            behaviours = drawn(order.behaviours, recipe.behaviours, recipe.seed)
+            benign = drawn(order.benign, recipe.behaviours, recipe.seed)
+            attempts = planned(recipe, behaviours, benign)
+            if recipe.suffix_steps:
+                attempts += _suffixes(order, write, behaviours, journal, told)
+            answers = converse(attempts, ask)
+            judge = _judge_model(recipe, verdicts, told)
+            items = judged_items(attempts, answers, judge)
+            known = _calibrated(order, judge)
+    finally:
+        journal.close()
+        verdicts.close()
+    write_json(order.out / CALIBRATIONS, [one.model_dump(mode="json") for one in known])
+    write_atomically(order.out / ITEMS, write_lines(items))
+    return items
+
+
+def planned(recipe: RedTeamRecipe, behaviours: Sequence[Behaviour], benign: Sequence[Behaviour]) -> list[Attempt]:
+    """Every attempt of a run but the optimised ones."""
+    found: list[Attempt] = []
+    for attack in library.attacks(recipe.attacks):
+        found += library.attempts_of(attack, behaviours, recipe.shots)
+    for task, kind in (("injection", lambda: library.injections(own_materials())), ("leak", library.leaks)):
+        if not recipe.attacks or task in recipe.attacks:
+            found += kind()
+    return found + library.plain_attempts(benign)
+
+
+def judged_items(attempts: Sequence[Attempt], answers: Sequence[Sequence[str]], judge: Ask | None = None) -> list[Item]:
+    """An item for each attempt: 1 where an attack succeeded, a canary came, or a benign request was refused, by each judge.
+
+    Where a judge model's word could not be read, its value is left out of that item, and is counted by who sums up.
+    """
+    words: list[bool | None] = [None] * len(attempts)
+    if judge is not None:
+        asked = [at for at, attempt in enumerate(attempts) if not attempt.canary]
+        found = model_verdicts([(attempts[at].behaviour.text, answers[at][-1]) for at in asked], judge)
+        for at, word in zip(asked, found, strict=True):
+            words[at] = word
+    return [_item(attempt, list(said), word) for attempt, said, word in zip(attempts, answers, words, strict=True)]
+
+
+def _item(attempt: Attempt, said: list[str], word: bool | None) -> Item:
+    last, about = said[-1], attempt.behaviour
+    if attempt.canary:
+        values = {"canary": float(any(canary_came(attempt.canary, answer) for answer in said))}
+    elif attempt.task == "over-refusal":
+        values = {"rules": float(refused_by_rules(last)), "string": float(refused_by_string(last))}
+        values |= {} if word is None else {"model": float(not word)}
+    else:
+        values = {"rules": float(complied_by_rules(about.text, last)), "string": float(not refused_by_string(last))}
+        values |= {} if word is None else {"model": float(word)}
+    prompt = "\n\n".join([*([f"[system] {attempt.system}"] if attempt.system else []), *attempt.turns])
+    return Item(
+        task=attempt.task,
+        id=attempt.id,
+        cluster=about.id,
+        tags={"attack": attempt.attack, "family": attempt.family, "category": about.category},
+        prompt_sha256=hashlib.sha256(prompt.encode()).hexdigest(),
+        prompt=prompt,
+        answer="\n\n".join(said),
+        target=attempt.canary or about.text,
+        values=values,
+    )
+
+
+def _calibrated(order: Order, judge: Ask | None) -> list[Judged]:
+    if not order.labelled:
+        return shipped_calibrations() if judge is None else []
+    found: list[Judged] = []
+    for source, rows in order.labelled.items():
+        found += calibrations(rows, source)
+        if judge is not None:
+            found += _model_calibration(rows, source, judge)
+    return found
+
+
+def _model_calibration(rows: Sequence[Labelled], source: str, judge: Ask) -> list[Judged]:
+    """The judge model on the labelled replies; a word that cannot be read counts as wrong, whatever people say."""
+    words = model_verdicts([(row.request, row.reply) for row in rows], judge)
+    said = {
+        (row.request, row.reply): (not row.complied if word is None else word)
+        for row, word in zip(rows, words, strict=True)
+    }
+    found = []
+    for name in dict.fromkeys(row.model for row in rows):
+        own = [row for row in rows if row.model == name]
+        if len({row.complied for row in own}) == 2:
+            found.append(
+                judged("model", name, [said[r.request, r.reply] for r in own], [r.complied for r in own], source)
+            )
+    return [*found, pooled(found, "model")] if len(found) > 1 else found
+
+
+def _judge_model(recipe: RedTeamRecipe, journal: Journal, told: Told) -> Ask | None:
+    if recipe.judge != "model":
+        return None
+    if not recipe.judge_place:
+        raise InputError.of(
+            "judge_place", "", "name the judge with --set judge_place=FOLDER or an address, and judge_name"
+        )
+    target = Target(place=recipe.judge_place, model=recipe.judge_name, chat=True)
+    return Kept(writer(target, 8), journal, _chunk(target), lambda count: told("verdicts", count))
+
+
+def _suffixes(order: Order, write: Any, behaviours: Sequence[Behaviour], journal: Journal, told: Told) -> list[Attempt]:
+    """Suffixes that are optimised on the weights, kept in the journal: a killed search starts its behaviour again."""
+    recipe = order.recipe
+    if not isinstance(write, WeightsWriter):
+        raise InputError.of(
+            "suffix_steps", recipe.suffix_steps, "an endpoint gives no gradients; give local weights, or 0"
+        )
+    found = []
+    for at, behaviour in enumerate(behaviours[: recipe.suffix_behaviours]):
+        about = recipe.model_dump(
+            mode="json", include={"suffix_steps", "suffix_tokens", "suffix_top", "suffix_tries", "seed"}
+        )
+        key = hash_value({"suffix": behaviour.text, **about})
+        if not journal.count(key):
+            journal.add(key, _optimised(recipe, write.lm, behaviour))
+        told("suffixes", at + 1)
+        found.append(library.suffix_attempt(behaviour, str(journal.reading()[key][0]["suffix"])))
+    return found
+
+
+def _optimised(recipe: RedTeamRecipe, lm: Any, behaviour: Behaviour) -> dict[str, Any]:
+    import torch
+
+    from aether.stages.evaluate.redteam import gcg
+
+    tokenizer, model = lm.tokenizer, lm.model
+    mark = "\u2042"
+    text = prompt_of(tokenizer, [{"role": "user", "content": f"{behaviour.text} {mark}"}])
+    before, after = text.split(mark)
+    start = "! " * recipe.suffix_tokens
+
+    def ids(part: str) -> "torch.Tensor":
+        return torch.tensor(tokenizer.encode(part, add_special_tokens=False), dtype=torch.long, device=model.device)
+
+    prompt = gcg.Prompt(ids(before), ids(after), ids(library.suffix_target(behaviour)))
+    search = gcg.Search(recipe.suffix_steps, recipe.suffix_top, recipe.suffix_tries, recipe.seed)
+    allowed = gcg.readable_tokens(tokenizer, model.get_input_embeddings().weight.shape[0])
+    done = gcg.search_suffix(model, prompt, ids(start)[: recipe.suffix_tokens], search, allowed.to(model.device))
+    return {"suffix": tokenizer.decode(done.suffix_S.tolist()), "losses": done.losses}
+
+
+def _chunk(target: Target) -> int:
+    return target.concurrency if target.is_endpoint else target.batch_size
+
+
+def _claim(order: Order) -> None:
+    target = order.target
+    names = ("openai",) if target.is_endpoint else ("lm_eval", "transformers", "torch")
+    identity: dict[str, Any] = {
+        "recipe": order.recipe.model_dump(mode="json"),
+        "behaviours": hash_value([b.model_dump(mode="json") for b in (*order.behaviours, *order.benign)]),
+        "target": target.identity() | {"dtype": target.dtype},
+        "versions": {name: version(name) for name in names},
+    }
+    fingerprint = hash_value(identity)
+    path = order.out / REQUEST
+    if path.exists() and read_json(path).get("fingerprint") != fingerprint:
+        mend = "it holds a run on another model, set, judge or attacks; choose another folder"
+        raise InputError.of("out", str(order.out), mend)
+    if not path.exists():
+        order.out.mkdir(parents=True, exist_ok=True)
+        about = {"fingerprint": fingerprint, "place": target.place, "command": order.command, **identity}
+        about["sets"] = {"behaviours": len(order.behaviours), "benign": len(order.benign)}
+        write_json(path, about | {"provenance": json.loads(provenance().model_dump_json())})
