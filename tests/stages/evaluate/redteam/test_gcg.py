@@ -9,6 +9,15 @@ from aether.stages.evaluate.redteam.gcg import Prompt, Search, gradient, losses_
 V, S = 24, 4
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads of such a small model only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)

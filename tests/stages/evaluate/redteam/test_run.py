@@ -1,10 +1,9 @@
 """Whole runs, on an endpoint that always says the same and on a tiny model: records, resume, corrections, gates."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from click.testing import CliRunner
 from tests.helpers.openai_endpoint import served
 from tests.helpers.tiny_served_model import CONFIG, write_model
 
@@ -20,6 +19,7 @@ from aether.stages.evaluate.redteam.run import Order, planned, red_team
 from aether.stages.evaluate.redteam.settings import target_and_recipe
 from aether.stages.evaluate.suites.journal import Journal
 from aether.stages.evaluate.suites.target import Target
+from aether.surfaces.cli.main import main
 
 
 def order(base, out, **fields):
@@ -117,11 +117,18 @@ def test_a_tiny_model_with_a_suffix_from_the_command_line(tmp_path):
     write_model(tmp_path / "model", CONFIG.model_copy(update={"context_tokens": 1024}))
     words = ["behaviours=2", "attacks=direct,suffix", "max_tokens=8", "suffix_steps=2", "suffix_tokens=4", "suffix_top=8", "suffix_tries=8",
              "suffix_behaviours=1"]  # fmt: skip
-    command = [sys.executable, "-m", "aether", "redteam", str(tmp_path / "model"), "--out", str(tmp_path / "out"), "--json",
-               "--gate", "attack_success <= 1 %", *(part for word in words for part in ("--set", word))]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    command = [
+        "redteam",
+        str(tmp_path / "model"),
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+        "--gate",
+        "attack_success <= 1 %",
+    ]
+    done = CliRunner().invoke(main, [*command, *(part for word in words for part in ("--set", word))])
     said = json.loads(done.stdout)
-    assert done.returncode == 5 and said["gates"][0]["status"] == "unproven", said
+    assert done.exit_code == 5 and said["gates"][0]["status"] == "unproven", said
     assert (
         set(said["by_attack"]) == {"direct", "suffix"}
         and said["rates"]["attack_success"]["corrected"]["interval"]["high"] > 0.01
