@@ -5,9 +5,11 @@ import json
 import time
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from aether.planning.search.decide import merit_of, plan_of, search
-from aether.planning.search.nearby import nearest
+from aether.planning.search.nearby import counts_of, nearest
 from aether.planning.search.pareto import dominates
 from aether.planning.search.problem import problem_of
 from aether.policy.brief_file import apply_settings, to_brief
@@ -102,6 +104,51 @@ def test_the_impossible_is_refused_and_the_nearest_is_feasible(raw, subject, fac
     for one in near:
         again = search(problem(apply_settings(raw, one.settings)))
         assert again.feasible and not again.shortfalls, one.change
+
+
+MORE_HELPS = ("llama-3.1-70b", "H100-SXM-80GB", 3, 50)
+
+
+@example(*MORE_HELPS)
+@given(
+    model=st.sampled_from(["llama-3.1-8b", "llama-3.1-70b", "qwen3-30b-a3b"]),
+    name=st.sampled_from(["L4", "H100-SXM-80GB", "MI300X", "GB200"]),
+    count=st.integers(1, 9),
+    rate=st.sampled_from([2, 50, 400]),
+)
+@settings(max_examples=6, deadline=None, derandomize=True)
+def test_a_count_that_is_offered_can_be_had_and_is_feasible_and_a_smaller_one_is_not(model, name, count, rate):
+    load = {"requests_per_s": rate, "prompt_tokens": 500, "output_tokens": 100}
+    raw = SMALL | {"model": {"name": model, "task": "serve"}, "hardware": {"name": name, "count": count}, "load": load}
+    wanted = problem(raw)
+    found = search(wanted)
+    near = nearest(wanted, found) if found.shortfalls else ()
+    offered = next((one for one in near if one.axis == "count"), None)
+    if offered is None:
+        # The example below must have one, so that the rest is not idle.
+        assert (model, name, count, rate) != MORE_HELPS
+        return
+    more = int(offered.settings[0].removeprefix("hardware.count="))
+    node = wanted.hardware[0].device.devices_per_node or 1
+    assert more > count and (more % node == 0 or (more & (more - 1) == 0 and more < node))
+    again = search(problem(apply_settings(raw, offered.settings)))
+    assert again.feasible and not again.shortfalls and again.options[0].name == offered.decided
+    between = [n for n in counts_of(wanted) if count < n < more]
+    if between:
+        less = search(problem(apply_settings(raw, [f"hardware.count={between[-1]}"])))
+        assert less.shortfalls or not less.feasible
+
+
+def test_more_devices_for_a_run_whose_batch_was_left_open_come_with_a_larger_batch():
+    raw = PRETRAIN | {
+        "model": PRETRAIN["model"] | {"tokens": "15 T"},
+        "hardware": {"name": "H100-SXM-80GB", "count": 512},
+    }
+    wanted = problem(raw)
+    near = {one.axis: one for one in nearest(wanted, search(wanted))}
+    assert "count" not in near and "model.batch_tokens=" in near["several"].settings[1]
+    again = search(problem(apply_settings(raw, near["several"].settings)))
+    assert again.feasible and not again.shortfalls
 
 
 def test_a_bounded_cost_without_a_price_is_said_to_be_unknown():

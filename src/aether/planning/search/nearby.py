@@ -2,10 +2,12 @@
 
 Axes: what is asked (a looser target), less traffic, the number format, a smaller model of the family, more of the same devices,
 other devices, fewer tokens. When no single change helps, two together are tried. The briefs are searched, not proved nearest: along
-an axis the first feasible of a ladder is taken. Deployments that the steady estimate rules out with the good ends of its intervals
-are not simulated, so that a brief which only a simulation would find feasible is lost.
+an axis the first feasible of a ladder is taken, for loads and counts of devices the nearest of a fine ladder, by leaps and halving.
+Counts are those that are rented and split: powers of two inside a node, whole nodes beyond. Deployments that the steady estimate
+rules out with the good ends of its intervals are not simulated, so that a brief which only a simulation would find feasible is lost.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +27,16 @@ from aether.spec.units import humanize
 AXES = ("target", "load", "precision", "model", "count", "hardware", "tokens")
 LADDER = ("L40S", "H100-SXM-80GB", "H200-SXM-141GB", "B200", "GB300", "MI300X", "MI355X")
 """Devices that are tried in place of the brief's, small ones first."""
-_FACTORS = (2, 4, 8, 16, 32, 64, 128, 512)
+_NODES = tuple(sorted(share << power for power in range(14) for share in (1, 3)))
+"""Whole nodes that are tried: powers of two, and three times those."""
+_LEAPS = 5
+"""Rungs of a ladder that are tried, ever farther apart, before the nearest is sought between the last two (chosen)."""
 _TRIES = 2
 """Models and devices that are tried along one axis."""
+
+_MOST_DEVICES = 131_072
+_LARGER = 4
+"""Times the usual batch of pretraining: some 16 M tokens (assumed: as large dense runs report)."""
 
 Change = tuple[Brief, str, tuple[str, ...]]
 """A brief, what was changed in words, and as settings."""
@@ -37,14 +46,22 @@ def nearest(problem: Problem, found: Found) -> tuple[Nearby, ...]:
     """A feasible brief along each axis that has one."""
     brief, offered = problem.brief, []
     for axis in AXES:
-        for change in _changes(axis, brief, problem, found):
-            made = _checked(axis, change)
-            if made is not None:
-                offered.append(made)
-                break
+        changes = _changes(axis, brief, problem, found)
+        if axis in ("load", "count"):
+            made = _closest(axis, list(changes))
+        else:
+            made = next((one for change in changes if (one := _checked(axis, change)) is not None), None)
+        if made is None and axis == "count" and (larger := _larger_batch(brief, problem)) is not None:
+            made = _closest("several", list(_more(larger[0], problem_of(larger[0]), found, larger)))
+        if made is not None:
+            offered.append(made)
     if offered:
         return tuple(offered)
-    for base in (*_first(_more(brief, found)), *_first(_other(brief, problem)), *_first(_smaller(brief, problem))):
+    for base in (
+        *_first(_more(brief, problem, found)),
+        *_first(_other(brief, problem)),
+        *_first(_smaller(brief, problem)),
+    ):
         for second in (_relaxed, _fitting_tokens):
             made = _second(base, second)
             if made is not None:
@@ -52,6 +69,26 @@ def nearest(problem: Problem, found: Found) -> tuple[Nearby, ...]:
         if offered:
             break
     return tuple(offered)
+
+
+def _closest(axis: str, ladder: Sequence[Change]) -> Nearby | None:
+    """The nearest feasible rung of a ladder whose later rungs ask for less: leaps until one is feasible, then halving."""
+
+    @functools.cache
+    def at(place: int) -> Nearby | None:
+        return _checked(axis, ladder[place])
+
+    low, leaps = -1, [2**n - 1 for n in range(_LEAPS)]
+    for high in (place for place in leaps if place < len(ladder)):
+        if at(high) is not None:
+            break
+        low = high
+    else:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if at(middle) is not None else (middle, high)
+    return at(high)
 
 
 def _first(changes: Iterator[Change]) -> list[Change]:
@@ -97,7 +134,7 @@ def _changes(axis: str, brief: Brief, problem: Problem, found: Found) -> Iterato
     elif axis == "model":
         yield from _smaller(brief, problem)
     elif axis == "count":
-        yield from _more(brief, found)
+        yield from _more(brief, problem, found)
     elif axis == "hardware":
         yield from _other(brief, problem)
     elif problem.training is not None and not any(s.subject == "memory" for s in found.shortfalls):
@@ -167,12 +204,12 @@ def _rounded(value: float, up: bool) -> float:
 
 
 def _lighter(brief: Brief, problem: Problem, found: Found) -> Iterator[Change]:
-    """Fewer requests: what the devices were found to take, then halves of it."""
+    """Fewer requests: what the devices were found to take, then ever smaller shares of it."""
     rate = next((s for s in found.shortfalls if s.subject == "load.requests_per_s"), None)
     if problem.task != "serve" or any(s.subject == "memory" for s in found.shortfalls):
         return
     most = rate.best if rate else brief.load.requests_per_s / 2
-    for share in (1.0, 0.5, 0.25, 0.1):
+    for share in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05):
         asked = _floored(most * share)
         load = brief.load.model_copy(update={"requests_per_s": asked})
         words = f"send {asked:g} requests/s instead of {brief.load.requests_per_s:g}"
@@ -217,21 +254,42 @@ def _smaller(brief: Brief, problem: Problem) -> Iterator[Change]:
             return
 
 
-def _more(brief: Brief, found: Found) -> Iterator[Change]:
-    """More of the same devices: only steps that the known factor does not rule out."""
+def _larger_batch(brief: Brief, problem: Problem) -> Change | None:
+    """Pretraining with a larger batch where the brief left it open: the usual one keeps no more than some thousand devices busy."""
+    training = problem.training
+    assert brief.model is not None
+    if training is None or problem.task != "pretrain" or brief.model.batch_tokens is not None:
+        return None
+    batch = _LARGER * training.global_batch * training.sequence_tokens
+    model = brief.model.model_copy(update={"batch_tokens": batch})
+    words = f"steps of {humanize(batch, 'count')} tokens (with a learning rate for that batch)"
+    return brief.model_copy(update={"model": model}), words, (f"model.batch_tokens={batch}",)
+
+
+def _more(brief: Brief, problem: Problem, found: Found, besides: Change | None = None) -> Iterator[Change]:
+    """More of the same devices: only counts that the known factor does not rule out. `besides`: what `brief` changes already."""
     assert brief.hardware is not None
     shared = ("memory", "load.requests_per_s", "build_time", "throughput")
     least = max((s.factor for s in found.shortfalls if s.subject in shared), default=1.0)
-    tried = 0
-    for factor in _FACTORS:
-        if factor < 0.5 * least:
-            continue
-        count = brief.hardware.count * factor
-        hardware = brief.hardware.model_copy(update={"count": count})
-        yield brief.model_copy(update={"hardware": hardware}), f"take {count} devices", (f"hardware.count={count}",)
-        tried += 1
-        if tried == _TRIES + 1:
-            return
+    if problem.training is not None and not any(s.subject == "memory" for s in found.shortfalls):
+        # So many devices at least, were the fastest run to lose nothing by more of them.
+        options, time = search(problem, bounded=False).options, problem.target("build_time")
+        ends = [certain_end(time, e) / time.value for o in options if time and (e := o.estimate("build_time"))]
+        least = max(least, min(ends, default=1.0))
+    for count in counts_of(problem):
+        if count > brief.hardware.count and count >= 0.99 * least * brief.hardware.count:
+            hardware = brief.hardware.model_copy(update={"count": count})
+            words, settings = f"take {count} devices", (f"hardware.count={count}",)
+            if besides is not None:
+                words, settings = f"{words}, and {besides[1]}", (*settings, *besides[2])
+            yield brief.model_copy(update={"hardware": hardware}), words, settings
+
+
+def counts_of(problem: Problem) -> list[int]:
+    """Counts that can be had: powers of two inside a node (or NVLink domain, or pod) of the largest kind, whole nodes beyond."""
+    node = max(priced.device.devices_per_node or 1 for priced in problem.hardware)
+    inside = {1 << power for power in range(node.bit_length()) if 1 << power < node}
+    return sorted(inside | {node * many for many in _NODES if node * many <= _MOST_DEVICES})
 
 
 def _other(brief: Brief, problem: Problem) -> Iterator[Change]:

@@ -6,6 +6,7 @@ rule. Nothing is estimated.
 
 import itertools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -183,8 +184,8 @@ def _training(brief: Brief) -> Training:
         raise InputError.of("model.batch_tokens", chosen.batch_tokens, f"one sequence has {sequence} tokens")
     batch = round(wanted)
     if chosen.batch_tokens is None:
-        # A batch that nobody asked for exactly is rounded to a power of two, which many layouts divide.
-        batch = 1 << round(wanted).bit_length() - 1
+        # A batch that nobody asked for exactly is rounded to the nearest power of two, which many layouts divide.
+        batch = 1 << round(math.log2(wanted))
     return Training(chosen.tokens, sequence, batch, chosen.method if chosen.task == "finetune" else "full")
 
 
