@@ -54,6 +54,7 @@ OPTIONS = {
     "contamination": ["--control", "--field", "--help", "--json", "--model", "--out"],
     "judge": ["--help", "--json", "--judge", "--model", "--out", "--set"],
     "redteam": ["--behaviours", "--benign", "--gate", "--help", "--json", "--labels", "--model", "--out", "--set"],
+    "study": ["--checks", "--difference", "--help", "--json", "--out", "--per-pair", "--raters", "--seed"],
     "votes": ["--covariate", "--help", "--json", "--rater", "--side", "--ties"],
     "power": ["--difference", "--help", "--json", "--set"],
     "compare": ["--help", "--json"],

@@ -8,7 +8,7 @@ one line each, and the newest of an annotator counts.
 import hashlib
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from typing import Literal
 from aether.evidence.agreement import Agreement, cohen_kappa, krippendorff_alpha
 from aether.evidence.bradley_terry import Votes
 from aether.evidence.files import explained_os_errors
+from aether.evidence.hashing import hash_file
 from aether.evidence.pairs import read_pairs
 from aether.evidence.statistics import Measurement, exact_proportion
 from aether.spec.base import Noun
@@ -35,12 +36,29 @@ class Judgement(Noun):
     at: str
 
 
+class Study(Noun):
+    """What was decided before the first vote (`aether study`); the page keeps to it."""
+
+    pairs_sha256: str
+    seed: int
+    raters: dict[str, tuple[int, ...]]
+    """Whose word counts, and the items that each of them judges."""
+    votes_planned: int
+    """Without the checks."""
+
+
+def study_file(path: Path) -> Path:
+    """Where the plan of a file of pairs stands."""
+    return path.with_name(f"{path.name}.study.json")
+
+
 class Annotation:
-    """The pairs of a file and the judgements beside it."""
+    """The pairs of a file and the judgements beside it. Raises InputError where a study's pairs are not the planned ones."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.pairs = read_pairs(path)
+        self.study = _read_study(path)
         self.file = path.with_name(f"{path.name}.judgements.jsonl")
 
     def judgements(self) -> list[Judgement]:
@@ -59,10 +77,18 @@ class Annotation:
         """The newest judgement of each annotator and item."""
         return {(j.annotator, j.item): j for j in self.judgements()}
 
+    def share_of(self, annotator: str) -> Sequence[int]:
+        """The items that this annotator judges: those of the study, else all. Raises InputError for one whom the study does not name."""
+        if self.study is None:
+            return range(len(self.pairs))
+        if annotator not in self.study.raters:
+            raise InputError.of("annotator", annotator, f"the study names {', '.join(self.study.raters)}")
+        return self.study.raters[annotator]
+
     def next_item(self, annotator: str) -> int | None:
-        """The first item that this annotator has not judged, in an order of their own; None when all are."""
+        """The first item of theirs that this annotator has not judged, in an order of their own; None when all are."""
         done = {item for (who, item) in self.standing() if who == annotator}
-        order = sorted(range(len(self.pairs)), key=lambda i: _draw(annotator, i, "order"))
+        order = sorted(self.share_of(annotator), key=lambda i: _draw(annotator, i, "order"))
         return next((i for i in order if i not in done), None)
 
     def left_of(self, annotator: str, item: int) -> Literal["a", "b"]:
@@ -75,6 +101,8 @@ class Annotation:
             raise InputError.of("annotator", annotator, "give letters, digits, hyphens or underscores, 64 at most")
         if not 0 <= item < len(self.pairs):
             raise InputError.of("item", item, f"there are {len(self.pairs)} pairs")
+        if item not in self.share_of(annotator):
+            raise InputError.of("item", item, f"the study gives it to others than {annotator}")
         left = self.left_of(annotator, item)
         right: Literal["a", "b"] = "b" if left == "a" else "a"
         verdict: Verdict = left if choice == "left" else right if choice == "right" else choice
@@ -182,6 +210,23 @@ class Annotation:
                 chosen, rejected = (pair.a, pair.b) if said == {"a"} else (pair.b, pair.a)
                 rows.append({"prompt": pair.prompt, "chosen": chosen, "rejected": rejected})
         return rows
+
+
+def _read_study(path: Path) -> Study | None:
+    plan = study_file(path)
+    if not plan.exists():
+        return None
+    try:
+        study = Study.model_validate_json(plan.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError.of(
+            "study", str(plan), "it cannot be read; lay the study out again with aether study"
+        ) from error
+    if study.pairs_sha256 != hash_file(path):
+        raise InputError.of(
+            "pairs", str(path), f"they are not those that {plan.name} was written for; lay out a new study"
+        )
+    return study
 
 
 def _draw(annotator: str, item: int, what: str) -> int:

@@ -129,11 +129,7 @@ def _trust(done: Judged, cited: Cited) -> list[Block]:
 def _beside_people(done: Judged, cited: Cited) -> list[Block]:
     if not done.people:
         none = "No person has judged these pairs, so nothing says that this judge prefers what people prefer. A part of them, drawn by lot, judged in "
-        return [
-            Paragraph(
-                text=text_of(none, Verbatim(role="command", text="aether web --annotate"), " would."), tone="warning"
-            )
-        ]
+        return [Paragraph(text=text_of(none, Verbatim(role="command", text="aether web"), " would."), tone="warning")]
     held = swapped.held_against(done.people, done.verdicts)
     source = f"{held.kappa.items} pairs that people judged too"
     blocks: list[Block] = []

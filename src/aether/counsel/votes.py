@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from aether.counsel.annotation import Annotation
 from aether.evidence.bradley_terry import ELO, Fit, Ties, Votes, fit
 from aether.spec.answer import Page
 from aether.spec.errors import InputError
-from aether.spec.evidence import Evidence, Interval
+from aether.spec.evidence import Evidence, Interval, Kind
 from aether.spec.report import Block, Cite, Paragraph, Report, Section, Table, Verbatim, heads, text_of
 
 COLUMNS = ("left", "right", "winner")
@@ -18,13 +19,24 @@ PASSED = 0.8
 """Annotators who pass a smaller share of the checks are left out (assumed; set before looking at their votes)."""
 
 
-def read_votes(path: Path, rater: str = "", covariates: Sequence[str] = ()) -> tuple[Votes, tuple[str, ...]]:
-    """Votes of a CSV with left, right and winner, or of a file of pairs that people judged in `aether web`, and who was left out."""
+@dataclass(frozen=True)
+class Given:
+    """Votes as they were given."""
+
+    votes: Votes
+    careless: tuple[str, ...] = ()
+    """Annotators who were left out for failing checks of attention."""
+    planned: int | None = None
+    """How many a study of preferences asked for; None where there was none."""
+
+
+def read_votes(path: Path, rater: str = "", covariates: Sequence[str] = ()) -> Given:
+    """Votes of a CSV with left, right and winner, or of a file of pairs that people judged in `aether web`."""
     if path.suffix == ".csv":
-        return _csv_votes(path, rater, covariates), ()
+        return Given(_csv_votes(path, rater, covariates))
     task = Annotation(path)
     careless = tuple(who for who, share in task.attention().items() if share.value < PASSED)
-    return task.votes(careless), careless
+    return Given(task.votes(careless), careless, task.study.votes_planned if task.study else None)
 
 
 def _csv_votes(path: Path, rater: str, covariates: Sequence[str]) -> Votes:
@@ -53,8 +65,9 @@ def fitted(votes: Votes, ties: Ties, side: bool) -> Fit:
     return fit(votes.with_covariate("left side", np.ones(len(votes.left))) if side else votes, ties)
 
 
-def page_of(found: Fit, votes: Votes, path: Path, careless: Sequence[str]) -> Page:
+def page_of(found: Fit, given: Given, path: Path) -> Page:
     """The page; points are on Elo's scale, for display."""
+    votes = given.votes
     told = f"{path.name}, {found.votes} votes, {found.clusters} {'raters' if votes.raters is not None else 'votes as clusters'}; {found.method}"
     cited = Cited("votes", told)
     blocks = strengths(found, votes, cited)
@@ -63,9 +76,19 @@ def page_of(found: Fit, votes: Votes, path: Path, careless: Sequence[str]) -> Pa
             "No rater is named, so votes are taken as independent: intervals are too short where a person votes often."
         )
         blocks.append(Paragraph(text=text_of(alone), tone="warning"))
-    if careless:
-        who = Verbatim(role="user", text=", ".join(careless))
+    if given.careless:
+        who = Verbatim(role="user", text=", ".join(given.careless))
         blocks.append(Paragraph(text=text_of("Left out for failing checks of attention: ", who, ".")))
+    if given.planned is not None and found.votes < given.planned:
+        have, planned = cited("have", found.votes, ""), cited("planned", given.planned, "", source="the study's plan")
+        early = text_of(
+            "Only ",
+            *have,
+            " of the ",
+            *planned,
+            " votes of the study count: looking early, and stopping when it pleases, finds too much.",
+        )
+        blocks.append(Paragraph(text=early, tone="warning"))
     section = Section(key="strengths", title="Strengths", blocks=tuple(blocks))
     title = text_of("Votes of ", Verbatim(role="path", text=str(path)))
     return Page(report=Report(title=title, sections=(section,)), evidence=tuple(cited.evidence))
@@ -89,8 +112,9 @@ def strengths(found: Fit, votes: Votes, cited: "Cited") -> list[Block]:
 class Cited:
     """Keeps each number as evidence under a prefix and gives the piece that cites it."""
 
-    def __init__(self, prefix: str, source: str) -> None:
+    def __init__(self, prefix: str, source: str, kind: Kind = "measured") -> None:
         self.prefix, self.source = prefix, source
+        self.kind: Kind = kind
         self.evidence: list[Evidence] = []
 
     def __call__(
@@ -99,7 +123,7 @@ class Cited:
         key, metric = f"{self.prefix}.{name}", name.split(".")[-1]
         told = source or self.source
         self.evidence.append(
-            Evidence(id=key, metric=metric, value=value, unit=unit, kind="measured", source=told, interval=interval)
+            Evidence(id=key, metric=metric, value=value, unit=unit, kind=self.kind, source=told, interval=interval)
         )
         return (Cite(id=key, show="full"),)
 

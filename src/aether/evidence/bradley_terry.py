@@ -10,7 +10,7 @@ y is 1 (left wins), 0 (tie) or -1; u is half the difference of strengths; Davids
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -137,7 +137,10 @@ def fit(votes: Votes, ties: Ties = "half", robust: bool = True) -> Fit:
     `robust`: the sandwich, over raters when the votes have them; else the inverse information, which trusts the model and independent votes.
     """
     _connected(votes, ties)
-    cells = _Cells.of(votes)
+    # Steps of Newton's method are bounded, so covariates of any unit are brought to a spread of one.
+    spread = votes.covariates.std(axis=0) if votes.names else np.zeros(0)
+    spread[spread == 0.0] = 1.0
+    cells = _Cells.of(replace(votes, covariates=votes.covariates / spread) if votes.names else votes)
     design = cells.design(ties)
     players, effects = len(votes.players), len(votes.names)
     theta = np.zeros(players + effects + (ties == "davidson"))
@@ -172,7 +175,11 @@ def fit(votes: Votes, ties: Ties = "half", robust: bool = True) -> Fit:
     own = centre @ covariance[:players, :players] @ centre
     se = np.sqrt(np.diag(covariance))
     # u is half the log odds: covariates enter u, and their effect is told on the log odds.
-    told = {name: (2.0 * float(theta[players + c]), 2.0 * float(se[players + c])) for c, name in enumerate(votes.names)}
+    scale = 2.0 / spread
+    told = {
+        name: (float(scale[c] * theta[players + c]), float(scale[c] * se[players + c]))
+        for c, name in enumerate(votes.names)
+    }
     tie = math.exp(theta[-1]) if ties == "davidson" else None
     strength = theta[:players] - theta[:players].mean()
     return Fit(votes.players, strength, told, tie, own, count, clusters, method)

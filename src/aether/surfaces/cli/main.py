@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "aether.surfaces.cli.judge:judge",
         "Let a language model judge pairs, sides swapped, and hold it against people.",
     ),
+    "study": (
+        "aether.surfaces.cli.study:study",
+        "Lay out a study of preferences: who judges what, checks of attention, what it can show.",
+    ),
     "votes": (
         "aether.surfaces.cli.votes:votes",
         "Rank models from pairwise votes, with intervals over the people who voted.",

@@ -31,8 +31,8 @@ def votes(
     from aether.counsel.votes import fitted, page_of, read_votes
     from aether.evidence.bradley_terry import ELO
 
-    given, careless = read_votes(file, rater, covariates)
-    found = fitted(given, ties, side)
+    given = read_votes(file, rater, covariates)
+    found = fitted(given.votes, ties, side)
     if as_json:
         spans, ranks = found.intervals(), found.ranks()
         rows = [
@@ -49,10 +49,10 @@ def votes(
         effects = {name: {"log_odds": effect, "se": se} for name, (effect, se) in found.effects.items()}
         say_json(
             {"status": "ok", "votes": found.votes, "clusters": found.clusters, "method": found.method, "models": sorted(rows, key=lambda r: -r["points"]),
-             "effects": effects, "tie": found.tie, "left_out": list(careless)}
+             "effects": effects, "tie": found.tie, "left_out": list(given.careless), "planned": given.planned}
         )  # fmt: skip
     else:
         from aether.surfaces.cli.pages import print_page
 
-        print_page(page_of(found, given, file, careless))
+        print_page(page_of(found, given, file))
     return 0

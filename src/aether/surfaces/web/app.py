@@ -198,7 +198,9 @@ class Workbench:
         done = sum(1 for (name, _) in task.standing() if name == who)
         return self.page(
             "annotate.html.j2", "annotate", file=file, who=who, item=item, pair=task.pairs[item] if item is not None else None,
-            left=task.left_of(who, item) if item is not None else "a", done=done, total=len(task.pairs), agreements=tuple(task.agreement().items()),
+            left=task.left_of(who, item) if item is not None else "a", done=done, total=len(task.share_of(who)) if who else len(task.pairs),
+            # In a study nobody sees how the others judged.
+            agreements=() if task.study else tuple(task.agreement().items()),
         )  # fmt: skip
 
     async def export(self, request: Request) -> Response:
