@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import json
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from aether.spec.errors import AetherError
 from benchmarks import records
 from benchmarks.planner_accuracy import peers
 from benchmarks.planner_accuracy.korthikanti import korthikanti_rows
+from benchmarks.planner_accuracy.peers.hub_config import told
 from benchmarks.planner_accuracy.prediction import Prediction
 from benchmarks.planner_accuracy.setups import Row
 from benchmarks.planner_accuracy.setups import reason as unpredicted
@@ -104,8 +106,9 @@ def score(rows: Iterable[Row], using: dict[str, ModuleType]) -> tuple[list[Score
 def _scored(row: Row, family: str, name: str, module: ModuleType) -> Scored:
     prediction, reason = _attempt(module.predict, row)
     if prediction is None:
-        unknown = "model, device or load unknown" if name == "inference" else unpredicted(row)
-        return Scored(row, family, name, None, reason or unknown)
+        why, trouble = ("", "") if reason else _attempt(module.why_not if name == "inference" else unpredicted, row)
+        # Without the row's own words, so that alike reasons are counted together.
+        return Scored(row, family, name, None, reason or trouble or re.sub(r" '.*?'", "", why or "not predicted"))
     if not math.isfinite(prediction.value):
         return Scored(row, family, name, None, "prediction not finite")
     return Scored(row, family, name, prediction)
@@ -244,9 +247,9 @@ def peers_beside(scored: list[Scored], folder: Path) -> tuple[dict[str, dict[str
             continue
         versions[name] = peers.version(python, name)
         asked = {f: peers.sampled(i.row for i in items if i.module == module) for f, items in by_family(scored).items()}
-        answers = peers.ask(
-            python, Path(peers.__file__).with_name(script), [row for rows in asked.values() for row in rows]
-        )
+        rows = [row for rows in asked.values() for row in rows]
+        rows = [told(row) for row in rows] if module == "memory" else rows
+        answers = peers.ask(python, Path(peers.__file__).with_name(script), rows, name)
         ours = {item.row["id"]: item.prediction.value for item in scored if item.prediction}
         for family, rows in asked.items():
             if rows:

@@ -94,6 +94,9 @@ _SINGLE_PROMPT, _SINGLE_OUTPUT = 128, 200
 _OFFLINE_ROUNDS = 4.0
 """Batches that an offline run is assumed to go through, where the number of requests is not said."""
 
+_MOST_ROUNDS = 256.0
+"""Requests of each client that are looked at: by then a closed loop is as it stays (a choice, to bound the time)."""
+
 
 @functools.lru_cache(maxsize=8192)
 def _case(text: str) -> Case | None:
@@ -112,7 +115,7 @@ def _case(text: str) -> Case | None:
     if not batch:
         return None
     if requests := whole(row.get("num_requests")):
-        rounds = max(1.0, requests / batch)
+        rounds = min(_MOST_ROUNDS, max(1.0, requests / batch))
     spread = (0.2 if (prompt, output) in _SPREAD else _JITTER) if clients > 1 else 0.0
     traffic = ClosedLoop(prompt_tokens=prompt, output_tokens=output, concurrency=batch, rounds=rounds, spread=spread)
     return Case(setup, traffic)

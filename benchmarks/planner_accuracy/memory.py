@@ -11,6 +11,7 @@ from aether.planning.training.memory import Memory, layer_activation_bytes, ledg
 from aether.planning.training.setup import TrainingSetup
 from benchmarks.planner_accuracy.prediction import Prediction
 from benchmarks.planner_accuracy.setups import Row, architecture, device_of, setup_of
+from benchmarks.planner_accuracy.shapes import whole
 
 PEAKS = (
     "peak_vram",
@@ -60,19 +61,19 @@ def inference_peak_bytes(row: Row) -> float | None:
     bits = 16.0 if not four_bit else (4.127 if "dq" in words else (4.5 if "nf4" in words else 4.25))
     kept = counts.embedding + counts.head + counts.norms
     weights = (counts.total - kept) * bits / 8 + kept * 2.0
-    batch = int(row.get("batch_size") or 1)
-    tokens = int(row.get("isl") or 50) + int(row.get("osl") or 50)
+    batch, isl = whole(row.get("batch_size")) or 1, whole(row.get("isl")) or 50
+    tokens = isl + (whole(row.get("osl")) or 50)
     if "awq" in words:
         tokens = max(512, tokens // 2)  # AutoAWQ reserves a cache of the longer of prompt and 512
     cache = batch * cache_bytes(arch, min(tokens, arch.context_tokens or tokens), 2.0)
     # Static caches and eager prefill: attention scores of one layer and logits of the prompt in float32 as well.
-    prompt = batch * int(row.get("isl") or 50)
+    prompt = batch * isl
     working = prompt * (arch.vocab_size * 6.0 + 12.0 * arch.hidden_size * 2)
     if four_bit and "nf4" in words:
         working += (
             2.4 * arch.vocab_size * arch.hidden_size
         )  # quantised on the device, the largest matrix passes in two bytes
-    return (weights + cache + working) / int(row.get("tp") or 1)
+    return (weights + cache + working) / (whole(row.get("tp")) or 1)
 
 
 def _allocated(row: Row, found: Memory) -> float:

@@ -16,6 +16,8 @@ from benchmarks.planner_accuracy.scripts import launch
 from benchmarks.planner_accuracy.shapes import architecture_of, whole
 
 Row = dict[str, Any]
+_MOST = {"isl": 2**22, "osl": 2**22, "concurrency": 2**20, "batch_size": 2**20}
+"""Tokens and clients beyond which a number is a slip and counts as left out (a choice)."""
 
 
 def tidy(row: Row) -> Row:
@@ -25,6 +27,7 @@ def tidy(row: Row) -> Row:
     started = launch(row, engine_of(str(row.get("framework"))))
     said = {"max_num_batched_tokens": started.chunk_tokens, "intake_steps": started.intake_steps} if started else {}
     said |= {"gpu_mem_util": started.memory_share} if started else {}
+    row = {key: value for key, value in row.items() if key not in _MOST or whole(value) <= _MOST[key]}
     found = {**said, **row, "model": dict(model) if isinstance(model, dict) else {"name": str(model)}}
     if row.get("serving_mode") == "disagg" and not isinstance(row.get("disagg"), dict):
         found["disagg"] = {}

@@ -2,8 +2,9 @@
 
 A peer's script reads rows on stdin and answers {"id", "value"} or {"id", "reason"}; whatever its package cannot be told or
 does not know is a reason, never a guess of ours. Errors are compared on the rows that the peer answered, and on no others.
-Not here, because they look models up online: hf-mem and `accelerate estimate-memory`. Not installable from an index: BLIS,
-Calculon (its own validation error is quoted), LLM-Viewer.
+Memory calculators are given the published sizes of a model (`hub_config`), since most look them up online. Not here, because
+they know nothing but what a hub says of a model's files: hf-mem, llm-mem. Not installable from an index: BLIS, Calculon (its own
+validation error is quoted), LLM-Viewer.
 """
 
 import hashlib
@@ -23,6 +24,13 @@ SCRIPTS = {
     "aiconfigurator": ("aiconfigurator_peer.py", "inference"),
     "genz-llm": ("genz_peer.py", "inference"),
     "llm-analysis": ("llm_analysis_peer.py", "training"),
+    "accelerate": ("memory_peers.py", "memory"),
+    "deepspeed": ("memory_peers.py", "memory"),
+    "fitcheck-llm": ("memory_peers.py", "memory"),
+    "ftuneai": ("memory_peers.py", "memory"),
+    "gpu-estimator": ("memory_peers.py", "memory"),
+    "hf-vram-calc": ("memory_peers.py", "memory"),
+    "qmemcalc": ("memory_peers.py", "memory"),
 }
 """Distribution -> its script, and the family module whose rows it is asked about."""
 SAMPLE = 300
@@ -39,10 +47,10 @@ class Answers:
     reasons: Counter[str]
 
 
-def ask(python: Path, script: Path, rows: Sequence[Row]) -> Answers:
-    """The peer's answers. Raises RuntimeError with the end of its complaint when it stops before the last row."""
+def ask(python: Path, script: Path, rows: Sequence[Row], name: str = "") -> Answers:
+    """The peer's answers; `name` tells a script that knows several which one is meant. Raises RuntimeError with the end of its complaint when it stops before the last row."""
     lines = "".join(json.dumps(row) + "\n" for row in rows)
-    done = subprocess.run([str(python), str(script)], input=lines, capture_output=True, text=True, check=False)
+    done = subprocess.run([str(python), str(script), name], input=lines, capture_output=True, text=True, check=False)
     values, reasons = {}, Counter()
     told = [json.loads(line) for line in done.stdout.splitlines()]
     if len(told) != len(rows):

@@ -190,3 +190,15 @@ def test_intervals_widen_with_what_was_not_measured():
     fitted = coefficients()
     widths = [fitted.width("token", "seen"), fitted.width("token", "near"), fitted.width("token", "far")]
     assert widths == sorted(widths) and widths[0] < widths[2]
+
+
+@pytest.mark.parametrize("field", ["isl", "osl", "concurrency"])
+def test_a_number_that_can_only_be_a_slip_counts_as_left_out(field):
+    left_out = {key: value for key, value in SERVED.items() if key != field}
+    assert inference.predict(SERVED | {field: 10**9}) == inference.predict(left_out)
+
+
+def test_a_long_run_is_priced_as_it_stays():
+    """A million requests of 16 clients are as many rounds as one looks at, and take no longer to price."""
+    long, longer = (inference.predict(SERVED | {"num_requests": count}) for count in (16 * 256, 10**6))
+    assert long is not None and longer is not None and longer.value == pytest.approx(long.value, rel=1e-9)

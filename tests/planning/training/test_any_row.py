@@ -55,6 +55,18 @@ TUNED = {
     "unit": "GB",
     "value": 20.0,
 }
+READ = {
+    **DENSE,
+    "framework": "AutoAWQ 0.1.6",
+    "precision": "AWQ int4",
+    "task": "inference",
+    "metric": "peak_vram",
+    "unit": "GB",
+    "value": 5.0,
+    "isl": 64,
+    "osl": 64,
+    "batch_size": 1,
+}
 ODD = st.sampled_from([None, "", "many", 0, 1, -1, 3, 7, 3.7, 1e9, 1e300, math.nan, math.inf, True, [], {}, "8"])
 DEVICES = st.sampled_from(
     ["H100", "NVIDIA A100-SXM4-80GB", "MI300X", "TPU v5p-512", "RTX 4090", "T4", "Abacus", "B200", "EPYC-9654", "V100"]
@@ -89,10 +101,10 @@ WORDS = {
 
 @st.composite
 def rows(draw: st.DrawFn) -> dict[str, Any]:
-    row = dict(draw(st.sampled_from([DENSE, EXPERTS, TUNED])))
+    row = dict(draw(st.sampled_from([DENSE, EXPERTS, TUNED, READ])))
     for name in draw(st.lists(st.sampled_from(sorted(row)), max_size=5)):
         row.pop(name, None)
-    for name in draw(st.lists(st.sampled_from(sorted(DENSE)), max_size=4, unique=True)):
+    for name in draw(st.lists(st.sampled_from(sorted(READ)), max_size=4, unique=True)):
         row[name] = draw(WORDS.get(name, ODD))
     if draw(st.booleans()):
         row["hardware"] = draw(DEVICES)
