@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from aether.counsel.claims.check import check
 from aether.counsel.claims.facts import Ground
 from aether.counsel.claims.normal import plain, units
+from aether.knowledge.topics import topic
 from aether.spec.evidence import Evidence, Interval
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -133,3 +134,18 @@ def test_a_tool_that_was_not_called_has_found_nothing():
     assert len(check(reply, known).problems) >= 2
     known.tools |= {"diagnose", "run_status"}
     assert check(reply, known).is_supported
+
+
+def test_a_topics_number_is_of_what_the_topic_is_called():
+    """Sharing only "loss" or "less" with a cited sentence of another topic does not make a claim true."""
+    number = next(n for n in topic("capacity-factor").number if n.key == "dropped")
+    share = f"{number.value:g} %"
+    assert check(
+        f"With a capacity factor like that of the paper, at most {share} of tokens are dropped.", Ground()
+    ).is_supported
+    assert not check(f"The loss of tokens is typically {share} on such a link.", Ground()).is_supported
+
+
+def test_a_paper_goes_by_its_first_author():
+    assert check("See Press et al., 2022, for the details.", Ground()).is_supported
+    assert not check("See Lewis et al., 2022, for the details.", Ground()).is_supported

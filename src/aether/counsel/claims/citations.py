@@ -17,6 +17,8 @@ _AUTHORS = re.compile(
     r"\b(?P<all>[A-Z][a-z'-]+(?:, [A-Z][a-z'-]+)*,? (?:and|&) [A-Z][a-z'-]+),? ?\(?(?:19|20)\d\d|\b(?P<with>[A-Z][a-z'-]+) and (?:colleagues|coworkers|co-workers|coauthors|co-authors|collaborators)|"
     r"\b(?P<name>[A-Z][A-Za-z'-]+)(?:,? (?:and|&) [A-Z][A-Za-z'-]+)?,? et al\.?|\b(?P<two>[A-Z][a-z'-]+) (?:and|&) [A-Z][a-z'-]+ ?\(?(?:19|20)\d\d|\((?P<one>[A-Z][A-Za-z'-]+),? (?:19|20)\d\d[a-z]?\)|\b(?P<by>[A-Z][a-z'-]+) \((?:19|20)\d\d[a-z]?\)"
 )
+_LISTED = re.compile(r"[A-Z][a-z'-]+(?P<later>(?:(?:,| and|, and) [A-Z][a-z'-]+)* and [A-Z][a-z'-]+)")
+"""Authors at the start of a source: "Press, Smith and Lewis, ..."."""
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 _TITLE = re.compile(r"[\"“”«](?P<title>[A-Z][^\"“”«»]{12,140})[\"“”»]")
 _PAPER_WORDS = re.compile(
@@ -56,6 +58,12 @@ def unknown_citations(text: str, ground: Ground) -> Iterator[tuple[str, str]]:
         name = _name(match)
         names = re.findall(r"[a-z'-]+", re.sub(r"\b(?:and|et al)\b", " ", name))
         own = [s for s in sources if all(re.search(rf"\b{re.escape(n)}\b", s.lower()) for n in names)]
+        if match["name"]:  # a paper goes by its first author
+            own = [
+                s
+                for s in own
+                if not ((listed := _LISTED.match(s)) and names[0] in re.findall(r"[a-z'-]+", listed["later"].lower()))
+            ]
         if not own:
             yield match[0], "no such paper was read"
         elif (

@@ -100,6 +100,8 @@ class Fact:
     """An end of an interval: it may be said as one, not as the value."""
     seen: bool = True
     """Measured or published, not computed."""
+    one_of: frozenset[str] = frozenset()
+    """Where any are given, a sentence must share one of these: what a topic is called."""
 
 
 @dataclass

@@ -140,6 +140,8 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
         return True  # a learning rate is of nothing else
     if fact.kind == "cited":
         of = names or (fact.names & ground.main)
+        if fact.one_of and not around.words & fact.one_of:
+            return False
         return of <= fact.names and (bool(fact.names & of) or not fact.names) and shared >= fact.needed
     if not names <= (fact.names | ground.main) or (fact.names and names and not names & fact.names):
         return False

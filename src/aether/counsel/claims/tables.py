@@ -75,11 +75,24 @@ def _rows() -> Iterator[Fact]:
 def _topics() -> Iterator[Fact]:
     for name in heads():
         about = topic(name)
+        called = content_words(plain(" ".join((name.replace("-", " "), about.title, *about.aliases))))
+        of = called - _COMPARING - _COMMON
         for number in about.number:
             claim = plain(number.claim)
-            words = f"{number.claim} {number.key} {about.title}"
+            words = content_words(f"{number.claim} {number.key} {about.title}") - _COMPARING
             names, benches = models_in(claim), benchmarks_in(claim)
-            yield Fact(number.value, number.unit, content_words(words), names, benches, 2, "cited", number.source)
+            yield Fact(number.value, number.unit, words | of, names, benches, 2, "cited", number.source, one_of=of)
+
+
+_COMPARING = content_words(
+    "less more most least fewer better worse lower higher below above under over than without typically usually often "
+    "about almost only best worst use used using need needs"
+)
+"""Words of any comparison: two sentences that share them need not be about the same."""
+_COMMON = content_words(
+    "token model llm training data dataset loss quality accuracy error value size time memory cost batch long few level"
+)
+"""Words in the names of topics that every topic speaks of: alone they do not name one."""
 
 
 @functools.cache
