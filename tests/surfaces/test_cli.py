@@ -50,7 +50,7 @@ OPTIONS = {
     "reproduce": ["--help", "--json", "--out"],
     "runs": ["--help", "--json"],
     "show": ["--help", "--json"],
-    "evaluate": ["--data", "--help", "--json", "--limit", "--model", "--out", "--set", "--suite"],
+    "evaluate": ["--against", "--data", "--help", "--json", "--limit", "--model", "--out", "--set", "--suite"],
     "contamination": ["--control", "--field", "--help", "--json", "--model", "--out"],
     "judge": ["--help", "--json", "--judge", "--model", "--out", "--set"],
     "redteam": ["--behaviours", "--benign", "--gate", "--help", "--json", "--labels", "--model", "--out", "--set"],

@@ -7,9 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aether.evidence.files import read_json, write_atomically
 from aether.evidence.items import Item, Score, Sensitivity, Slice, read_items, scores, sensitivity, worst_slices
+from aether.evidence.sequential import SEQUENTIAL
 from aether.evidence.statistics import smallest_detectable
 from aether.report.page import page_html, page_markdown
 from aether.spec.answer import Page
@@ -43,6 +45,8 @@ class Evaluated:
     scores: Sequence[Score]
     slices: Sequence[Slice]
     sensitivities: Sequence[Sensitivity]
+    sequential: dict[str, Any] | None
+    """Of an evaluation that stopped when it had decided: what decided it."""
 
 
 def read_evaluation(folder: Path) -> Evaluated:
@@ -54,7 +58,9 @@ def read_evaluation(folder: Path) -> Evaluated:
     spread = [sensitivity(items, task, metric) for task, metric in metrics if task in many]
     plain = [item for item in items if not item.variant]
     slices = [found for metric in sorted({m for _, m in metrics}) for found in worst_slices(plain, metric)]
-    return Evaluated(folder, about, items, scores(items), slices, spread)
+    decided = folder / SEQUENTIAL
+    sequential = read_json(decided) if decided.exists() else None
+    return Evaluated(folder, about, items, scores(items), slices, spread, sequential)
 
 
 def write_pages(done: Evaluated) -> tuple[Path, Path, Path]:
@@ -72,6 +78,7 @@ def page_of(done: Evaluated) -> Page:
     tasks = sorted({item.task for item in done.items})
     sections = [
         Section(key="scores", title="What it can do", blocks=(_score_table(done.scores),)),
+        _against(done, evidence),
         _weak(done, evidence),
         _prompts(done, evidence),
         _resolution(done, evidence),
@@ -137,6 +144,32 @@ def _score_table(found: Sequence[Score]) -> Table:
         for s in whole
     )
     return Table(columns=heads("task", "metric", "distribution", "score", "items"), rows=rows, numeric=(3, 4))
+
+
+def _against(done: Evaluated, evidence: list[Evidence]) -> Section | None:
+    if done.sequential is None:
+        return None
+    rows = []
+    for row in done.sequential["tasks"]:
+        key = f"evaluate.sequential.{row['task']}"
+        span = Interval(low=row["low"], high=row["high"], level=row["level"], method="betting confidence sequence")
+        source = f"items.jsonl of both, task {row['task']}, after {row['items']} of {row['of']} pairs"
+        evidence.append(
+            Evidence(id=key, metric=row["metric"], value=row["difference"], unit="score", kind="measured", source=source,
+                     interval=span, n=row["items"])
+        )  # fmt: skip
+        cells = (
+            (_name(row["task"]),),
+            (Cite(id=key, show="full"),),
+            (Cite(id=key, show="n"),),
+            (Words(text=row["verdict"]),),
+        )
+        rows.append(cells)
+    place = Verbatim(role="path", text=done.sequential["against"])
+    told = text_of("Items came by lot until each task was decided against ", place, ". These intervals hold however often one looked; "
+                   "the plain ones of the scores do not where a task stopped early, and such a score leans away from the other's.")  # fmt: skip
+    table = Table(columns=heads("task", "less the other", "pairs", "it is"), rows=tuple(rows), numeric=(1, 2))
+    return Section(key="against", title="Decided as it came", blocks=(Paragraph(text=told, tone="note"), table))
 
 
 def _weak(done: Evaluated, evidence: list[Evidence]) -> Section:

@@ -23,6 +23,8 @@ from aether.spec.errors import InputError
 Floats = NDArray[np.float64]
 GRID = 401
 """Candidate means that are bet against; the set's ends are the next candidates outwards, so the grid never makes it too short."""
+SEQUENTIAL = "sequential.json"
+"""Beside the items of an evaluation that stopped when it had decided: what decided it."""
 LARGEST_BET = 0.5
 """Of the wealth against any candidate (assumed; the paper proposes 1/2 or 3/4): what keeps the wealth above nothing."""
 

@@ -1,7 +1,8 @@
 """`aether evaluate`."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -9,6 +10,17 @@ from aether.surfaces.cli.edge import explained, json_option, say_json
 
 if TYPE_CHECKING:
     from aether.counsel.evaluating import Evaluated
+    from aether.stages.evaluate.suites.run import Order
+
+
+class _Given(TypedDict):
+    suite: str
+    data: Path
+    out: Path | None
+    limit: int | None
+    against: Path | None
+    model: str
+    settings: tuple[str, ...]
 
 
 @click.command()
@@ -23,22 +35,18 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Only so many items of each task, drawn by lot (of a harness's task, the first).",
 )
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="A finished evaluation: items are drawn by lot until each task is shown to be better or worse than there.",
+)
 @click.option("--model", default="", help="The endpoint's name for the model.")
 @click.option(
     "--set", "settings", multiple=True, metavar="FIELD=VALUE", help="chat, dtype, device, batch_size, concurrency."
 )
 @json_option
 @explained
-def evaluate(
-    target: str,
-    suite: str,
-    data: Path,
-    out: Path | None,
-    limit: int | None,
-    model: str,
-    settings: tuple[str, ...],
-    as_json: bool,
-) -> int:
+def evaluate(target: str, as_json: bool, **given: Unpack[_Given]) -> int:
     """Evaluate TARGET: a run, a model folder, a .gguf file, or the address of an OpenAI-compatible endpoint.
 
     Every answer is kept as it comes, so that the same command goes on after a kill; every score is summed up from the items.
@@ -47,19 +55,16 @@ def evaluate(
 
     need("suites")
     from aether.counsel.evaluating import read_evaluation, write_pages
-    from aether.stages.evaluate.suites.run import Order
     from aether.stages.evaluate.suites.run import evaluate as run
-    from aether.stages.evaluate.suites.suite import read_suite
-    from aether.stages.evaluate.suites.target import target_of
+    from aether.stages.evaluate.suites.sequential import evaluate_until_decided
 
-    chosen = read_suite(suite)
-    where = target_of(target, model, settings)
-    folder = out or Path("evaluations") / f"{(Path(where.place).name or 'model')}-{chosen.name}"
-    said = ["aether", "evaluate", target, "--suite", suite, "--data", str(data), "--out", str(folder)]
-    said += [*(["--limit", str(limit)] if limit else []), *(["--model", model] if model else [])]
-    said += [word for setting in settings for word in ("--set", setting)]
-    order = Order(where, chosen, data, folder, limit, " ".join(said))
-    run(order, lambda _suite, count: None if as_json or count % 50 else click.echo(f"{count} answers", err=True))
+    order = _order(target, given)
+    folder, against = order.out, given["against"]
+    told = partial(_told, quiet=as_json)
+    if against is None:
+        run(order, told)
+    else:
+        evaluate_until_decided(order, against, told=told)
     done = read_evaluation(folder)
     pages = write_pages(done)
     if as_json:
@@ -74,6 +79,29 @@ def evaluate(
         _print(done)
         click.echo(f"\n{pages[1]}")
     return 0
+
+
+def _order(target: str, given: _Given) -> "Order":
+    from aether.spec.errors import InputError
+    from aether.stages.evaluate.suites.run import Order
+    from aether.stages.evaluate.suites.suite import read_suite
+    from aether.stages.evaluate.suites.target import target_of
+
+    limit, against, model = given["limit"], given["against"], given["model"]
+    if limit and against:
+        raise InputError.of("limit", limit, "with --against the evidence says when to stop; give one of the two")
+    chosen, where = read_suite(given["suite"]), target_of(target, model, given["settings"])
+    folder = given["out"] or Path("evaluations") / f"{(Path(where.place).name or 'model')}-{chosen.name}"
+    said = ["aether", "evaluate", target, "--suite", given["suite"], "--data", str(given["data"]), "--out", str(folder)]
+    said += [*(["--limit", str(limit)] if limit else []), *(["--against", str(against)] if against else [])]
+    said += ["--model", model] if model else []
+    said += [word for setting in given["settings"] for word in ("--set", setting)]
+    return Order(where, chosen, given["data"], folder, limit, " ".join(said))
+
+
+def _told(_suite: str, count: int, quiet: bool) -> None:
+    if not quiet and count % 50 == 0:
+        click.echo(f"{count} answers", err=True)
 
 
 def _print(done: "Evaluated") -> None:

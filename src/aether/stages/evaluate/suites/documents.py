@@ -33,10 +33,13 @@ def documents(variant: Variant, data: Path, limit: int | None = None) -> list[di
     task = variant.task
     assert task.data is not None
     rows = read_rows(data, task.data)
-    chosen = (
-        range(len(rows)) if limit is None else sorted(random.Random(0).sample(range(len(rows)), min(limit, len(rows))))
-    )
+    chosen = range(len(rows)) if limit is None else sorted(_order(len(rows))[:limit])
     return [_rendered(rows[at], at + 1, variant) for at in chosen]
+
+
+def _order(count: int) -> list[int]:
+    """Items in the order in which they are drawn: a smaller draw is the beginning of a larger one."""
+    return random.Random(0).sample(range(count), count)
 
 
 def few_shot_documents(variant: Variant, data: Path) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lm_eval.api.model import LM
+
 from aether.evidence.files import read_json, write_atomically, write_json
 from aether.evidence.hashing import hash_file, hash_value
 from aether.evidence.items import Item, write_lines
@@ -41,13 +43,20 @@ class Order:
     out: Path
     limit: int | None = None
     command: str = ""
+    rule: str = ""
+    """Of a sequential evaluation, what decides how many items are drawn; stands for the limit in the folder's identity."""
 
 
-def evaluate(order: Order, told: Told = lambda _suite, _count: None) -> list[Item]:
-    """Ask what is missing, score everything, write the items. Raises InputError where the folder is of another evaluation."""
+def evaluate(
+    order: Order, told: Told = lambda _suite, _count: None, load: Callable[[], LM] | None = None
+) -> list[Item]:
+    """Ask what is missing, score everything, write the items. Raises InputError where the folder is of another evaluation.
+
+    `load` gives a model that is at hand already.
+    """
     _claim(order)
     journal = Journal(order.out / ANSWERS)
-    model = JournaledLM(order.target.load, journal, lambda count: told(order.suite.name, count))
+    model = JournaledLM(load or order.target.load, journal, lambda count: told(order.suite.name, count))
     asking = Asking(model, order.data, order.out / "documents", order.limit, order.target.chat)
     found: list[Item] = []
     try:
@@ -88,7 +97,7 @@ def _claim(order: Order) -> None:
         "suite": suite.model_dump(mode="json"),
         "data": {name: hash_file(data / name) for name in files},
         "target": target.identity() | {"chat": target.chat, "dtype": target.dtype},
-        "limit": order.limit,
+        "limit": order.rule or order.limit,
         "versions": {name: version(name) for name in ("lm_eval", "inspect_ai", "transformers", "torch")},
     }
     claim(order.out, identity, {"place": target.place, "command": order.command})
