@@ -9,12 +9,14 @@ from typing import Any
 from aether.counsel.reading.hardware import Found as Machine
 from aether.counsel.reading.hardware import find_hardware
 from aether.counsel.reading.intents import Signs, Wanted, find_intent
+from aether.counsel.reading.likeness import features, likeness
 from aether.counsel.reading.methods import Named, find_methods
 from aether.counsel.reading.models import ModelNames, find_models
-from aether.counsel.reading.places import find_modality, find_places, find_use
+from aether.counsel.reading.places import find_modality, find_places, find_use, is_code, is_log
 from aether.counsel.reading.quantities import Quantity, quantities
 from aether.counsel.reading.targets import Bounded, find_latencies, find_other_bounds
 from aether.counsel.reading.text import Span, Text
+from aether.counsel.reading.topics import find_topics
 from aether.counsel.reading.traffic import Field, find_traffic
 
 TRAINING = ("pretrain", "continue", "finetune", "align", "build")
@@ -37,13 +39,22 @@ class Findings:
     use: tuple[str, Span] | None = None
     modality: tuple[str, Span] | None = None
     wrong: list[str] = field(default_factory=list)
+    alike: dict[str, float] = field(default_factory=dict)
+    """What the text is told apart by, see `likeness`."""
 
 
 _BETWEEN = re.compile(
-    r"[\s,]*(?:or|vs\.?|versus|against|instead of|rather than|(?:really |much |any )?(?:better|worse|faster|slower|cheaper) than|compared (?:to|with))\s+(?:an?\s+|the\s+|to\s+)?"
+    r"[\s,]*(?:or|vs?\.?|versus|against|instead of|rather than|(?:(?:really|much|any|an?|still) )*(?:better|worse|faster|slower|cheaper|more \w+|smarter|stronger)(?: \w+){0,2} than|compared (?:to|with))\s+(?:an?\s+|the\s+|to\s+)?"
 )
 
 
+_SIDES = re.compile(r"\b(?:or|vs?\.?|versus|between|against|than)\b")
+"""Something may stand beside another."""
+_ASKED = re.compile(
+    r"^\s*(?:which|what's better|quick q)|\b(?:differences?|which (?:one|is|should)|pros and cons|trade-?offs?|prefer|better)\b"
+)
+_LEADS = re.compile(r"\s*(?:quick q\w*:?|so|hey|which(?: one)?:?|should (?:i|we) use)?\s*")
+_OR_ELSE = re.compile(r"\s+(?:or|vs?\.?|versus)\s+(?:an?\s+|the\s+)?[a-z]")
 _BOTH = re.compile(r"\b(?:between|compare|comparing|difference of)\s+(?:an?\s+|the\s+)?$")
 
 
@@ -51,9 +62,32 @@ def _kinded(kind: str, spans: Iterable[Span]) -> list[tuple[str, Span]]:
     return [(kind, span) for span in spans]
 
 
-def _is_choice(text: Text, named: list[tuple[str, Span]]) -> bool:
-    """Whether two things of a kind are put side by side: "A vs B", "A or B?"."""
-    asks = text.plain.rstrip().endswith("?") or re.match(r"\s*(?:which|what's better|quick q)", text.plain) is not None
+def marks(
+    text: Text,
+    models: ModelNames,
+    machines: list[Machine],
+    named: list[Named],
+    places: list[tuple[str, Span]],
+    amounts: list[Quantity],
+) -> list[tuple[Span, str]]:
+    """What was read, by kind and place, for the likeness of a text to others."""
+    return [
+        *((span, "model") for _, span in models.names),
+        *((one.span, "here" if one.name == "this-machine" else "machine") for one in machines),
+        *((one.span, f"{one.method.family} method") for one in named),
+        *((span, "code" if is_code(words) else "log" if is_log(words) else "place") for words, span in places),
+        *((one.span, one.dimension) for one in amounts),
+    ]
+
+
+def _choice(text: Text, named: list[tuple[str, Span]]) -> str:
+    """Of which kind two things are put side by side: "A vs B", "A or B?"; empty where none are."""
+    asks = text.plain.rstrip().endswith("?") or _ASKED.search(text.plain) is not None
+    if asks and any(
+        kind == "method" and _LEADS.fullmatch(text.plain, 0, span.start) and _OR_ELSE.match(text.plain, span.end)
+        for kind, span in named
+    ):
+        return "method"  # "mamba or transformer for long context?"
     ordered = sorted(named, key=lambda n: n[1].start)
     for (kind, first), (other, second) in itertools.pairwise(ordered):
         between = _BETWEEN.fullmatch(text.plain, first.end, second.start) if first.end <= second.start else None
@@ -63,10 +97,18 @@ def _is_choice(text: Text, named: list[tuple[str, Span]]) -> bool:
             and re.fullmatch(r"[\s,]*and\s+(?:an?\s+|the\s+)?", text.plain[first.end : second.start])
         )
         if kind == other and both:
-            return True
+            return kind
         if kind == other and between and (asks or len(text.plain.split()) <= 8 or "or" not in between[0].split()):
-            return True
-    return False
+            return kind
+    return ""
+
+
+def _without(text: Text, places: Iterable[Span]) -> Text:
+    """The text with its paths blotted out: "configs/pretrain.yaml" asks for no pretraining."""
+    plain = text.plain
+    for span in places:
+        plain = f"{plain[: span.start]}{'_' * (span.end - span.start)}{plain[span.end :]}"
+    return Text(text.original, plain, text.origin, text.taken)
 
 
 def find(original: str, before: Any = None) -> Findings:
@@ -77,6 +119,8 @@ def find(original: str, before: Any = None) -> Findings:
     sources, subjects = find_places(text)
     found_methods = find_methods(text)
     found = quantities(text)
+    places = [*sources, *subjects]
+    alike = features(text, marks(text, models, machines, found_methods, places, found))
     bounds, wrong, rest = find_latencies(text, found)
     traffic = any(q.dimension in ("request rate", "users", "money per M tokens", "token rate") for q in rest) or bool(
         bounds
@@ -84,21 +128,32 @@ def find(original: str, before: Any = None) -> Findings:
     tokens = any(q.dimension == "tokens" and q.high >= 1e6 for q in rest)
     named = [(*_kinded("model", (span for _, span in models.names)), *_kinded("machine", (m.span for m in machines)))]
     named = [*named[0], *_kinded("method", (m.span for m in found_methods))]
+    plain_topics = not (traffic or tokens or models.names or machines or subjects or sources)
+    topics = find_topics(text) if (plain_topics and before is None) or _SIDES.search(text.plain) else []
+    topics = [(name, span) for name, span in topics if not any(span.overlaps(other) for _, other in named)]
+    named += _kinded("method", (span for _, span in topics))
     signs = Signs(
         traffic,
         tokens,
         bool(models.names),
         any(m.wanted for m in found_methods),
-        _is_choice(text, named),
+        _choice(text, named),
         bool(machines),
+        any(is_code(words) for words, _ in subjects),
+        bool(sources or subjects),
+        any(q.dimension == "memory" for q in rest),
+        bool(topics),
+        before is None,
     )
-    wanted = find_intent(text, found_methods, signs)
+    wanted = find_intent(_without(text, (span for _, span in places)), found_methods, signs, likeness(alike))
     intent = wanted.intent if wanted.intent != "unknown" or before is None else before
     training = intent in TRAINING
     fields, rest = find_traffic(text, rest, training)
     here = any(m.name == "this-machine" for m in machines) or intent == "build"
-    more, rest = find_other_bounds(text, rest, serving=not training, here=here)
+    more: list[Bounded] = []
+    if intent not in ("diagnose", "review", "explain"):  # "dropped to 20k tokens/s" is no wish
+        more, rest = find_other_bounds(text, rest, serving=not training, here=here)
     return Findings(
         text, models, machines, found_methods, wanted, [*bounds, *more], fields, rest, sources, subjects,
-        find_use(text), find_modality(text), wrong,
+        find_use(text), find_modality(text), wrong, alike,
     )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from aether.counsel.reading.findings import Findings
 from aether.counsel.reading.methods import methods
 from aether.counsel.reading.numbers import spelled
+from aether.counsel.reading.scaling import scaled
 from aether.counsel.reading.targets import LONGEST_S
 from aether.counsel.reading.text import Span
 from aether.spec.answer import Read, Request
@@ -18,13 +19,9 @@ _GOES_ON = re.compile(
 _DROP = re.compile(
     r"\b(?:drop|remove|forget|ignore|without|lift|no)\b[^.;]*?\b(?P<what>cost|price|budget|ttft|first[\s-]token|tpot|itl|inter[\s-]?token|latency|e2e|end[\s-]to[\s-]end|throughput|memory|deadline|time limit|quality)\b[^.;]*?\b(?:target|bound|limit|constraint|requirement|cap|slo)?\b"
 )
-_FACTOR = re.compile(
-    r"\b(?P<word>double|twice|triple|halve|half)\s+(?:the\s+|its\s+|that\s+|as (?:much|many)\s+)?(?:number of\s+|count of\s+)?(?P<what>load|traffic|rate|requests|gpus?|devices|cards|hardware|prompts?|outputs?|answers?)"
-)
 _COUNT = re.compile(
     r"(?<![\w.])(?P<count>\d{1,6}|one|two|three|four|six|eight|twelve|sixteen|thirty-two|sixty-four)\s+(?:gpus?|devices?|cards?|accelerators?|chips?|of (?:them|those|these))\b"
 )
-_FACTORS = {"double": 2.0, "twice": 2.0, "triple": 3.0, "halve": 0.5, "half": 0.5}
 _WORDS = {"cost": ("cost_per_million_tokens", "build_cost"), "price": ("cost_per_million_tokens", "build_cost"), "budget": ("cost_per_million_tokens", "build_cost"), "deadline": ("build_time",), "time limit": ("build_time",), "memory": ("device_memory", "serving_memory", "training_memory"), "throughput": ("throughput",), "quality": ("bits_per_byte",), "first token": ("ttft",), "inter token": ("itl",), "end to end": ("e2e",)}  # fmt: skip
 _CORPUS = 1e9
 """From here on a bare "200B" after a training was spoken of is tokens (assumed)."""
@@ -153,7 +150,7 @@ def _brief(earlier: Brief, later: Brief, found: Findings) -> Brief:
     if earlier.model is not None and earlier.model.tokens and len(tokens) == 1 and later.model is None:
         update["model"] = earlier.model.model_copy(update={"tokens": tokens[0].high})  # "make it 200B"
     laid = Brief(**{name: getattr(earlier, name) for name in earlier.model_fields_set} | update)
-    return _scaled(laid, found)
+    return scaled(laid, found.text)
 
 
 def _same_latency(earlier: Brief, found: Findings) -> Target | None:
@@ -195,16 +192,3 @@ def _laid(earlier, later):
     given = {name: getattr(later, name) for name in later.model_fields_set}
     kept = {name: getattr(earlier, name) for name in earlier.model_fields_set}
     return type(later)(**kept | given)
-
-
-def _scaled(brief: Brief, found: Findings) -> Brief:
-    """ "double the load", "half the GPUs"."""
-    for match in _FACTOR.finditer(found.text.plain):
-        factor, what = _FACTORS[match["word"]], match["what"]
-        if what in ("load", "traffic", "rate", "requests"):
-            load = brief.load.model_copy(update={"requests_per_s": brief.load.requests_per_s * factor})
-            brief = brief.model_copy(update={"load": load})
-        elif brief.hardware is not None and what.startswith(("gpu", "device", "card", "hardware")):
-            count = max(1, round(brief.hardware.count * factor))
-            brief = brief.model_copy(update={"hardware": brief.hardware.model_copy(update={"count": count})})
-    return brief

@@ -14,7 +14,7 @@ from aether.spec.errors import InputError
 
 _COUNT = r"(?P<count>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?k|\d+|one|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?|fifteen|eleven|a hundred|a thousand|a couple(?: of)?|half a dozen|a dozen|a pair of|a single|single|an?)"
 _BEFORE = re.compile(
-    rf"(?:(?<![\w.,])|(?<=\dx)){_COUNT}\s*(?:x|\*|times|pcs of|units of)?\s*(?:of\s+)?(?:nvidia|amd|google|intel|aws)?\s*(?:gpus?\s*(?:of\s*type)?\s*\(?\s*)?$"
+    rf"(?:(?<![\w.,])|(?<=\dx)){_COUNT}\s*(?:x|\*|times|pcs?|pieces?|nos\.?|units?|cards?)?\s*(?:of\s+)?(?:(?:nvidia|amd|google|intel|aws|old|older|new|newer|used|second-?hand|rented|spare|free|cloud|on-?prem|reserved|spot|idle|shared|dedicated|available|more|extra|local|lone|humble|measly|single|whole|entire|full|consumer|datacent(?:er|re)|[a-z]+-(?:tier|memory|owned|hosted|grade))\s+){{0,2}}(?:nvidia|amd|google|intel|aws)?\s*(?:gpus?\s*(?:of\s*type)?\s*\(?\s*)?$"
 )
 _AFTER = re.compile(
     r"\s*(?:gpus?|s|cards?|accelerators?|chips?)?\s*(?:x|\*)\s*(?P<count>\d+)(?!\w|\.\d)|-(?P<slice>\d+)(?!\w|\.\d)"
@@ -28,7 +28,18 @@ _PER_NODE = re.compile(r"\s*(?:gpus?|cards?)?\s*(?:per|a|each|/)\s*(?:node|serve
 _NODES_AFTER = re.compile(
     rf"\s*(?:gpus?|cards?)?\s*(?:(?:per|a|each|/)\s*(?:node|server|host|box|machine))?\s*[,x]?\s*(?:on|across|over|in|x|times)?\s*{_COUNT}\s*(?:nodes?|servers?|hosts?|boxes|machines?)\b"
 )
-_GPUS = re.compile(rf"(?<![\w.,]){_COUNT}[\s-]*(?:gpus?|cards?|accelerators?|devices|chips)\b")
+_HOLDS = re.compile(
+    rf"\s*(?:gpu\s+)?(?:nodes?|servers?|hosts?|box(?:es)?|machines?|instances?|systems?)\s+(?:with|of|having|holding|containing)\s+{_COUNT}\s*(?:gpus?|cards?|accelerators?|devices|chips)\b"
+)
+"""After a device: "a Gaudi 3 server with 8 cards"."""
+_EACH = re.compile(r"\b(?:each|every)\s+$")
+_EITHER = re.compile(rf"(?<![\w.,]){_COUNT}\s*(?:or|to|-)\s*(?:maybe|perhaps|possibly|even)?\s*$")
+_GPUS = re.compile(
+    rf"(?<![\w.,]){_COUNT}[\s-]*(?:gpus?|cards?|accelerators?|devices|chips|of (?:them|those|these))\b(?![\s-]*(?:hours?|hrs?|h|days?|weeks?|months?|memory|util)\b)"
+)
+_COUNT_LABEL = re.compile(
+    r"(?:\b|_)(?:count|num|number of gpus|n?_?gpus|devices|num_devices|cards|world_size)\s*[:=]\s*(?P<count>\d{1,6})\b"
+)
 _MEMORY = re.compile(r"[\s_-]*\(?(?:sxm\d?|pcie|nvl)?[\s_-]*(?P<gb>\d{2,3})\s*(?:gb|gib|g)\b\)?")
 _FORM = re.compile(r"[\s_-]*\(?(?P<form>sxm\d?|pcie|nvl)\b\)?")
 _PLURAL = re.compile(r"(?:'?s|es)?(?![\w])(?:\s+(?:gpus?|cards?|accelerators?|chips?|instances?))?")
@@ -71,7 +82,11 @@ def find_hardware(text: Text) -> list[Found]:
     _mend_letters(text)
     found = [*_named_machines(text), *_named_devices(text)]
     found.sort(key=lambda f: f.span.start)
-    if found and all(one.count is None for one in found) and (count := _loose_count(text)) is not None:
+    if (
+        found
+        and all(one.count is None for one in found)
+        and (count := _loose_count(text, len({one.name for one in found}) > 1)) is not None
+    ):
         found = [Found(one.name, count[0], one.span) for one in found]
     return found
 
@@ -125,19 +140,29 @@ def _named_devices(text: Text) -> list[Found]:
         if (
             name in ("L4", "T4", "A10", "L40", "B200")
             and re.fullmatch(r"[a-z]\d", match[0])
-            and not _speaks_of_devices(text, start)
+            and not _speaks_of_devices(text, start, text.words(Span(*match.span())))
         ):
             continue
         start, end, count = _count_around(text, start, end)
         span = Span(start, end)
         text.take(span)
         if not negated(text, start):
-            found.append(Found(name, count, span))
+            found.append(Found(name, count or _mine(text, span), span))
     return found
 
 
-def _speaks_of_devices(text: Text, at: int) -> bool:
-    """A name of two characters alone may be anything."""
+def _mine(text: Text, span: Span) -> int | None:
+    """ "my 3090", "a 24GB 4090": one of them."""
+    one = re.search(r"\b(?:my|an?|one|a single|the single)\s+(?:\d+\s*(?:gb|gib|g)\s+)?$", text.plain[: span.start])
+    return 1 if one and not text.plain[: span.end].endswith("0s") else None
+
+
+def _speaks_of_devices(text: Text, at: int, words: str) -> bool:
+    """A name of two characters alone may be anything, in small letters or as the number of a part."""
+    if words[0].isupper() and not re.search(
+        r"\b(?:section|table|level|layer|theorem|figure|appendix|part)\s+$", text.plain[:at]
+    ):
+        return True
     return bool(
         re.search(r"\b(?:an?|one|two|three|four|six|eight|compare)\s+$", text.plain[:at])
         or re.search(
@@ -154,7 +179,8 @@ def _variant(text: Text, name: str, end: int) -> tuple[str, int]:
         if match is None or not text.is_free(Span(end, match.end())):
             continue
         family = re.match(r"[A-Z]+-?\d+[A-Z]*", name)
-        words = f"{family[0] if family else name} {match[0]}"
+        said = re.sub(r"(\d)\s*(?:g|gib)\b", r"\1gb", match[0])
+        words = f"{family[0] if family else name} {said}"
         try:
             return device(re.sub(r"[()]", " ", words)).name, match.end()
         except InputError:
@@ -180,6 +206,12 @@ def _count_around(text: Text, start: int, end: int) -> tuple[int, int, int | Non
             outer.start(),
             plain.end(),
         )  # "two 8xH200 nodes"
+    if holds := _HOLDS.match(text.plain, end):
+        return start, holds.end(), (count or 1) * (_counted(holds["count"]) or 1)
+    if count is None and _EACH.search(text.plain, 0, start):
+        count = 1
+    if count and (either := _EITHER.search(text.plain, 0, start)):
+        return either.start(), end, None  # "4 or maybe 8 H100": how many is not said
     if per := _PER_NODE.match(text.plain, end):
         end = per.end()
     if nodes := _NODES_AFTER.match(text.plain, end):
@@ -191,8 +223,14 @@ def _count_around(text: Text, start: int, end: int) -> tuple[int, int, int | Non
     return start, end, count
 
 
-def _loose_count(text: Text) -> tuple[int, Span] | None:
+def _loose_count(text: Text, several: bool) -> tuple[int, Span] | None:
+    for match in text.search(_COUNT_LABEL):
+        span = Span(*match.span())
+        text.take(span)
+        return int(match["count"]), span
     for match in text.search(_GPUS):
+        if several and re.search(r"\bof \w+$", match[0]):
+            continue
         count = _counted(match["count"])
         if count:
             start, end = match.span()

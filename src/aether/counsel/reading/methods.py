@@ -20,6 +20,8 @@ class Method(Noun):
     short: tuple[str, ...] = ()
     """Spellings that are plain words too: they count where one of `beside` stands in the text."""
     beside: tuple[str, ...] = ()
+    turn: str | None = None
+    """A pattern for a paraphrase, which holds other words between its own."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ def _patterns() -> tuple[tuple[str, Method], ...]:
     return tuple(sorted(pairs, key=lambda p: -len(p[0])))
 
 
+def is_technique(word: str) -> bool:
+    """Whether a word is a technique's own name, and so no model's."""
+    return any(word == words for words, _ in _patterns())
+
+
 def find_methods(text: Text) -> list[Named]:
     """Every method of a text, in order. Words of an intent ("quantize") are read and left free for it."""
     found: list[Named] = []
@@ -58,4 +65,11 @@ def find_methods(text: Text) -> list[Named]:
             if text.is_free(span) and not any(span.overlaps(other) for other in spans):
                 spans.append(span)
                 found.append(Named(method, span, not negated(text, span.start)))
+    for method in methods().values():
+        if (
+            method.turn
+            and not any(named.method == method for named in found)
+            and (match := re.search(method.turn, text.plain))
+        ):
+            found.append(Named(method, Span(*match.span()), True))
     return sorted(found, key=lambda n: n.span.start)

@@ -4,6 +4,7 @@ import functools
 import re
 from dataclasses import dataclass
 
+from aether.counsel.reading.methods import is_technique
 from aether.counsel.reading.names import mended, one_of, possible, spelling, which
 from aether.counsel.reading.text import Span, Text, negated
 from aether.knowledge.models_library import published_model, published_models
@@ -36,7 +37,10 @@ def _spellings() -> dict[str, str]:
     found: dict[str, str] = {}
     for model in published_models().values():
         for words in (model.name, *model.aliases):
-            found.setdefault(words.rsplit("/", 1)[-1].lower(), model.name)
+            short = words.rsplit("/", 1)[-1].lower()
+            found.setdefault(short, model.name)
+            if short.startswith("deepseek-"):
+                found.setdefault(f"ds-{short.removeprefix('deepseek-')}", model.name)  # as people write it
     return found
 
 
@@ -123,7 +127,7 @@ def _unknown(text: Text) -> list[Span]:
             span = Span(*match.span())
             near = mended(match["family"], families(), 0.85) is not None
             capital = text.words(span)[:1].isupper() and pattern is _LIKE and match["family"] not in _PLAIN_WORDS
-            if near or capital:
+            if (near or capital) and not is_technique(match["family"]):
                 text.take(span)
                 found.append(span)
     return found

@@ -20,7 +20,12 @@ _SCALES = {
     "mio": 1e6,
     "mn": 1e6,
     "mil": 1e6,
+    "milion": 1e6,
+    "millon": 1e6,
     "billion": 1e9,
+    "bilion": 1e9,
+    "billon": 1e9,
+    "trilion": 1e12,
     "bn": 1e9,
     "trillion": 1e12,
 }
@@ -37,12 +42,16 @@ _WORDS = "|".join(sorted([*_ONES, *_TENS, *_SCALES, *_GROUPS, *_PARTS], key=len,
 _SCALE_WORDS = "|".join(k for k in _SCALES if k != "k")
 _NUMERAL = re.compile(
     rf"(?<![\w.])(?P<sign>[-+](?=[\d.]))?(?P<digits>{_DIGITS})(?P<exp>e[-+]?\d+)?"
-    rf"(?:(?P<suffix>bn|[kmbtg])(?![a-z0-9])|\s*(?P<scale>{_SCALE_WORDS})\b)?"
+    rf"(?:(?P<suffix>bn|[kmbtg])(?![a-z0-9])|\s*(?P<scale>{_SCALE_WORDS})\b)?(?:\+(?![\w.+]))?"
 )
 _SPELLED = re.compile(
     rf"(?<![\w-])(?:(?:a|an)\s+)?(?:{_WORDS})\b(?:(?:\s+and\s+(?:a\s+)?|[\s-]+(?:a\s+|of\s+a\s+)?)(?:{_WORDS})\b)*"
 )
-_RANGE = re.compile(r"\s*(?:-|to|and|\.\.\.?)\s*")
+_ONE_OF = re.compile(
+    r"\b(?:in|within|under|about|than|only|takes?|over|for|inside|most|least)\s+(?P<one>an?)(?=\s+(?:second|minute|hour|day|week|month|year)\b)"
+)
+"""An article that counts: "within a week"."""
+_RANGE = re.compile(r"\s*(?:->|=>|→|-|to|and|\.\.\.?)\s*")
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,10 @@ def numbers(text: Text) -> list[Number]:
         span = Span(*match.span())
         if not any(span.overlaps(other) for other in spans) and (value := spelled(match[0])) is not None:
             found.append(Number(value, value, span))
+    for match in text.search(_ONE_OF):
+        span = Span(*match.span("one"))
+        if not any(span.overlaps(other) for other in spans):
+            found.append(Number(1.0, 1.0, span))
     return _ranges(text, sorted(found, key=lambda n: n.span.start))
 
 
@@ -120,7 +133,9 @@ def _ranges(text: Text, found: list[Number]) -> list[Number]:
             last = joined[-1]
             word = between[0].strip()
             opened = re.search(r"\b(between|from)\s*\$?$", text.plain[: last.span.start]) is not None
-            if last.low == last.high and (word in ("-", "..", "...", "to") or (word == "and" and opened)):
+            if last.low == last.high and (
+                word in ("-", "->", "=>", "→", "..", "...", "to") or (word == "and" and opened)
+            ):
                 low = last.low
                 if not last.suffix and number.suffix and low * _SUFFIX[number.suffix] <= number.low:
                     low *= _SUFFIX[number.suffix]  # "2-4k"

@@ -5,13 +5,33 @@ import re
 from aether.counsel.reading.text import Span, Text, phrase
 
 _PLACE = re.compile(
-    r"(?<![\w@$€£])(?:(?:https?|s3|gs|hf)://[^\s,;\"')]+|hf:[\w./-]+|python:(?:stdlib|package/[\w.]+)|(?:~|\.{0,2})/[\w.*@{}/-]+|[\w*-]+(?:/[\w.*-]+)+/?|[\w*-]+\.(?:jsonl|json|parquet|csv|txt|log|toml|yaml|yml|py|sh|gz|zst|arrow|md|ipynb))(?![\w])"
+    r"(?<![\w@$€£])(?:(?:https?|s3|gs|hf)://[^\s,;\"')]+|hf:[\w./-]+|python:(?:stdlib|package/[\w.]+)|(?:~|\.{0,2})/[\w.*@{}/-]+|[\w*-]+(?:/[\w.*-]+)+/?|[\w*-]+\.(?:jsonl|json|parquet|csv|txt|log|out|err|toml|yaml|yml|py|sh|gz|zst|arrow|md|ipynb))(?![\w])"
 )
 _LOGS = re.compile(r"\.(?:log|out|err)$|trainer_state\.json$|metrics\.jsonl$|^(?:\./)?runs/")
-_CODE = re.compile(r"\.(?:py|sh|ya?ml|toml|ipynb)$|requirements[\w-]*\.txt$|dockerfile|config\.json$")
+_WEIGHTS = re.compile(
+    r"(?:^|[/._-])(?:ckpts?|checkpoints?|step|model|models|merged|adapters?|final|best|last|weights|out|outputs?|results?)(?:[/._-]?\d*)?(?:[/_-]|$)|\.(?:safetensors|gguf|pt|pth|bin)$"
+)
+"""Of a place without a kind of data in its name: a trained model."""
+_OF_A_MODEL = re.compile(
+    r"\b(?:models?|checkpoints?|ckpts?|adapters?|weights|base|teacher|student|finetunes?|fts?)\s*(?:is|are|at|in|from|:|=|\()?\s*$"
+)
+"""Before a folder it makes it a trained model."""
+_CODE = re.compile(
+    r"\.(?:py|sh|ya?ml|toml|ipynb)$|requirements[\w-]*\.txt$|dockerfile|(?:config|conf|args|arguments|settings|params)\.json$|(?:^|/)(?:ds|deepspeed|zero|accelerate|fsdp|trainer(?!_state)|training|hparams|launch)[\w-]*\.json$"
+)
 _USES = re.compile(
     r"\b(?:for|as|to (?:power|run|be)|build|make|create|want|need|serve|of)\s+(?P<use>(?:an?|our|the|my|some)?\s*(?:(?!to\b|run\b|and\b)[\w-]+\s+){0,4}?(?:chatbot|chat bot|assistant|copilot|co-pilot|autocomplete|autocompletion|code completion|completion model|summari[sz]ation|summari[sz]er|translation|translator|classification|classifier|customer support|customer service|help ?desk|support bot|search engine|question answering|q&a|rag(?: pipeline| system)?|tutor|agent|transcription|extraction|moderation))\b"
 )
+
+
+def is_code(words: str) -> bool:
+    """Whether a place is a script or a config, which can be reviewed."""
+    return bool(_CODE.search(words.lower()))
+
+
+def is_log(words: str) -> bool:
+    """Whether a place is a run or what one wrote."""
+    return bool(_LOGS.search(words.lower()))
 
 
 def find_places(text: Text) -> tuple[list[tuple[str, Span]], list[tuple[str, Span]]]:
@@ -22,14 +42,18 @@ def find_places(text: Text) -> tuple[list[tuple[str, Span]], list[tuple[str, Spa
         span = Span(match.start(), match.end() - (1 if match[0].endswith(".") else 0))
         words = text.words(span)
         if re.fullmatch(r"[\w-]+/[\w-]+", words) and not re.match(
-            r"(?:runs|data|logs|src|configs?|scripts|models?|checkpoints?|\.)/", words
+            r"(?:runs?|data|datasets?|corpus|logs?|src|configs?|scripts?|models?|checkpoints?|ckpts?|out|outputs?|results?|exp|experiments?|merged|adapters?|weights|\.)/(?!out|in\b|output)",
+            words,
         ):
             continue  # "and/or", "input/output", "Qwen/Qwen3"
         if re.fullmatch(
-            r"[\w.]+/(?:s|sec|second|min|minute|h|hr|hour|m|user|token|gpu|day|month|request|million)s?", words.lower()
+            r"[\w.]+(?:/(?:s|sec|second|min|minute|h|hr|hour|m|user|token|gpu|card|device|node|day|month|request|million)s?)+",
+            words.lower(),
         ):
             continue
-        (subjects if _LOGS.search(words.lower()) or _CODE.search(words.lower()) else sources).append((words, span))
+        looked_at = bool(_OF_A_MODEL.search(text.plain, 0, span.start)) and "." not in words.rsplit("/", 1)[-1]
+        looked_at = looked_at or any(kind.search(words.lower()) for kind in (_LOGS, _CODE, _WEIGHTS))
+        (subjects if looked_at else sources).append((words, span))
         text.take(span)
     return sources, subjects
 

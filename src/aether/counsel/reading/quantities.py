@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from aether.counsel.reading.numbers import Number, numbers
+from aether.counsel.reading.numbers import Number, numbers, spelled
 from aether.counsel.reading.text import Span, Text
 
 Dimension = Literal[
     "time", "memory", "tokens", "request rate", "token rate", "money", "money per M tokens", "money per hour", "share", "parameters",
-    "users", "foreign money", "bits", "none",
+    "users", "foreign money", "bits", "device time", "none",
 ]  # fmt: skip
 
 
@@ -41,9 +41,24 @@ _PERIOD = {
     "min|minute|m": 60.0,
     "h|hr|hour": 3600.0,
     "day|d": 86400.0,
-    "month": 30 * 86400.0,
+    "week|wk": 7 * 86400.0,
+    "month|mo": 30 * 86400.0,
 }
-_REQUEST = r"(?:requests?|reqs?|queries|query|calls?|prompts?|messages?|hits?|chats?)"
+_UNIT_BEFORE = re.compile(
+    r"(?:[_\s(\[])(?P<unit>ms|msecs?|s|secs?|seconds|mins?|minutes|h|hrs?|hours|days|gb|gib|mb)[)\]]?\s*(?:[:=]|<=?|is|of|under|below|at most)\s*$"
+)
+"""A unit in a name or in brackets before the number: "ttft_p99_ms: 500", "TTFT (ms) = 500"."""
+_EVERY = re.compile(
+    r"\b(?:every|each|per|in (?:a|an|one))\s+(?P<unit>second|minute|hour|day|week|month)\b[^.,;\d]{0,25}$"
+)
+"""Before a number of requests: "every minute come 300 requests"."""
+_OFTEN = {"hourly": 3600.0, "daily": 86400.0, "weekly": 7 * 86400.0, "monthly": 30 * 86400.0}
+_REQUEST = (
+    r"(?:requests?|reqs?|queries|query|questions?|calls?|prompts?|messages?|msgs?|hits?|chats?|conversations?|tickets?|e?-?mails?|documents?|docs?|invocations?|inferences?|"
+    r"completions?|generations?|lookups?|searches|summar(?:y|ies)|translations?|images?|rows?|records?)"
+)
+_KINDS = r"(?:(?:concurrent|user|api|chat|customer|support|http|inference|incoming|new|such)\s+){0,2}"
+_ARRIVE = r"(?:\s+(?:arriv\w+|com(?:e|es|ing)|land\w*|hit\w*|sent|made|served)(?:\s+in)?)?"
 _TOKEN = r"(?:tokens?|toks?|tks?|tok)"
 _MILLION = (
     r"(?:1\s*)?(?:m|mm|mio|million|1e6)(?:\s*(?:output|generated|input)?\s*-?\s*(?:"
@@ -53,8 +68,10 @@ _MILLION = (
 )
 _WHICH = r"(?:input|prompt|output|generated|completion|answer|response|context)\s+"
 _NODE = r"node|instance|server|machine"
+_IN_A_UNIT = re.compile(r"(?:\bper|/)\s*$")
+_DEVICE_TIME = r"\s*-?\s*(?:gpu|card|device|accelerator|node|chip|tpu|[ahbl]\d{2,3}s?)[\s-]*(?:hours?|hrs?|h|days?|weeks?|months?|years?)\b"
 _USER = re.compile(
-    rf"\s*{_PER_S}\s*(?:user|stream|request|sequence|client|session|conversation)\b|\s*(?:single[- ]stream|interactive)\b"
+    rf"\s*{_PER_S}\s*(?:user|stream|request|sequence|client|session|conversation)\b|\s*(?:for|to)\s+(?:an?|one|each|every|a single|the)\s+(?:user|stream|session|client|person)\b|\s*(?:single[- ]stream|interactive)\b"
 )
 
 
@@ -62,6 +79,8 @@ def quantities(text: Text) -> list[Quantity]:
     """Every number in the free parts of a text with its unit, in order."""
     found: list[Quantity] = []
     for number in numbers(text):
+        if number.high == 1e6 and _IN_A_UNIT.search(text.plain, 0, number.span.start):
+            continue  # "what does it cost per million tokens?"
         if not found or number.span.start >= found[-1].span.end:  # "per million tokens" is one quantity with its number
             found.append(_quantity(text, number))
     return found
@@ -117,6 +136,10 @@ def _money(text: Text, number: Number) -> Quantity | None:
     return _made(number, "money", start, end, factor)
 
 
+def _factor(table: dict[str, float], unit: str) -> float | None:
+    return next((value for names, value in table.items() if re.fullmatch(names, unit)), None)
+
+
 def _rate(text: Text, number: Number) -> Quantity | None:
     start, end = number.span.start, number.span.end
     if found := _after(text, end, r"\s*(?:k\s*)?(rps|qps|rpm|rph|tps|tok/s|toks/s|t/s)\b"):
@@ -129,16 +152,30 @@ def _rate(text: Text, number: Number) -> Quantity | None:
     bare = _after(text, end, r"\s*(?:/\s*s(?:ec)?\b|(?:per|a|each|every) second\b)")
     if bare and re.search(r"\b(?:load|traffic|rate|requests|queries|arrivals?)\b[^.;\d]{0,12}$", text.plain[:start]):
         return _made(number, "request rate", start, bare.end())
+    for often, seconds in _OFTEN.items():
+        if found := _after(text, end, rf"\s*(?:{_KINDS}{_REQUEST}\s+{often}|{often}\s+{_KINDS}{_REQUEST})\b"):
+            return _made(number, "request rate", start, found.end(), 1 / seconds)
     for unit, seconds in _PERIOD.items():
-        if found := _after(
-            text, end, rf"\s*(?:concurrent\s+|user\s+|api\s+|chat\s+)?{_REQUEST}{_PER_S}\s*(?:{unit})\b"
-        ):
+        if found := _after(text, end, rf"\s*{_KINDS}{_REQUEST}{_ARRIVE}{_PER_S}\s*(?:{unit})\b"):
             return _made(number, "request rate", start, found.end(), 1 / seconds)
         if found := _after(
             text, end, rf"\s*(?:output\s+|generated\s+|decode\s+)?{_TOKEN}(?:{_PER_S}\s*user)?{_PER_S}\s*(?:{unit})\b"
         ):
             note = "per user" if "user" in found[0] else ""
             return _token_rate(text, number, start, found.end(), 1 / seconds, note)
+    if found := _after(
+        text,
+        end,
+        rf"\s*{_KINDS}{_REQUEST}\s+(?:every|each|per)\s+(?P<each>\d+|two|three|four|five|ten|twenty|thirty)\s+(?P<unit>seconds?|minutes?|hours?|days?)\b",
+    ):
+        each = float(found["each"]) if found["each"].isdigit() else spelled(found["each"]) or 1.0
+        seconds = next(
+            value for units, value in _PERIOD.items() if re.fullmatch(units, found["unit"].removesuffix("s"))
+        )
+        return _made(number, "request rate", start, found.end(), 1 / (seconds * each))
+    if (found := _after(text, end, rf"\s*{_KINDS}{_REQUEST}\b")) and (every := _EVERY.search(text.plain, 0, start)):
+        seconds = next(value for units, value in _PERIOD.items() if re.fullmatch(units, every["unit"]))
+        return _made(number, "request rate", start, found.end(), 1 / seconds)
     return None
 
 
@@ -154,10 +191,18 @@ def _plain_unit(text: Text, number: Number) -> Quantity | None:
         text, end, rf"\s*(?:-\s*)?(?:new\s+|training\s+|total\s+|unique\s+)*(?P<which>{_WHICH})?\s*{_TOKEN}\b"
     ):
         return _made(number, "tokens", start, found.end(), note=(found["which"] or "").strip())
+    if found := _after(text, end, _DEVICE_TIME):
+        return _made(number, "device time", start, found.end())
     if number.high >= 1e6 and (found := _after(text, end, rf"\s+(?:of\s+)?(?:[a-z-]+\s+){{1,2}}{_TOKEN}\b")):
         return _made(number, "tokens", start, found.end())  # "20B medical tokens"
     if found := _after(text, end, r"\s*(?P<giga>g|t)t(?:ok(?:en)?s?)?\b"):
         return _made(number, "tokens", start, found.end(), {"g": 1e9, "t": 1e12}[found["giga"]])
+    if not number.suffix and (found := _after(text, end, rf"\s*(?P<scale>[kmbt])\s*-?{_TOKEN}\b")):
+        return _made(
+            number, "tokens", start, found.end(), {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}[found["scale"]]
+        )  # "100 B tokens"
+    if found := _after(text, end, r"\s*-?(?:pts?|points?|pp)\b"):
+        return _made(number, "none", start, found.end())
     if found := _after(text, end, r"\s*-?\s*(?:parameters?|params?|weights)\b"):
         return _made(number, "parameters", start, found.end())
     if found := _after(text, end, r"\s*(?:%|percent(?:age points?)?\b|pct\b)"):
@@ -169,11 +214,15 @@ def _plain_unit(text: Text, number: Number) -> Quantity | None:
             if found := _after(text, end, rf"\s*-?\s*(?:{names})\b(?!\s*/)"):
                 return _made(number, "memory", start, found.end(), factor)
         for names, factor in _SECONDS.items():
-            whole = r"(?:an?\s+)?" if number.high < 1 else ""  # "half a second"
+            whole = r"(?:(?:of\s+)?an?\s+)?" if number.high < 1 else ""  # "half a second"
             if found := _after(text, end, rf"\s*{whole}-?\s*(?:{names})\b"):
                 return _made(number, "time", start, found.end(), factor)
         if found := _after(text, end, r"\s*-?\s*bits?\b(?!\s*(?:/|per))"):
             return _made(number, "bits", start, found.end())
+        if found := _UNIT_BEFORE.search(text.plain, 0, start):
+            if factor := _factor(_SECONDS, found["unit"]):
+                return _made(number, "time", start, end, factor)
+            return _made(number, "memory", start, end, _factor(_BYTES, found["unit"]) or 1.0)
     elif number.suffix == "g" and number.high >= 1e9:
         return _made(number, "memory", start, end)
     elif number.suffix in ("b", "bn", "t", "m") and number.high >= 1e7:

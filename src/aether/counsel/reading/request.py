@@ -12,9 +12,9 @@ from aether.counsel.reading.findings import Findings, find
 from aether.counsel.reading.followup import goes_on, merged
 from aether.counsel.reading.leftover import unread
 from aether.counsel.reading.methods import Named
-from aether.counsel.reading.targets import Bounded
+from aether.counsel.reading.targets import AT_MOST, Bounded
 from aether.counsel.reading.text import Span
-from aether.knowledge.topics import heads
+from aether.counsel.reading.topics import find_topics
 from aether.spec.answer import Intent, Read, Request
 from aether.spec.brief import Brief, Data, Hardware, Load, ModelChoice, Target
 from aether.spec.errors import InputError
@@ -102,8 +102,9 @@ def _quality_loss(found: Findings) -> tuple[float, Span] | None:
     """ "lose at most 1 % of quality"."""
     for quantity in found.rest:
         near = _around(found, quantity.span)
-        loses = re.search(r"\b(?:los\w+|drop|degrad\w+)\b", near) and re.search(
-            r"\b(?:quality|accuracy|perplexity)\b", near
+        loses = re.search(r"\b(?:los\w+|drop\w*|degrad\w+|worse|regress\w*|hit)\b", near) and (
+            re.search(r"\b(?:quality|accuracy|perplexity|ppl|score)\b", near)
+            or (found.wanted.intent == "compress" and AT_MOST.search(near))
         )
         if quantity.dimension == "share" and 0 < quantity.high < 1 and loses:
             return quantity.high, quantity.span
@@ -157,7 +158,9 @@ def _hardware(reader: _Reader, found: Findings) -> Hardware | None:
     for one in found.machines:
         reader.read("brief.hardware.name", one.name, one.span)
     counts = [one for one in found.machines if one.count is not None]
-    if counts:
+    if counts and len({one.count for one in counts}) > 1 and len({one.name for one in counts}) > 1:
+        reader.failed += [reader.text.words(one.span) for one in counts]  # "4 H200 or 8 L40S": a count for each
+    elif counts:
         given["count"] = counts[0].count
         reader.read("brief.hardware.count", str(counts[0].count), counts[0].span)
     if price is not None:
@@ -179,7 +182,7 @@ def _model(reader: _Reader, found: Findings, intent: Intent) -> ModelChoice | No
             given[name] = int(field.value) if name == "sequence_tokens" else field.value
             reader.read(f"brief.{field.field}", field.said, field.span)
     formats = _formats(found.methods)
-    if formats and (names or intent in ("serve", "compress")):
+    if formats and (names or intent in ("serve", "compress", "pretrain", "continue", "finetune")):
         given["formats"] = tuple(dict.fromkeys(named.method.format for named in formats))
         for named in formats:
             reader.read("brief.model.formats", str(named.method.format), named.span)
@@ -222,23 +225,6 @@ def _places(found: Findings, intent: Intent) -> tuple[list[tuple[str, Span]], li
     return found.sources, found.subjects
 
 
-def _known_topics(plain: str) -> tuple[str, ...]:
-    """Topics of `aether explain` that a text names in full, in order; a longer name hides what is part of it."""
-    flat = f" {re.sub(r'[^a-z0-9]+', ' ', plain)} "
-    found: list[tuple[int, int, str]] = []
-    for name, head in heads().items():
-        for spelling in {re.sub(r"[^a-z0-9]+", " ", words.lower()).strip() for words in head.spellings()}:
-            at = flat.find(f" {spelling} ")
-            if at >= 0 and len(spelling) > 3:
-                found.append((at, at + len(spelling) + 1, name))
-    whole = [
-        one
-        for one in found
-        if not any(o[0] <= one[0] and one[1] <= o[1] and o[1] - o[0] > one[1] - one[0] for o in found)
-    ]
-    return tuple(dict.fromkeys(name for _, _, name in sorted(whole)))
-
-
 _ABOUT = re.compile(
     r"(?:explain|what(?:'s| is| are)(?: an?| the)?|how (?:does|do|is|are)|why (?:does|do|is|are)|tell me about|teach me(?: about)?|define|describe|introduction to|intro to|when (?:should|would) i use|"
     r"difference between|help me understand)\s+(?:the |an? )?(?:people |we |you |they |one |models |llms )?(?:use |do |need )?(?P<topic>[^?.,;\n]{2,80}?)(?:\s+(?:work|works|mean|means|matter|help|helps|to me|in simple terms|like i'm five|do)\b.*)?\s*(?:[?.,;\n]|$)"
@@ -248,12 +234,14 @@ _ABOUT = re.compile(
 def _topics(found: Findings, methods: tuple[str, ...]) -> tuple[str, ...]:
     """Named methods; else the words that are asked about, for the lookup of `explain`."""
     if methods:
-        plain = found.text.plain
-        for named in found.methods:
-            plain = plain[: named.span.start] + "|" * (named.span.end - named.span.start) + plain[named.span.end :]
-        return tuple(dict.fromkeys([*methods, *_known_topics(plain)])) if found.wanted.intent == "compare" else methods
-    if known := _known_topics(found.text.plain):
-        return known
+        if found.wanted.intent != "compare":
+            return methods
+        apart = [
+            name for name, span in find_topics(found.text) if not any(span.overlaps(m.span) for m in found.methods)
+        ]
+        return tuple(dict.fromkeys([*methods, *apart]))
+    if known := find_topics(found.text):
+        return tuple(name for name, _ in known)
     match = _ABOUT.search(found.text.plain)
     if match is None:
         return ()

@@ -19,14 +19,14 @@ _LATENCY = {
 }
 _METRIC = re.compile("|".join(f"(?P<{name}>(?<![\\w-])(?:{words})(?![\\w]))" for name, words in _LATENCY.items()))
 _SHARE = re.compile(
-    r"(?<![\w.])(?:p[\s-]?(?P<p>50|90|95|99)(?![\w.])|(?P<th>50|90|95|99)\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|%ile|ile)|(?:in|for|of)\s+(?P<of>90|95|99)\s*(?:%|percent|per cent|in 100)\s+of\s+(?:the\s+|all\s+|our\s+)?(?:cases|requests|users|calls|queries|time)|(?P<median>median|typical|average|avg|mean)\b)"
+    r"(?<![\w.])(?:p[\s-]?(?P<p>50|90|95|99)(?![\w.])|(?P<th>50|90|95|99)\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|%ile|ile)|(?:(?:in|for|of|with)\s+)?(?P<of>50|90|95|99)\s*(?:%|percent|per cent|(?:in|of|out of) (?:a )?(?:100|hundred))\s+(?:of\s+)?(?:the\s+|all\s+|our\s+|my\s+)?(?:cases|(?:[a-z]+\s+)?(?:requests?|users?|calls?|queries|prompts?|answers?|responses?|replies|customers?|people|chats?|messages?|hits)|times?)\b|(?P<median>median|typical|average|avg|mean)\b(?!\s*(?:of\s*|about\s*)?\d[\d.,]*\s*k?\s*(?:rps|qps|req|requests|queries|tok|tokens|users)))"
 )
 _PER_TOKEN = re.compile(r"\s*(?:per|/|a|each)\s*(?:output\s+|generated\s+)?tok(?:en)?s?\b")
 AT_LEAST = re.compile(
-    r"(?:>=?|at[\s-]least|no less than|not less than|more than|over|above|exceed(?:s|ing)?|min(?:imum)?(?: of)?|or more|or better|or higher|upwards of|north of|greater than|\+)"
+    r"(?:>=?|\+|\b(?:at[\s-]least|no less than|not less than|more than|over|above|exceed(?:s|ing)?|min(?:imum)?(?: of)?|or more|or better|or higher|upwards of|north of|greater than)\b)"
 )
 AT_MOST = re.compile(
-    r"(?:<=?|at[\s-]most|no more than|not more than|less than|under|below|within|max(?:imum)?(?: of)?|up to|or less|or under|or faster|or below|cap(?:ped)?(?: at| of)?|ceiling of|limit(?:ed)?(?: of| to)?|budget|stay(?:s)? (?:under|below)|not exceed|tops|faster than|cheaper than|better than|sub-?)"
+    r"(?:<=?|\bsub-?|\b(?:at[\s-]most|no more than|not more than|less than|under|below|within|max(?:imum)?(?: of)?|up to|or less|or under|or faster|or below|cap(?:ped)?(?: at| of)?|ceiling of|limit(?:ed)?(?: of| to)?|budget|stay(?:s)? (?:under|below)|not exceed|tops|faster than|cheaper than|better than)\b)"
 )
 
 
@@ -52,7 +52,15 @@ _LOWER_TOO = re.compile(r"(?:and|but|or|yet)\s+(?:at least|no less than|more tha
 class _State:
     metric: str | None = None
     share: str | None = None
+    at: int | None = None
     used: list[Span] | None = None
+
+
+_CORRECTS = re.compile(
+    r"\b(?:actually|sorry|correction|i mean|or rather|make that|no,|scratch that|better)\b[^.;]{0,25}$"
+)
+_AND = re.compile(r"[^,;.\d]{0,25}\b(?:and|&)\b[^,;.\d]{0,30}")
+"""Joins a second metric to a first: it has the same percentile."""
 
 
 def find_latencies(text: Text, found: list[Quantity]) -> tuple[list[Bounded], list[str], list[Quantity]]:
@@ -83,11 +91,12 @@ def _latency(text: Text, quantity: Quantity, times: list[Quantity], state: _Stat
     at = times.index(quantity)
     before = times[at - 1].span.end if at and times[at - 1].span.end > clause.start else clause.start
     after = times[at + 1].span.start if at + 1 < len(times) and times[at + 1].span.start < clause.end else clause.end
-    left = [m for m in _METRIC.finditer(text.plain, before, quantity.span.start) if _free(m, state)]
+    plain = text.plain.replace("_", " ")  # ttft_p99_ms
+    left = [m for m in _METRIC.finditer(plain, before, quantity.span.start) if _free(m, state)]
     after = _until_comma(text, quantity.span.end, after)
-    right = [m for m in _METRIC.finditer(text.plain, quantity.span.end, after) if _free(m, state)]
-    shares = [m for m in _SHARE.finditer(text.plain, before, quantity.span.start) if _free(m, state)]
-    later = [m for m in _SHARE.finditer(text.plain, quantity.span.end, after) if _free(m, state)]
+    right = [m for m in _METRIC.finditer(plain, quantity.span.end, after) if _free(m, state)]
+    shares = [m for m in _SHARE.finditer(plain, before, quantity.span.start) if _free(m, state)]
+    later = [m for m in _SHARE.finditer(plain, quantity.span.end, after) if _free(m, state)]
     per_token = _PER_TOKEN.match(text.plain, quantity.span.end)
     metric, taken = state.metric, [quantity.span]
     if per_token:
@@ -102,10 +111,19 @@ def _latency(text: Text, quantity: Quantity, times: list[Quantity], state: _Stat
     elif left:
         metric = left[-1].lastgroup
         taken.append(Span(*left[-1].span()))
+    elif state.metric and _CORRECTS.search(text.plain, clause.start, quantity.span.start):
+        pass  # "under 300 ms. Actually no, 500 ms is fine"
     elif not shares and not later and not (state.metric and _LOWER_TOO.search(text.plain, before, quantity.span.start)):
         return None
     share, assumed = _share(shares, later, quantity, text, taken)
     metric = metric or "e2e"
+    if (
+        share is None
+        and state.share
+        and state.at is not None
+        and _AND.fullmatch(text.plain, state.at, quantity.span.start)
+    ):
+        share = state.share
     if share is None:
         share, assumed = "p99", "p99 assumed: no percentile was named"
     if metric == "tpot" and share == "p95":
@@ -114,7 +132,7 @@ def _latency(text: Text, quantity: Quantity, times: list[Quantity], state: _Stat
         share, assumed = "p99", f"{share} has no metric here: p99"
     if not left and not right and not shares and not later and not per_token:
         share = state.share
-    state.metric, state.share = metric, share
+    state.metric, state.share, state.at = metric, share, quantity.span.end
     assert state.used is not None
     state.used += taken
     return Bounded(
@@ -213,7 +231,7 @@ def _memory(quantity: Quantity, near: str, here: bool) -> Bounded | None:
     if _SHRINK.search(near.split("|")[0]):
         return Bounded("serving_memory" if here else "device_memory", quantity.high, quantity.span)
     if re.search(_ABOUT["device_memory"], near) and not re.search(
-        r"\b(?:has|have|with|my|machine has|of ram and|laptop)\b[^,]{0,20}$", near.split("|")[0]
+        r"\b(?:has(?! to)|have(?! to)|with|my|machine has|of ram and|laptop)\b[^,]{0,20}$", near.split("|")[0]
     ):
         training = here and "train" in near
         return Bounded(

@@ -98,7 +98,7 @@ def phrase(words: str) -> re.Pattern[str]:
     open_end = words.endswith("*")
     parts = [re.escape(part) for part in words.removesuffix("*").split()]
     tail = r"\w*" if open_end else r"(?![\w])" if words[-1:].isalnum() or open_end else ""
-    return re.compile(r"(?<![\w-])" + r"[\s-]+".join(parts) + tail)
+    return re.compile(r"(?<![\w-])" + r"[\s_-]+".join(parts) + tail)
 
 
 def negated(text: Text, at: int, words: int = 3) -> bool:

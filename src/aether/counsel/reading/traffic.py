@@ -8,16 +8,28 @@ from aether.counsel.reading.targets import near
 from aether.counsel.reading.text import Span, Text
 
 _IN = r"(?:in(?:put)?s?|prompts?|context|isl|prefill|contexts?)"
-_OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|e|ions)|completions?|answers?|responses?|replies|reply|osl|decode|new tokens|summary|summaries)"
+_READ = rf"(?:{_IN}|documents?|docs?|questions?|passages?|articles?|e?-?mails?|transcripts?|files|pages|tickets?|reports?|contracts?)"
+"""Things that a model is given to read: they have a length when it stands after them."""
+_OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|e|ions)|completions?|answers?|responses?|replies|reply|osl|decode|new tokens|summary|summaries|generated text|translations?)"
+_ABOUT_SO = r"(?:\s*(?:more like|rather|closer to|now|of|is|are|be|being|between|from|has|have|contains?|should|shall|will|would|may|can|must|could|usually|typically|often|mostly|:|=|~|about|around|roughly|some|averag\w*|approximately|approx\.?|ca\.?|circa|up to|under|below|at most|max(?:imum)?|at|with))*"
+_PAIRS = re.compile(r"\s*\w+\s+(?:pairs?|rankings?|samples?|examples?|sets?)\b")
+_COUNTED = re.compile(r"\s*(?:answers|responses|replies|generations|completions|summaries|prompts|inputs|outputs)\b")
 _NO_NUMBER = r"(?!\s*(?:length|tokens?|size)?\s*(?:of|:|=|is|are)?\s*~?\d)"
 """A word with a number of its own after it says what that one is."""
 _PAIR = re.compile(
     r"(?<![\w.,/])(\d[\d,]*(?:\.\d+)?k?)\s*(?:/|->|→|:)\s*(\d[\d,]*(?:\.\d+)?k?)(?:\s*(?:tokens?|toks?|in/out|isl/osl))"
 )
+_BARE_PAIR = re.compile(
+    r"(?<![\w.,/$€])(\d[\d,]*(?:\.\d+)?k|\d{2,6})\s?(?:/|:|->|→)\s?(\d[\d,]*(?:\.\d+)?k|\d{2,6})(?=\s*(?:[,;.?!)|\n]|$|(?:at|on|with|and|for|@)\s))"
+)
+"""Of a load alone: "800/200", "3k:400"."""
 _PREFIXED = re.compile(
     r"(?<![\w-])in(?:put)?\s*[:=]?\s*(\d[\d,]*(?:\.\d+)?k?)\s*(?:tokens?|toks?)?\s*[,;/]?\s*(?:and\s+)?out(?:put)?\s*[:=]?\s*(\d[\d,]*(?:\.\d+)?k?)(?![\w.])"
 )
+_LABEL = re.compile(r"\b(?:tokens?|toks?|corpus|data|dataset)\s*(?:[:=]|of|is)\s*$")
 _SEQUENCE = re.compile(r"sequence|seq\s?len|context (?:length|window|of)|ctx|seq_len|packed to|max_length|block size")
+_LEAST = 8
+"""Tokens that a prompt or an answer has at least (assumed): "24/7" is no pair."""
 TRAINING_TOKENS = 1e6
 """From here on, a number of tokens is a corpus and not a prompt (assumed)."""
 
@@ -35,7 +47,7 @@ class Field:
 
 def find_traffic(text: Text, found: list[Quantity], training: bool) -> tuple[list[Field], list[Quantity]]:
     """Fields of load, model and hardware; the quantities that are left."""
-    fields = _pairs(text)
+    fields = _pairs(text, any(q.dimension in ("request rate", "token rate", "money per M tokens") for q in found))
     rest: list[Quantity] = []
     for quantity in found:
         if not text.is_free(quantity.span):
@@ -49,10 +61,12 @@ def find_traffic(text: Text, found: list[Quantity], training: bool) -> tuple[lis
     return fields, rest
 
 
-def _pairs(text: Text) -> list[Field]:
+def _pairs(text: Text, loaded: bool) -> list[Field]:
     fields = []
-    for match in [*text.search(_PAIR), *text.search(_PREFIXED)]:
+    for match in [*text.search(_PAIR), *text.search(_PREFIXED), *(text.search(_BARE_PAIR) if loaded else ())]:
         first, second = (_tokens(part) for part in match.groups())
+        if not text.is_free(Span(*match.span())) or min(first, second) < _LEAST:
+            continue
         fields += [_length("prompt", first, Span(*match.span(1))), _length("output", second, Span(*match.span(2)))]
         text.take(Span(*match.span()))
     return fields
@@ -75,20 +89,22 @@ def _field(text: Text, quantity: Quantity, training: bool) -> Field | None:
             return Field("hardware.price_usd_per_hour", quantity.high, quantity.span, f"{quantity.high:.6g} USD/h")
         case "tokens" | "none":
             return _lengths(text, quantity, training)
-        case "parameters" if re.match(r"\s*(?:training\s+)?(?:tokens?|toks?)\b", text.plain[quantity.span.end :]):
+        case "parameters" if re.match(
+            r"\s*(?:training\s+)?(?:tokens?|toks?)\b", text.plain[quantity.span.end :]
+        ) or _LABEL.search(text.plain, 0, quantity.span.start):
             return Field("model.tokens", quantity.high, quantity.span, f"{quantity.high:.4g} tokens")
     return None
 
 
 def _lengths(text: Text, quantity: Quantity, training: bool) -> Field | None:
     value = quantity.high
-    if value < 1 or value != round(value):
+    if value < (1 if quantity.dimension == "tokens" else _LEAST) or value != round(value):
         return None
     around = near(text, quantity, 28)
     left, _, right = around.partition("|")
     left = re.split(r"[,;]|\band\b", left)[-1]
     per_step = re.search(r"batch|\bbsz?\b|\bgbs\b", left) or re.match(
-        r"\s*(?:per|a|in a|each)?\s*(?:global\s*)?(?:batch|step)\b", right
+        r"\s*(?:per|a|in a|each)?\s*(?:global\s*)?(?:batch(?:es)?|steps?)\b", right
     )
     if quantity.dimension == "tokens" and training and per_step:
         return Field("model.batch_tokens", value, quantity.span, f"{value:,.0f} tokens a step")
@@ -96,17 +112,28 @@ def _lengths(text: Text, quantity: Quantity, training: bool) -> Field | None:
         return Field("model.tokens", value, quantity.span, f"{value:.4g} tokens")
     if training and (_SEQUENCE.search(left) or _SEQUENCE.match(right.lstrip(" -"))):
         return Field("model.sequence_tokens", value, quantity.span, f"{value:,.0f} tokens")
+    if training and re.search(r"\b(?:context|ctx|window|sequences?|seq)\b", text.plain[slice(*_ends(text, quantity))]):
+        return Field("model.sequence_tokens", value, quantity.span, f"{value:,.0f} tokens")
     own = (
         {"input": "prompt", "prompt": "prompt", "context": "prompt"}.get(quantity.note, "output")
         if quantity.note
         else None
     )
-    if which := own or _which(left, right):
+    if which := own or _which(
+        left, right, quantity.dimension == "tokens" or text.plain[: quantity.span.end].endswith("k"), training
+    ):
         return _length(which, value, quantity.span)
     return None
 
 
-def _which(left: str, right: str) -> str | None:
+def _ends(text: Text, quantity: Quantity) -> tuple[int, int]:
+    """Start and end of the words around a quantity, up to the next comma."""
+    clause = text.clause(quantity.span.start)
+    comma = text.plain.find(",", quantity.span.end, clause.end)
+    return max(clause.start, text.plain.rfind(",", 0, quantity.span.start) + 1), clause.end if comma < 0 else comma
+
+
+def _which(left: str, right: str, tokens: bool, training: bool) -> str | None:
     """Whether the words around a number make it a prompt's or an answer's length."""
     joint = r"[\s-]*(?:tokens?[\s-]*)?(?:of\s+|for\s+(?:the\s+)?|long\s+|per\s+)?"
     if plain := re.match(
@@ -114,13 +141,23 @@ def _which(left: str, right: str) -> str | None:
         right,
     ):
         return "prompt" if plain[1] == "in" else "output"
+    if _PAIRS.match(right) or (not tokens and _COUNTED.match(right)):
+        return None  # "15k answer pairs", "82 of 100 answers"
     if re.match(rf"{joint}(?:{_OUT})\b{_NO_NUMBER}", right):
         return "output"
     if re.match(rf"{joint}(?:{_IN})\b(?!\s*(?:to|for|over)\s+\d){_NO_NUMBER}", right):
         return "prompt"
-    tail = r"(?:\s+tokens?)?(?:\s*(?:length|size|len|tokens))?\s*(?:\s*(?:more like|rather|closer to|now|of|is|are|:|=|~|about|around|roughly|averag\w*|approximately|approx\.?|ca\.?|up to|under|at most|max|at|with))*\s*$"
-    if re.search(rf"\b{_OUT}{tail}", left):
+    tail = rf"(?:\s+tokens?)?(?:\s*(?:length|size|len|tokens))?\s*{_ABOUT_SO}\s*$"
+    if re.search(rf"\b{_OUT}{tail}", left) and not re.search(r"\bout of\s*$", left):
         return "output"
-    if re.search(rf"\b{_IN}{tail}", left):
+    if re.search(rf"\b{_READ}{tail}", left) and not re.search(r"\bin\s+$", left):
         return "prompt"
+    if (
+        tokens
+        and not training
+        and re.search(
+            rf"\b[a-z]{{3,}}\s+(?:has|have|contains?|holds?|takes?|runs? to|comes? to|is|are)\b{_ABOUT_SO}\s*$", left
+        )
+    ):
+        return "prompt"  # "a claim has about 3,500 tokens"
     return None
