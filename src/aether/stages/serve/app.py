@@ -1,6 +1,6 @@
 """The HTTP face: routes, limits and errors. `replies` writes the answers; `engine` does the work.
 
-No login and no CORS header: it is meant for this machine or for behind a proxy. Requests must say that they are JSON,
+No CORS header, and no login unless `guard.keys` names clients: it is meant for this machine or for behind a proxy. Requests must say that they are JSON,
 which keeps a web page elsewhere from sending them through a visitor's browser.
 """
 
@@ -21,11 +21,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from aether.stages.serve.engine import Delta, Engine, Generation, Limits, NotServing, QueueFull
+from aether.stages.serve.guard.gate import Gate, turns_of
 from aether.stages.serve.loading import Served
 from aether.stages.serve.observe import Observations
 from aether.stages.serve.protocol import BadRequest, Wish, envelope, read_wish
 from aether.stages.serve.recipe import ServerSettings
-from aether.stages.serve.replies import Inbox, Reply
+from aether.stages.serve.replies import Asked, Inbox, Reply, refusal_reply
 from aether.stages.serve.sampling import Sampling
 
 
@@ -37,6 +38,7 @@ class Service:
         limits = Limits(recipe.max_queue, recipe.chunk_tokens, served.eos_tokens, settings.threads)
         self.served, self.settings = served, settings
         self.engine = served.make_engine(limits, self._hear)
+        self.gate = Gate(settings.guard)
         self.seen = Observations()
         self.started_s = int(time.time())
         self._inboxes: dict[Generation, Inbox] = {}
@@ -51,6 +53,7 @@ class Service:
         self.engine.start()
         yield
         self.engine.stop()
+        self.gate.close()
 
     def _hear(self, news: list[Delta]) -> None:
         """Called by the engine's threads. News that come before the loop has read the last ones cost no second wake-up."""
@@ -72,7 +75,8 @@ class Service:
     def submit(self, wish: Wish) -> tuple[Generation, Inbox]:
         """Hand a wish to the engine. Raises BadRequest with the status to answer."""
         generation = self._generation(wish)
-        inbox = Inbox(patient=not wish.stream)
+        # What is screened must be whole before any of it may leave.
+        inbox = Inbox(patient=not wish.stream or self.settings.guard.screens_replies)
         self._inboxes[generation] = inbox
         try:
             self.engine.submit(generation)
@@ -161,7 +165,9 @@ def refuse(refusal: BadRequest, service: Service) -> Response:
     """The error envelope of a refusal."""
     headers = {}
     if refusal.status in (429, 503):
-        headers["Retry-After"] = str(_retry_after_s(service))
+        headers["Retry-After"] = str(refusal.retry_after_s or _retry_after_s(service))
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     body = envelope(str(refusal), refusal.status, refusal.param, refusal.code)
     return JSONResponse(body, refusal.status, headers)
 
@@ -179,18 +185,57 @@ def build(service: Service) -> Starlette:
     def generate(chat: bool) -> Callable[[Request], Awaitable[Response | ASGIApp]]:
         async def endpoint(request: Request) -> Response | ASGIApp:
             try:
-                # Before the body is read: shedding load must stay cheap.
+                # Before the body is read: refusing clients and shedding load must stay cheap.
+                who = service.gate.admit(request)
                 if service.engine.refusal is not None:
                     raise overload(service.engine.refusal, service.engine)
                 wish = read_wish(await read_body(request, service.settings), chat)
-                generation, inbox = service.submit(wish)
+                turns = turns_of(wish, service.served.decode)
+                withheld = await service.gate.request(who, turns)
+                if withheld is not None:
+                    service.seen.answers[request.url.path, 200] += 1
+                    return refusal_reply(wish, service.settings.guard.refusal)
+                generation, inbox = service.submit(service.gate.screen.prepared(wish))
             except BadRequest as refusal:
                 service.seen.answers[request.url.path, refusal.status] += 1
                 return refuse(refusal, service)
             except ClientDisconnect:
                 service.seen.disconnected += 1
                 return Response(status_code=400)
-            return Reply(service, wish, generation, inbox, request.url.path)
+            return Reply(service, wish, generation, inbox, Asked(request.url.path, who, turns))
+
+        return endpoint
+
+    async def failed(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return JSONResponse(envelope(error.detail, error.status_code), error.status_code)
+
+    async def broken(_request: Request, _error: Exception) -> Response:
+        # Starlette raises the error again after this answer, so it also reaches the log.
+        return JSONResponse(envelope("an error of the server's own: see its log", 500), 500)
+
+    routes = [
+        Route("/v1/completions", generate(chat=False), methods=["POST"]),
+        Route("/v1/chat/completions", generate(chat=True), methods=["POST"]),
+        *pages(service),
+    ]
+    handlers = {HTTPException: failed, Exception: broken}
+    return Starlette(routes=routes, lifespan=service.lifespan, exception_handlers=handlers)
+
+
+def pages(service: Service) -> list[Route]:
+    """What can be read of a service: its model, whether it is well, its numbers."""
+
+    def known(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """The handler for clients with a key, where keys are asked for."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                if service.gate.clients:
+                    service.gate.admit(request)
+            except BadRequest as refusal:
+                return refuse(refusal, service)
+            return await handler(request)
 
         return endpoint
 
@@ -206,26 +251,10 @@ def build(service: Service) -> Starlette:
         return JSONResponse({"status": "ok" if state == "serving" else state}, 200 if state == "serving" else 503)
 
     async def metrics(_request: Request) -> Response:
-        page = service.seen.page(engine_numbers(service))
+        page = service.seen.page(engine_numbers(service)) + "".join(f"{line}\n" for line in service.gate.lines())
         return PlainTextResponse(page, media_type="text/plain; version=0.0.4")
 
-    async def failed(_request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return JSONResponse(envelope(error.detail, error.status_code), error.status_code)
-
-    async def broken(_request: Request, _error: Exception) -> Response:
-        # Starlette raises the error again after this answer, so it also reaches the log.
-        return JSONResponse(envelope("an error of the server's own: see its log", 500), 500)
-
-    routes = [
-        Route("/v1/completions", generate(chat=False), methods=["POST"]),
-        Route("/v1/chat/completions", generate(chat=True), methods=["POST"]),
-        Route("/v1/models", models),
-        Route("/health", health),
-        Route("/metrics", metrics),
-    ]
-    handlers = {HTTPException: failed, Exception: broken}
-    return Starlette(routes=routes, lifespan=service.lifespan, exception_handlers=handlers)
+    return [Route("/v1/models", known(models)), Route("/health", health), Route("/metrics", known(metrics))]
 
 
 def engine_numbers(service: Service) -> dict[str, tuple[str, str, float]]:

@@ -51,6 +51,10 @@ class Served:
             return [self.bos_token, *tokens]
         return tokens
 
+    def decode(self, tokens: list[int]) -> str:
+        """Tokens as text."""
+        return self.tokenizer.decode(tokens)
+
     def chat_prompt(self, messages: list[dict[str, str]]) -> str:
         """Messages as one prompt. Without a template the model is a base model: it continues their texts, in order."""
         if self.template is None:

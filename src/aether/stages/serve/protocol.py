@@ -13,12 +13,20 @@ from typing import Any
 class BadRequest(Exception):
     """A request that is answered with an error envelope. `param` is the field at fault."""
 
-    def __init__(self, message: str, param: str | None = None, status: int = 400, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        param: str | None = None,
+        status: int = 400,
+        code: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(message)
-        self.param, self.status, self.code = param, status, code
+        self.param, self.status, self.code, self.retry_after_s = param, status, code, retry_after_s
 
 
 _TYPES = {
+    401: "authentication_error",
     404: "not_found_error",
     408: "timeout_error",
     413: "invalid_request_error",

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from aether.spec.base import Noun
 from aether.spec.brief import Load, Target
 from aether.spec.errors import InputError
+from aether.stages.serve.guard.settings import GuardSettings
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 EngineName = Literal["auto", "packed", "llama.cpp"]
@@ -58,12 +59,16 @@ class ServerSettings(Noun):
     """A server's circumstances: where it listens and how patient it is."""
 
     engine: EngineRecipe = EngineRecipe()
-    host: str = Field(default="127.0.0.1", description="This machine alone, unless told otherwise: there is no login.")
+    host: str = Field(
+        default="127.0.0.1",
+        description="This machine alone, unless told otherwise: without `guard.keys` there is no login.",
+    )
     port: int = Field(default=8000, ge=0, le=65535, description="0 picks a free one.")
     model_name: str | None = Field(default=None, min_length=1, description="As clients name it; default: the folder's.")
     threads: int = Field(default=1, ge=1, description="Processor threads of the model's arithmetic.")
     max_body_bytes: int = Field(default=1_000_000, ge=1024, description="A larger request is answered 413 (assumed).")
     request_timeout_s: float = Field(default=120.0, gt=0, description="A slower request is stopped (assumed).")
+    guard: GuardSettings = GuardSettings()
     drain_s: float = Field(default=20.0, ge=0, description="How long running requests may finish after SIGTERM.")
 
 

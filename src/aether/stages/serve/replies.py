@@ -8,9 +8,9 @@ import asyncio
 import json
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from aether.stages.serve.engine import Delta, Generation
@@ -19,6 +19,8 @@ from aether.stages.serve.protocol import Wish, envelope, usage
 if TYPE_CHECKING:
     from aether.stages.serve.app import Service
 
+WITHHELD = "content_filter"
+"""`finish_reason` of an answer that the guard put in another's place (OpenAI's API reference)."""
 _FAILED = "the engine failed on this request: see the server's log"
 
 
@@ -65,14 +67,21 @@ class Inbox:
         return news
 
 
+class Asked(NamedTuple):
+    """Where a request came in, from whom, and what was said."""
+
+    path: str
+    who: str
+    turns: list[str]
+
+
 class Reply:
     """The ASGI answer to one accepted request."""
 
-    def __init__(self, service: "Service", wish: Wish, generation: Generation, inbox: Inbox, path: str) -> None:
+    def __init__(self, service: "Service", wish: Wish, generation: Generation, inbox: Inbox, asked: Asked) -> None:
         self._service, self._wish, self._generation, self._inbox = service, wish, generation, inbox
-        self._path, self._begun = path, False
-        self._id = f"{'chatcmpl' if wish.chat else 'cmpl'}-{uuid.uuid4().hex}"
-        self._created = int(time.time())
+        self._asked, self._begun = asked, False
+        self._id, self._created = _identity(wish)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         watcher = asyncio.create_task(self._watch(receive))
@@ -90,7 +99,7 @@ class Reply:
         finally:
             watcher.cancel()
             service.leave(self._generation, self._inbox)
-            service.seen.answers[self._path, status] += 1
+            service.seen.answers[self._asked.path, status] += 1
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -105,34 +114,35 @@ class Reply:
             self._service.seen.whole.add(elapsed_s)
 
     async def _whole(self, scope: Scope, receive: Receive, send: Send) -> int:
-        news = await self._inbox.take()
+        news = await self._taken()
         last = news[-1]
         self._note_time(first=False, last=True)
         if last.finish == "error":
             await self._fail(envelope(_FAILED, 503), 503, (scope, receive, send))
             return 503
         text = "".join(delta.text for delta in news)
-        choice: dict[str, Any] = {"index": 0, "logprobs": None, "finish_reason": last.finish}
-        if self._wish.chat:
-            choice["message"] = {"role": "assistant", "content": text}
-        else:
-            choice["text"] = text
-        body = {
-            "id": self._id,
-            "object": "chat.completion" if self._wish.chat else "text_completion",
-            "created": self._created,
-            "model": self._wish.model,
-            "choices": [choice],
-            "usage": usage(len(self._generation.prompt), last.produced),
-        }
+        count = usage(len(self._generation.prompt), last.produced)
+        body = _body(self._wish, (self._id, self._created), text, last.finish, count)
         await JSONResponse(body)(scope, receive, send)
         return 200
+
+    async def _taken(self) -> list[Delta]:
+        """The engine's news; where replies are screened, one piece with the whole text, or with the refusal in its place."""
+        news = await self._inbox.take()
+        guard, last = self._service.settings.guard, news[-1]
+        if not guard.screens_replies or last.finish in (None, "error"):
+            return news
+        text = "".join(delta.text for delta in news)
+        withheld = await self._service.gate.reply(self._asked.who, self._asked.turns, text)
+        if withheld is not None:
+            return [last._replace(text=guard.refusal, finish=WITHHELD)]
+        return [last._replace(text=text)]
 
     async def _stream(self, send: Send) -> int:
         events = _Events(self._wish, self._id, self._created, len(self._generation.prompt))
         first, status = True, 200
         while True:
-            news = await self._inbox.take()
+            news = await self._taken()
             if not self._begun:
                 await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
                 self._begun = True
@@ -161,6 +171,39 @@ class Reply:
         await asgi[2]({"type": "http.response.body", "body": text.encode(), "more_body": False})
 
 
+def refusal_reply(wish: Wish, text: str) -> Response:
+    """An answer with the refusal, in the form that was asked for; the model was not asked. `finish_reason` is content_filter, as elsewhere."""
+    identity, created = _identity(wish)
+    if not wish.stream:
+        return JSONResponse(_body(wish, (identity, created), text, WITHHELD, usage(0, 0)))
+    events = _Events(wish, identity, created, 0)
+    whole = events.opening() + events.withheld(text) + events.counted(0)
+    headers = {name.decode(): value.decode() for name, value in _STREAM_HEADERS}
+    return Response(f"{whole}data: [DONE]\n\n", headers=headers)
+
+
+def _identity(wish: Wish) -> tuple[str, int]:
+    return f"{'chatcmpl' if wish.chat else 'cmpl'}-{uuid.uuid4().hex}", int(time.time())
+
+
+def _body(
+    wish: Wish, identity: tuple[str, int], text: str, finish: str | None, count: dict[str, int]
+) -> dict[str, Any]:
+    choice: dict[str, Any] = {"index": 0, "logprobs": None, "finish_reason": finish}
+    if wish.chat:
+        choice["message"] = {"role": "assistant", "content": text}
+    else:
+        choice["text"] = text
+    return {
+        "id": identity[0],
+        "object": "chat.completion" if wish.chat else "text_completion",
+        "created": identity[1],
+        "model": wish.model,
+        "choices": [choice],
+        "usage": count,
+    }
+
+
 _STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -187,17 +230,28 @@ class _Events:
         finish = delta.finish if delta.finish != "error" else None
         if not delta.text and finish is None and not self._wish.usage_always:
             return ""
-        text = json.dumps(delta.text)
+        return self._said(delta.text, finish, delta.produced)
+
+    def withheld(self, text: str) -> str:
+        """The events of a refusal that stands in the answer's place."""
+        return self._said(text, WITHHELD, 0)
+
+    def _said(self, words: str, finish: str | None, produced: int) -> str:
+        text = json.dumps(words)
         if not self._wish.chat:
-            return self._event(f'"text": {text}, "logprobs": null', json.dumps(finish), delta.produced)
-        event = self._event(f'"delta": {{"content": {text}}}', "null", delta.produced) if delta.text else ""
-        return event if finish is None else event + self._event('"delta": {}', json.dumps(finish), delta.produced)
+            return self._event(f'"text": {text}, "logprobs": null', json.dumps(finish), produced)
+        event = self._event(f'"delta": {{"content": {text}}}', "null", produced) if words else ""
+        return event if finish is None else event + self._event('"delta": {}', json.dumps(finish), produced)
 
     def closing(self, last: Delta) -> str:
         """The event with the counts, when it was asked for."""
+        return self.counted(last.produced)
+
+    def counted(self, produced: int) -> str:
+        """The same, from the number of tokens."""
         if not self._wish.include_usage:
             return ""
-        return f'{self._head}"choices": [], "usage": {json.dumps(usage(self._prompt_tokens, last.produced))}}}\n\n'
+        return f'{self._head}"choices": [], "usage": {json.dumps(usage(self._prompt_tokens, produced))}}}\n\n'
 
     def _event(self, content: str, finish: str, produced: int) -> str:
         count = self._pending_usage

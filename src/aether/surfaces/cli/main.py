@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "aether.surfaces.cli.redteam:redteam",
         "Try known attacks on a model or an endpoint; attack success and over-refusal in one report.",
     ),
+    "guard": ("aether.surfaces.cli.guard:guard", "Train a classifier that keeps harmful requests from a server."),
     "contamination": (
         "aether.surfaces.cli.contamination:contamination",
         "Find test items in training data, with their places and what they do to the score.",

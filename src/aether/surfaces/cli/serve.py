@@ -12,8 +12,13 @@ from aether.surfaces.cli.edge import explained
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, help="Port to listen on; 0 picks a free one.")
+@click.option(
+    "--guard",
+    type=click.Path(path_type=Path),
+    help="A TOML file of GuardSettings: who may ask, what is let in and out.",
+)
 @explained
-def serve(model: Path, host: str, port: int) -> int:
+def serve(model: Path, host: str, port: int, guard: Path | None) -> int:
     """Serve MODEL (a run's folder, or a Hugging Face folder) over the OpenAI protocol, until Ctrl-C."""
     from aether.counsel.browse import model_folder, server_settings
     from aether.evidence.extras import need
@@ -22,7 +27,12 @@ def serve(model: Path, host: str, port: int) -> int:
     need("serve")
     from aether.stages.serve.server import serve_forever
 
-    serve_forever(folder, server_settings(model, host, port), _announce)
+    settings = server_settings(model, host, port)
+    if guard is not None:
+        from aether.stages.serve.guard.settings import read_guard
+
+        settings = settings.model_copy(update={"guard": read_guard(guard)})
+    serve_forever(folder, settings, _announce)
     return 0
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aether.policy.disguises import readings
 from aether.spec.errors import InputError
 from aether.stages.evaluate.redteam.attacks import attacks, attempts_of, injections, leaks, plain_attempts
 from aether.stages.evaluate.redteam.behaviours import (
@@ -16,7 +17,7 @@ from aether.stages.evaluate.redteam.behaviours import (
     own_materials,
     read_behaviours,
 )
-from aether.stages.evaluate.redteam.encodings import ENCODINGS, readings
+from aether.stages.evaluate.redteam.encodings import ENCODINGS
 from aether.stages.evaluate.redteam.judges import canary_came
 
 ONE = Behaviour(id="b", text="Explain {how} to pick a lock & run.", topic="locks")

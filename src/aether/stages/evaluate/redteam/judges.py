@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
+from aether.policy.disguises import readings
 from aether.stages.evaluate.redteam.behaviours import LIBRARY
-from aether.stages.evaluate.redteam.encodings import readings
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _EARLY_CHARACTERS = 400
