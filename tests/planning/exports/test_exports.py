@@ -6,20 +6,23 @@ import re
 
 import pytest
 import yaml
+from benchmarks.validate_exports import serving_setups, training_setups
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aether.counsel.review.engine import review_text
 from aether.evidence.hashing import hash_value
 from aether.knowledge.library import device
 from aether.knowledge.models_library import published_model
 from aether.planning.exports.common import command_words, setup_fingerprint
 from aether.planning.exports.engines import free_share
+from aether.planning.exports.huggingface import packs
 from aether.planning.exports.serving import ServingTool, export_serving
 from aether.planning.exports.torchtitan import FLAVOURS
 from aether.planning.exports.training import TrainingTool, export_training
 from aether.planning.serving.memory import weights_bytes_per_device
 from aether.planning.serving.setup import Precision, ServingSetup
-from aether.planning.training.setup import FineTuning, Layout, TrainingSetup
+from aether.planning.training.setup import FineTuning, Layout, Software, TrainingSetup
 from aether.spec.errors import InputError
 
 LLAMA = published_model("Llama-3.1-8B").architecture
@@ -77,6 +80,56 @@ def test_transformers_knows_the_optimisers_and_arguments():
         read = yaml.safe_load(export_training(setup, "accelerate")[1].text)
         assert read["optim"] in names and set(read) - fields <= trl_or_peft and read["lora_r"] == 8
         assert read["per_device_train_batch_size"] * read["gradient_accumulation_steps"] * 8 == 64
+
+
+@pytest.mark.parametrize(
+    ("changed", "packed", "attention"),
+    [
+        ({}, True, "flash_attention_2"),
+        ({"fine_tuning": FineTuning(kind="lora")}, True, "flash_attention_2"),
+        ({"precision": "fp32"}, False, "sdpa"),
+        ({"layout": Layout(cp=2, dp=4, zero_stage=3)}, False, "sdpa"),
+        ({"software": Software(attention="materialised")}, False, "eager"),
+    ],
+)
+def test_examples_share_a_row_only_where_the_kernels_keep_them_apart(changed, packed, attention):
+    files = {file.name: file for file in export_training(training(**changed), "accelerate")}
+    read = yaml.safe_load(files["trl_sft.yaml"].text)
+    assert (read["packing"], read["attn_implementation"]) == (packed, attention)
+    assert any("flash-attn" in note for note in files["trl_sft.yaml"].notes) == packed
+
+
+def test_a_recurrence_is_not_packed():
+    setup = training().model_copy(update={"architecture": published_model("mamba-2.8b").architecture})
+    assert not packs(setup)
+
+
+EXPORTS = [
+    (tool, name, make, setup)
+    for tools, make, setups in (
+        (TrainingTool, export_training, training_setups()),
+        (ServingTool, export_serving, serving_setups()),
+    )
+    for tool in tools
+    for name, setup in setups.items()
+]
+
+
+@pytest.mark.parametrize("tool", [*TrainingTool, *ServingTool])
+def test_no_exported_file_fails_our_own_review(tool):
+    written = 0
+    for _, name, make, setup in (row for row in EXPORTS if row[0] == tool):
+        try:
+            files = make(setup, tool)
+        except InputError:
+            continue
+        for file in files:
+            found = review_text(file.text, file.name)
+            written += 1
+            # A warning is an opinion that an export may not hold either, but for the notice that TGI is archived.
+            assert not [f for f in found if f.severity != "info"], (name, file.name, found)
+            assert found == () or tool == "tgi"
+    assert written >= 3
 
 
 @given(dp=st.sampled_from([1, 2, 4, 8]), micro=st.sampled_from([1, 2, 4]), steps=st.integers(1, 9))

@@ -9,6 +9,7 @@ from typing import Any
 from aether.planning.exports.common import ExportedFile, Target, header, yaml_text
 from aether.planning.exports.facts import decided, nodes, refuse
 from aether.planning.training.setup import TrainingSetup
+from aether.spec.architecture import Attention, LatentAttention
 from aether.spec.errors import InputError
 
 TARGET = Target("accelerate 1.15.0 and TRL", "1.16.0", "2026-11-24", "their wheels")
@@ -92,14 +93,14 @@ def _sft(setup: TrainingSetup, recompute: str) -> dict[str, Any]:
         "per_device_train_batch_size": setup.micro_batch,
         "gradient_accumulation_steps": setup.micro_batches,
         "max_length": setup.seq_tokens,
-        "packing": True,
+        "packing": packs(setup),
         "bf16": half,
         "fp16": setup.precision == "fp16",
         "dtype": "float32" if setup.precision == "fp32" or setup.master_weights else "bfloat16",
         "optim": _OPTIMISERS[setup.optimiser],
         "gradient_checkpointing": recompute == "full" and not sharded,
         "torch_compile": setup.software.compiled,
-        "attn_implementation": "sdpa" if setup.software.attention == "flash" else "eager",
+        "attn_implementation": _attention(setup),
     }
     if tuning.kind != "full":
         found |= {"use_peft": True, "lora_r": tuning.rank, "lora_target_modules": ["all-linear"]}
@@ -116,6 +117,28 @@ _PLAIN_NF4_BITS = 4.5
 """A 4-bit value and a 32-bit scale for 64 of them; fewer bits mean that scales are quantised too (QLoRA, arXiv 2305.14314, section 3)."""
 
 
+_FLASH_HEAD = 256
+"""The largest head that FlashAttention-2 takes (its README)."""
+
+
+def packs(setup: TrainingSetup) -> bool:
+    """Whether examples share a row. Only the variable-length kernels keep them apart without a mask of the whole row: 16 bits, heads that
+    fit, no context parallelism (which is written for scaled_dot_product_attention)."""
+    mixers = [group.mixer for group in setup.architecture.groups]
+    if any(mixer is not None and not isinstance(mixer, Attention | LatentAttention) for mixer in mixers):
+        return False  # a recurrence carries its state from one example into the next
+    sizes = [m.head_size for m in mixers if isinstance(m, Attention)]
+    sizes += [m.nope_size + m.rope_size for m in mixers if isinstance(m, LatentAttention)]
+    flash = setup.software.attention == "flash" and setup.precision != "fp32" and setup.layout.cp == 1
+    return flash and max(sizes, default=0) <= _FLASH_HEAD
+
+
+def _attention(setup: TrainingSetup) -> str:
+    if setup.software.attention != "flash":
+        return "eager"
+    return "flash_attention_2" if packs(setup) else "sdpa"
+
+
 def _notes(setup: TrainingSetup, recompute: str) -> list[str]:
     notes = ["model, data, learning rate and schedule are not part of a setup: give them to trl sft"]
     if recompute == "selective":
@@ -128,7 +151,17 @@ def _notes(setup: TrainingSetup, recompute: str) -> list[str]:
         )
     if setup.layout.cp > 1:
         notes.append(
-            "context parallelism is PyTorch's with scaled_dot_product_attention: causal masks only, and packing must not mask documents"
+            "context parallelism is PyTorch's with scaled_dot_product_attention: causal masks only, so examples are not packed"
+        )
+    if packs(setup):
+        notes.append(
+            "packing keeps examples apart through FlashAttention-2: install flash-attn; a model whose class in transformers has no flash "
+            "attention wants no packing, and PyTorch's own"
+        )
+    else:
+        notes.append(
+            "examples are padded, not packed: in a row without FlashAttention-2 they would see each other or need a mask of the whole row. "
+            "The estimate counts full rows: train on texts of about max_length, or expect fewer tokens in a step"
         )
     if setup.devices > 1 and nodes(setup)[0] > 1:
         notes.append(
