@@ -63,6 +63,26 @@ def test_both_orders_over_http_and_not_asked_twice(pairs, tmp_path):
     assert "No person has judged" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_progress_is_told_while_libraries_are_kept_quiet(pairs, tmp_path):
+    many = tmp_path / "many.jsonl"
+    many.write_text(pairs.read_text() + pairs.read_text())
+    with served(taste) as (address, _):
+        words = [
+            "judge",
+            str(many),
+            "--judge",
+            address,
+            "--model",
+            "j",
+            "--set",
+            "chat=true",
+            "--out",
+            str(tmp_path / "out"),
+        ]
+        done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0 and done.stderr == "50 answers\n"
+
+
 def test_people_are_held_against_it(pairs, tmp_path):
     task = Annotation(pairs)
     for item in range(10):

@@ -1,8 +1,9 @@
 """`aether evaluate`."""
 
+import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import IO, TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -60,7 +61,7 @@ def evaluate(target: str, as_json: bool, **given: Unpack[_Given]) -> int:
 
     order = _order(target, given)
     folder, against = order.out, given["against"]
-    told = partial(_told, quiet=as_json)
+    told = partial(_told, stream=None if as_json else sys.stderr)
     if against is None:
         run(order, told)
     else:
@@ -99,9 +100,10 @@ def _order(target: str, given: _Given) -> "Order":
     return Order(where, chosen, given["data"], folder, limit, " ".join(said))
 
 
-def _told(_suite: str, count: int, quiet: bool) -> None:
-    if not quiet and count % 50 == 0:
-        click.echo(f"{count} answers", err=True)
+def _told(_suite: str, count: int, stream: IO[str] | None) -> None:
+    # The stream of before: libraries' own words to standard error are kept off the terminal while they run.
+    if stream is not None and count % 50 == 0:
+        click.echo(f"{count} answers", file=stream)
 
 
 def _print(done: "Evaluated") -> None:

@@ -1,7 +1,9 @@
 """`aether judge`."""
 
+import sys
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import click
 
@@ -37,7 +39,7 @@ def judge(places: tuple[Path, ...], place: str, model: str, out: Path, settings:
     said = ["aether", "judge", *map(str, places), "--judge", place, "--out", str(out)]
     said += ["--model", model] if model else []
     said += [word for setting in settings for word in ("--set", setting)]
-    told = partial(_told, quiet=as_json)
+    told = partial(_told, stream=None if as_json else sys.stderr)
     verdicts = run(Judging(pairs, target, out, " ".join(said)), told)
     done = Judged(out, target.model or Path(target.place).name, pairs, verdicts, people)
     page = page_of(done)
@@ -58,6 +60,7 @@ def judge(places: tuple[Path, ...], place: str, model: str, out: Path, settings:
     return 0
 
 
-def _told(count: int, quiet: bool) -> None:
-    if not quiet and count % 50 == 0:
-        click.echo(f"{count} answers", err=True)
+def _told(count: int, stream: IO[str] | None) -> None:
+    # The stream of before: libraries' own words to standard error are kept off the terminal while they run.
+    if stream is not None and count % 50 == 0:
+        click.echo(f"{count} answers", file=stream)

@@ -1,14 +1,16 @@
 """lm-evaluation-harness through its own Python API: it asks, it scores each item; the records and every sum are ours.
 
-Follows lm-eval 0.4.13 (`simple_evaluate`, `log_samples`, an `LM` with a cache hook). The journal takes the place of its pickled cache: answers
-come in as the model gives them (`add_partial`), and a later run asks for what is missing alone. A first run asks in one batch order, that of
-lm-eval itself, so its scores are those of its command line. Its own standard errors and aggregates are not used.
+Follows lm-eval 0.4.13 (`simple_evaluate` without its survey of the machine, which takes seconds a task; an `LM` with a cache hook). The journal
+takes the place of its pickled cache: answers come in as the model gives them (`add_partial`), and a later run asks for what is missing alone.
+A first run asks in one batch order, that of lm-eval itself, so its scores are those of its command line. Its own standard errors and
+aggregates are not used.
 """
 
 import hashlib
 import json
 import logging
 import math
+import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from lm_eval import evaluator
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, hash_args
@@ -29,6 +33,7 @@ from aether.stages.evaluate.suites.suite import Task, Variant
 
 ROLLING = {"bits_per_byte": math.log(2.0), "word_perplexity": 1.0}
 """Metrics of whole documents: what a log-likelihood in nats is divided by, besides the bytes or words."""
+FEW_SHOT_SEED = 1234
 STRIP = r"(?s)^\s*(.*?)\s*$"
 
 
@@ -132,13 +137,14 @@ def _evaluated(config: dict[str, Any] | str, task: Task, asking: Asking) -> dict
     logging.getLogger("lm_eval").setLevel(logging.WARNING)
     manager = TaskManager(include_path=task.include, include_defaults=task.harness is not None and task.include is None)
     try:
-        shots = task.few_shot[0] if isinstance(config, str) else None
-        done = evaluator.simple_evaluate(
-            model=asking.model,
-            tasks=[config],
-            task_manager=manager,
+        loaded = manager.load([config])
+        for one in loaded["tasks"].values():
+            _few_shots(one, task.few_shot[0] if isinstance(config, str) else None)
+        _seed()
+        done = evaluator.evaluate(
+            lm=asking.model,
+            task_dict=loaded,
             limit=asking.limit,
-            num_fewshot=shots,
             bootstrap_iters=0,
             apply_chat_template=asking.chat,
         )
@@ -151,6 +157,23 @@ def _evaluated(config: dict[str, Any] | str, task: Task, asking: Asking) -> dict
     if not any(samples.values()):
         raise InputError.of(f"task {task.name}", 0, "it has no items")
     return samples
+
+
+def _few_shots(loaded: Any, count: int | None) -> None:
+    """As `simple_evaluate` does: a task that has no examples by its own definition keeps none."""
+    own = loaded.get_config("num_fewshot")
+    if count is not None and own != 0:
+        loaded.set_config(key="num_fewshot", value=count)
+    elif own is None:
+        loaded.set_config(key="num_fewshot", value=0)
+    loaded.set_fewshot_seed(seed=FEW_SHOT_SEED)
+
+
+def _seed() -> None:
+    # Those of lm-eval's command line.
+    random.seed(0)
+    np.random.seed(FEW_SHOT_SEED)
+    torch.manual_seed(FEW_SHOT_SEED)
 
 
 def _config(variant: Variant, asking: Asking) -> tuple[dict[str, Any] | str, list[dict[str, Any]]]:
