@@ -387,6 +387,12 @@ def test_ppo_is_answered_with_what_is_maintained():
     assert "no trainer for it" in text and "trl grpo --config trl_grpo.yaml" in text
 
 
+@pytest.mark.parametrize(("named", "written"), [("ipo", "DPO"), ("orpo", "SimPO"), ("rloo", "GRPO")])
+def test_a_method_without_files_of_its_own_is_not_replaced_in_silence(named, written):
+    text = words(answer(request(f"align llama with {named}", "align", LLAMA, methods=(named,))))
+    assert f"You asked for {named.upper()}. The files are those of {written}" in text
+
+
 @pytest.mark.parametrize(
     ("text", "methods", "decided"),
     [

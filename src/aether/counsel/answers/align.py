@@ -59,6 +59,20 @@ METHODS: dict[str, Method] = {
 reference, a reward model and a value model, of which the last learns. Read from the losses as published, papers from memory."""
 _TRAINED_BYTES, _FROZEN_BYTES = 16.0, 2.0
 """A weight that learns by Adam in mixed precision: 2 + 2 bytes, and 12 in float32 (ZeRO, arXiv 1910.02054, section 3.1)."""
+NEAR = {
+    "ipo": ("IPO", "DPO", "both learn from pairs; IPO is the loss type ipo of the same trainer, to be set in them."),
+    "orpo": (
+        "ORPO",
+        "SimPO",
+        "both learn from pairs without a reference model. TRL keeps its trainer of ORPO among the experimental ones.",
+    ),
+    "rloo": (
+        "RLOO",
+        "GRPO",
+        "both compare the answers to one prompt with each other. TRL has a trainer of its own for it.",
+    ),
+}
+"""A method that was named -> its name, the method whose files are written, and how the two differ."""
 _TASKS: dict[str, PracticeTask] = {"dpo": "dpo", "kto": "kto", "simpo": "simpo", "grpo": "grpo"}
 
 
@@ -119,6 +133,10 @@ def _decision(draft: Draft, called: str, asked: str, decided: str, told: bool) -
                 "which need no value model; a reward model can be the reward.",
             )
         )  # fmt: skip
+    for spoken in draft.request.methods:
+        if spoken in NEAR and ALIASES[spoken] == decided:
+            wanted, written, differ = NEAR[spoken]
+            blocks.append(paragraph(f"You asked for {wanted}. The files are those of {written}: {differ}"))
     if not told:
         blocks.append(
             paragraph(
