@@ -23,6 +23,7 @@ WHOLE = {
     "misuse_harms.toml",
     "misuse_rules.toml",
     "intents.toml",
+    "intent_examples.toml",
     "methods.toml",
     "machines.toml",
     "training_symptoms.toml",

@@ -157,9 +157,18 @@ def _counted(word: str) -> int:
     )
 
 
+_MEASURE = re.compile(
+    r"(?:an?|each|every|per)?\s*(?:seconds?|minutes?|hours?|days?|weeks?|months?|(?:million|thousand|billion) tokens?)",
+    re.IGNORECASE,
+)
+"""What something is counted by: "a day", "a million tokens"."""
+
+
 def _said(sentence: str, quantity: Quantity, start: int, end: int) -> Said | None:
     words = sentence[start:end]
     digits = re.search(r"\d", words) is not None
+    if not digits and _MEASURE.fullmatch(words.strip()):
+        return None
     small = (
         not digits and _SMALL.match(words.strip()) and quantity.dimension in ("none", "tokens", "users", "parameters")
     )
