@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from grounded import ASKED, compressing_ground, filled, ground, tuning_ground
+from grounded import ASKED, compressing_ground, filled, ground, recorded, tuning_ground
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +24,7 @@ def lines(name):
     """(reply, the conversation that it is held against)."""
     rows = [json.loads(line) for line in (GOLDEN / name).read_text(encoding="utf-8").splitlines()]
     grounds = {key: made() for key, made in GROUNDS.items()}
+    grounds |= {f"recorded {name}": recorded(name) for name in ("serving", "tuning", "compressing", "evaluating")}
     return [(row["reply"], grounds[row.get("ground", "serving")]) for row in rows]
 
 
@@ -126,6 +127,40 @@ def test_every_bare_number_is_a_claim(number, form):
 )
 def test_plain_is_what_a_reader_sees(text, seen):
     assert plain(text) == seen
+
+
+@pytest.mark.parametrize(
+    "told, turned",
+    [
+        (
+            "The base model reaches 71.2 % accuracy, the tuned one 76.4 %.",
+            "The tuned model reaches 71.2 % accuracy, the base 76.4 %.",
+        ),
+        ("Accuracy rose by 5.2 points.", "Accuracy dropped by 5.2 points."),
+        ("The error rate fell from 28.8 % to 23.6 %.", "The error rate fell from 23.6 % to 28.8 %."),
+        ("That is 7.3 % more in relative terms.", "Accuracy improved by 5.2 % in relative terms."),
+        ("TTFT p95 is 231 ms, 0.23 s in seconds.", "TTFT p99 is 231 ms."),
+        (
+            "18.2M tokens in 5,412 s are about 3,360 tokens per second.",
+            "18.2M tokens in 5,412 s are about 3,760 tokens per second.",
+        ),
+    ],
+)
+def test_a_number_is_of_its_subject_and_what_follows_is_computed(told, turned):
+    known = recorded("evaluating")
+    assert check(told, known).is_supported, check(told, known).problems
+    assert not check(turned, known).is_supported
+
+
+def test_words_about_options_are_looked_up_in_the_table():
+    known = recorded("serving")
+    for good, bad in (
+        ("The int4 TensorRT-LLM option has the lowest TTFT p99, 266 ms.", "int8 has the lowest TTFT p99 of all."),
+        ("Option 8 misses the target.", "The bf16 option misses the target."),
+        ("The prediction of 358 ms is below your 500 ms.", "The prediction of 358 ms is above your 500 ms."),
+    ):
+        assert check(good, known).is_supported, check(good, known).problems
+        assert not check(bad, known).is_supported, bad
 
 
 def test_a_tool_that_was_not_called_has_found_nothing():

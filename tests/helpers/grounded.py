@@ -1,11 +1,13 @@
 """Conversations to hold replies against: what a person asked, and what the tools really said to it."""
 
 import functools
+import json
 import tempfile
 from pathlib import Path
 
 from aether.counsel.claims.facts import Ground
 from aether.counsel.toolbox import Toolbox
+from aether.spec.evidence import Evidence
 
 ASKED = "Serve llama-3.1-70b on 8 H100, p99 TTFT under 500 ms at 4 requests per second, 2k in, 300 out."
 BRIEF = {
@@ -73,6 +75,26 @@ def compressing_ground() -> Ground:
     found.add_person(COMPRESSING)
     assert compressing_reply().status == "done"
     found.add_reply(compressing_reply())
+    return found
+
+
+def recorded(name: str) -> Ground:
+    """A conversation as it was on 2026-11-25, from `tests/golden/conversations`: its numbers stay while the planner's move.
+
+    "serving", "tuning" and "compressing" are what the tools said; the records of "evaluating" are written by hand, as an evaluation leaves them.
+    """
+    path = Path(__file__).parents[1] / "golden" / "conversations" / f"{name}.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    found = Ground()
+    found.add_person(told["person"])
+    for one in told["tools"]:
+        records = [Evidence.model_validate(e) for e in one["evidence"]]
+        found.tools.add(one["tool"])
+        if one["trusted"]:
+            found.add_told(one["text"], records)
+        else:
+            found.add_evidence(records)
+        found.sources += one["references"]
     return found
 
 

@@ -227,9 +227,10 @@ class Conversation:
             elif line.get("kind") == "tool":
                 self.ground.tools.add(line["tool"])
                 evidence = tuple(Evidence.model_validate(e) for e in line["evidence"])
-                self.ground.add_evidence(evidence)
                 if line["trusted"]:
-                    self.ground.add_tool_text(line["text"])
+                    self.ground.add_told(line["text"], evidence)
+                else:
+                    self.ground.add_evidence(evidence)
 
 
 _RUN = re.compile(r"^```python run\n(?P<code>.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)

@@ -6,10 +6,12 @@ import re
 from dataclasses import replace
 from functools import reduce
 
+from aether.counsel.claims.around import FORMATS
 from aether.counsel.claims.facts import Ground
 from aether.counsel.claims.numbers import Said
 from aether.counsel.claims.subjects import Subject, subject_of
-from aether.counsel.claims.support import FORMATS, close, supported
+from aether.counsel.claims.support import supported
+from aether.counsel.claims.values import close
 
 _ONE = r"\$?\d[\d.,]*"
 _GAP = r"[^\d=;|]{0,28}?"
@@ -21,6 +23,11 @@ _EQUATION = re.compile(
     rf"(?P<is>=|\b(?:equals|is|are|makes?|gives?|comes? to|adds? up to|sums? to|totals?)\b)\s*(?:about\s+|roughly\s+|~\s*)?(?P<c>{_ONE})",
     re.IGNORECASE,
 )
+_EXPLAINED = re.compile(
+    rf"(?<![\d.,])(?P<c>{_ONE})[^\d().;]{{0,48}}\((?:[^()\d]{{0,16}})?(?P<left>{_ONE}(?:{_GAP}\s*(?:[x×*/÷+-]|\b(?:times|by|divided by|plus|minus)\b)\s*{_ONE})+)[^()]{{0,24}}\)",
+    re.IGNORECASE,
+)
+"""A result with its sum in brackets after it: "24 are in flight (4 × 5.9)"."""
 _SIGN = re.compile(r"[x×*/÷+-]|\b(?:times|by|divided by|plus|and|minus)\b", re.IGNORECASE)
 _CONSTANTS = frozenset({8.0, 12.0, 24.0, 30.0, 60.0, 100.0, 365.0, 1000.0, 1024.0, 3600.0, 86400.0, 1e6, 1e9})
 """Of time, bytes and per cents: they need no source, as long as another part of the sum has one."""
@@ -47,6 +54,24 @@ def computed(bare: str, said: list[Said], text: str, context: str, ground: Groun
         if fits and any(known) and all(k or n.high in _CONSTANTS for k, n in zip(known, parts, strict=False)):
             at = match.end()
             found |= {n.start for n in parts} | {n.start for n in said if n.high == last.high}
+    for match in _EXPLAINED.finditer(bare):
+        value = _value(match["left"])
+        parts = [n for n in said if match.start("left") <= n.start < match.end("left")]
+        last = next((n for n in said if n.start <= match.start("c") < n.start + len(n.words)), None)
+        if value is None or last is None or len(parts) < 2:
+            continue
+        scale = last.high / _number(match["c"]) if _number(match["c"]) else 1.0
+        known = [_known(n, last, scale, text, context, ground) for n in parts]
+        slack = max(
+            0.5 * last.step / (scale or 1.0),
+            0.02 * value if re.search(r"\b(?:about|around|roughly|some)\s*$|~\s*$", bare[: match.start("c")]) else 0.0,
+        )
+        if (
+            any(known)
+            and all(k or n.high in _CONSTANTS for k, n in zip(known, parts, strict=True))
+            and abs(value - _number(match["c"])) <= slack
+        ):
+            found |= {n.start for n in parts} | {last.start}
     return (
         found
         | _sums(said, text, context, ground)
@@ -64,7 +89,20 @@ def _known(number: Said, last: Said, scale: float, text: str, context: str, grou
     scaled = replace(
         number, low=number.low * scale, high=number.high * scale, step=number.step * scale, unit=last.unit, ratio=False
     )
+    if _anywhere(number, ground):
+        return True
     return scale != 1.0 and (supported(scaled, text, context, ground) or _of_the_person(scaled, ground))
+
+
+def _anywhere(number: Said, ground: Ground) -> bool:
+    """Whether a number of two digits or more is on record at all, as it is or in percent: an open sum says what it takes."""
+    digits = re.sub(r"\D", "", number.words).strip("0")
+    return len(digits) >= 2 and any(
+        fact.kind in ("record", "tool")
+        and not fact.end
+        and any(close(number.high, fact.value * k, number.step) for k in (1.0, 100.0))
+        for fact in ground.facts
+    )
 
 
 def _sums(said: list[Said], text: str, context: str, ground: Ground) -> set[int]:

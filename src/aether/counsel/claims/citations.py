@@ -4,8 +4,9 @@ import functools
 import re
 from collections.abc import Iterator
 
-from aether.counsel.claims.facts import Ground, content_words, squeezed
+from aether.counsel.claims.facts import Ground
 from aether.counsel.claims.tables import known_sources
+from aether.counsel.claims.words import content_words, squeezed
 
 _ARXIV = re.compile(r"(?<![\d.])(\d{4}\.\d{4,5})(?:v\d+)?(?!\d|\.\d)")
 _ADDRESS = re.compile(

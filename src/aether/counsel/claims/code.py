@@ -10,6 +10,7 @@ from typing import Any
 from aether.counsel.claims.facts import Ground
 from aether.counsel.claims.names import benchmarks_in
 from aether.counsel.claims.normal import Unit, plain
+from aether.counsel.claims.values import close
 
 _COMMENT = re.compile(r"(?:^|\s)(?:#|//|--\s|;)\s*(?P<words>.+)$", re.MULTILINE)
 _RESULT_WORDS = re.compile(
@@ -83,13 +84,32 @@ _BOUND = re.compile(
 )
 
 
+def _on_record(value: str, ground: Ground) -> bool:
+    """Whether a record has this value, as it is rounded here."""
+    _, _, fraction = value.partition(".")
+    return len(value.replace(".", "").strip("-0")) > 1 and any(
+        fact.kind == "record" and close(float(value), fact.value, 10.0 ** -len(fraction)) for fact in ground.facts
+    )
+
+
 def _metrics(code: str, ground: Ground) -> Iterator[tuple[str, str]]:
     """Numbers that stand as the value of a metric: those of a result, not of a bound."""
     for match in _METRIC.finditer(code):
         plain_value = match["value"].removesuffix(".0")
-        is_result = _MEASURES.search(match["key"]) and not _BOUND.search(match["key"])
-        if is_result and plain_value not in ground.literals and float(plain_value) not in (0.0, 1.0):
+        key = re.sub(r"(?<=[A-Za-z])_(?=[A-Za-z])", " ", match["key"])
+        is_result = _MEASURES.search(key) and not _BOUND.search(key)
+        known = plain_value in ground.literals or _on_record(plain_value, ground)
+        if is_result and not known and float(plain_value) not in (0.0, 1.0):
             yield match[0][:80], "no tool gave this value of a metric"
+    for match in _NESTED.finditer(code):
+        for value in re.findall(r":\s*(-?\d+\.\d+)", match["body"]):
+            if value.removesuffix(".0") not in ground.literals and not _on_record(value, ground):
+                yield match[0][:80], "no tool gave this value of a metric"
+
+
+_NESTED = re.compile(
+    rf"[\"']?[\w.@/ -]*(?:{_MEASURES.pattern})[\w.@/ -]*[\"']?\s*[:=]\s*\{{(?P<body>[^{{}}]*)\}}", re.IGNORECASE
+)
 
 
 def _reviewed(code: str, name: str) -> Iterator[tuple[str, str]]:

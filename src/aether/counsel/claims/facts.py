@@ -8,74 +8,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from aether.counsel.claims.labels import Siblings, label_words
 from aether.counsel.claims.names import benchmarks_in, models_in, without_names
 from aether.counsel.claims.normal import Unit, plain, units
 from aether.counsel.claims.numbers import Said, numbers_of
+from aether.counsel.claims.rows import Table
 from aether.counsel.claims.subjects import NAMELESS, Subject, of_metric, subject_of, traits_of
+from aether.counsel.claims.words import content_words, squeezed, stem
 from aether.counsel.reply import Reply
 from aether.spec.answer import Reference
 from aether.spec.evidence import Evidence
 
-_STOP = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "for",
-        "and",
-        "or",
-        "to",
-        "in",
-        "on",
-        "at",
-        "by",
-        "with",
-        "from",
-        "is",
-        "are",
-        "was",
-        "be",
-        "it",
-        "its",
-        "this",
-        "that",
-        "as",
-        "per",
-        "than",
-        "then",
-        "so",
-        "if",
-        "not",
-        "no",
-        "into",
-        "over",
-        "under",
-        "about",
-        "each",
-        "every",
-        "all",
-        "any",
-        "one",
-        "two",
-        "up",
-        "zero",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "hundred",
-        "thousand",
-    ]
-)
 _SAME = {
     "ttft": {"ttft", "first"}, "itl": {"itl", "inter", "between", "gap"}, "tpot": {"tpot", "output", "token"}, "e2e": {"e2e", "end", "request", "whole", "latency"},
     "throughput": {"throughput", "tokens"}, "memory": {"memory", "gb", "holds", "hold", "fit", "fits", "vram", "weights", "hbm"}, "cost": {"cost", "costs", "price", "usd", "dollar", "dollars", "spend"},
     "time": {"time", "takes", "take", "long", "hours", "days", "minutes", "duration"}, "loss": {"loss", "losses"}, "mfu": {"mfu", "utilisation", "utilization"},
+    "difference": {"difference", "gain", "better", "improvement", "lead", "gap", "rise", "improved", "delta", "worse", "higher", "lower", "point", "pt"},
+    "accuracy": {"accuracy", "correct", "correctly", "right", "accurate"},
+    "p_value": {"pvalue", "significance", "significant", "permutation", "probability"},
     "parameters": {"parameters", "params", "size", "weights"}, "quality_loss": {"quality", "loss", "perplexity", "accuracy"}, "devices": {"devices", "gpus", "accelerators"},
 }  # fmt: skip
 
@@ -102,6 +52,14 @@ class Fact:
     """Measured or published, not computed."""
     one_of: frozenset[str] = frozenset()
     """Where any are given, a sentence must share one of these: what a topic is called."""
+    asked: bool = False
+    """The person's own words, not a tool's account of them."""
+    ran: bool = False
+    """Measured here, not published."""
+    group: str = ""
+    """What it has siblings of: a metric, a column."""
+    labels: frozenset[str] = frozenset()
+    """What sets it apart from them."""
 
 
 @dataclass
@@ -115,6 +73,12 @@ class Ground:
     """Models and devices that the conversation speaks of."""
     main: set[str] = field(default_factory=set)
     """Those that the person named: what "it" is."""
+    options: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Traits of the options that a tool numbered, by "option3"."""
+    device_counts: set[int] = field(default_factory=set)
+    """How many devices the conversation speaks of."""
+    verdicts: dict[frozenset[str], str] = field(default_factory=dict)
+    """What a tool said of an option's targets, by its traits: met, at risk, missed."""
     decided: frozenset[str] = frozenset()
     """Traits of the option that was decided: what is said without naming an option is of that one."""
     sources: list[str] = field(default_factory=list)
@@ -122,6 +86,8 @@ class Ground:
     literals: set[str] = field(default_factory=set)
     """Numbers as they stand in tools' texts and in what the person wrote: code may use them."""
 
+    siblings: Siblings = field(default_factory=Siblings)
+    """Which numbers are of the same kind, and by what they differ."""
     tools: set[str] = field(default_factory=set)
     """Those that were called."""
     heard: str = ""
@@ -139,7 +105,13 @@ class Ground:
 
     def add_evidence(self, records: Iterable[Evidence], option: str = "") -> None:
         """Records of a tool's reply: value, ends of the interval, level, n. `option` is what they are of, where there are several."""
+        records = tuple(records)
+        ends_known = {
+            (f"{end:.3g}", r.unit) for r in records if r.interval for end in (r.interval.low, r.interval.high)
+        }
         for one in records:
+            if ".said-" in one.id and (f"{one.value:.3g}", one.unit) in ends_known:
+                continue  # the end of another's interval, as it was said
             words = content_words(f"{one.metric} {one.id}") | _synonyms(one.metric)
             about = " ".join([one.metric, one.id, one.source, *map(str, one.conditions.values())])
             names, benches = models_in(about), benchmarks_in(about)
@@ -154,8 +126,13 @@ class Ground:
                 ]
             if one.n is not None:
                 values.append((float(one.n), "n"))
+                if one.unit == "fraction" and 0 < one.value < 1:
+                    values += [(round(one.value * one.n), "count"), (round((1 - one.value) * one.n), "missed")]
             subject = of_metric(one.metric, option or re.sub(r"[._]", " ", one.id))
             ends = {one.interval.low, one.interval.high} - {one.value} if one.interval is not None else set()
+            labels = label_words(" ".join([re.sub(r"[._-]", " ", one.id), one.id, *map(str, one.conditions.values())]))
+            labels -= content_words(one.metric)
+            self.siblings.add(one.metric, labels)
             self.facts += [
                 Fact(
                     v,
@@ -167,28 +144,41 @@ class Ground:
                     subject=subject,
                     end=v in ends,
                     seen=one.kind in ("measured", "cited"),
+                    ran=one.kind == "measured",
+                    group=one.metric,
+                    labels=labels,
                 )
                 for v, u in values
             ]
             self.sources.append(one.source)
+            self._count_devices(one.source)
+            self._add_numbers(one.source, " ".join([one.metric, *map(str, one.conditions.values())]), "tool", 1)
 
     def add_reply(self, reply: Reply[Any]) -> None:
         """A tool's whole reply."""
-        option = str(getattr(reply.data, "decided", ""))
-        if option:
+        self.add_told(reply.text, reply.evidence, getattr(reply.data, "references", ()))
+
+    def add_told(self, text: str, records: Iterable[Evidence], references: Iterable[Reference] = ()) -> None:
+        """What a tool told, in words and in records: of the option that it decided, or that its first line names."""
+        decided = _DECIDED.search(text)
+        first = re.match(r"\*\*(.+?)\*\*", text)  # "**llama-3.1-70b on 8 x H100, bf16, tp8, 32 clients**"
+        option = decided[1] if decided else first[1] if first else ""
+        if decided:
             self.decided = traits_of(option)
-        self.add_evidence(reply.evidence, option)
-        self.add_tool_text(reply.text, getattr(reply.data, "references", ()))
+        self.add_evidence(records, option)
+        self.add_tool_text(text, references)
 
     def add_tool_text(self, text: str, references: Iterable[Reference] = ()) -> None:
         """What a tool said for reading: its sentences may be repeated, its numbers used where they are about the same."""
         self.names |= models_in(plain(text))
         self.heard += "\n" + squeezed(plain(text))
+        table = Table()
         for unit in units(text):
             self.statements.add(squeezed(unit.plain))
+            if re.match(r"\[\^\d+\]:", unit.plain):
+                continue  # a footnote: it repeats a record
             if unit.kind == "row":
-                for cell, context in cells_of(unit):
-                    self._add_numbers(cell, context, "tool", 1, unit.plain)
+                self._add_row(unit, table)
             elif unit.kind == "sentence":
                 self._add_numbers(unit.plain, unit.context, "tool", 1 if _KEYED.match(unit.plain) else 2)
             else:
@@ -200,10 +190,32 @@ class Ground:
         """What the person wrote."""
         simple = plain(text)
         self.heard += "\n" + squeezed(simple)
+        self._count_devices(simple)
         self.names |= models_in(simple)
         self.main |= models_in(simple)
         self._add_numbers(simple, "", "person", 0)
         self.literals |= set(_LITERAL.findall(text))
+
+    def _count_devices(self, text: str) -> None:
+        for match in _DEVICES_COUNTED.finditer(text):
+            if models_in(match[2]) or re.match(
+                r"(?:gpu|device|card|accelerator|[ahbltv]\d{1,3}\w*)s?\b", match[2], re.IGNORECASE
+            ):
+                self.device_counts.add(int(match[1]) if match[1].isdigit() else 1)
+
+    def _add_row(self, unit: Unit, table: Table) -> None:
+        for cell in table.cells(unit):
+            if named := re.search(r"\boption (\d+)$", cell.name):
+                self.options[f"option{named[1]}"] = traits_of(cell.name)
+            if cell.text.strip() in ("met", "at risk", "missed") and (traits := traits_of(cell.name)):
+                self.verdicts[traits] = cell.text.strip()
+            self.siblings.add(cell.group, cell.labels)
+            before = len(self.facts)
+            self._add_numbers(cell.text, cell.context, "tool", 1, unit.plain)
+            self.facts[before:] = [
+                replace(f, group=cell.group, labels=cell.labels, subject=_of_option(f.subject, cell.name))
+                for f in self.facts[before:]
+            ]
 
     def _add_numbers(self, sentence: str, context: str, kind: str, needed: int, row: str = "") -> None:
         """`row`: all of a table's row, whose other cells say which benchmark and which unit."""
@@ -217,6 +229,8 @@ class Ground:
         for number in numbers_of(without_names(sentence)):
             if number.ratio and not re.search(r"fast|slow|speed|times|more|less|cheap", sentence):
                 continue  # "2x tp4" counts replicas
+            if kind == "tool" and re.search(r"[A-Za-z]-$", sentence[: number.start]):
+                continue  # a part of a name: "wanda-50%"
             condition = _CONDITION.match(sentence) is not None and number.start < (
                 sentence.find(",") if "," in sentence else len(sentence)
             )
@@ -242,12 +256,25 @@ class Ground:
                         sentence[:120],
                         subject,
                         noun_after(sentence, number),
-                        of == "tool" and number.low != number.high,
+                        of == "tool"
+                        and (
+                            number.low != number.high
+                            or any(m.start() <= number.start < m.end() for m in _INTERVAL.finditer(sentence))
+                        ),
                         of == "tool" and re.search(r"\bmeasured\b", sentence) is not None,
+                        asked=kind == "person",
                     )
                 )
 
 
+def _of_option(subject: Subject, name: str) -> Subject:
+    return replace(subject, traits=traits_of(name) or subject.traits) if name else subject
+
+
+_INTERVAL = re.compile(r"(?<=\d)[^()\d]{0,24}\([^()\d]{0,3}\d[^()]{0,24}?(?:\bto\b|[–-])\s*\$?\d[^()]{0,16}\)")
+""" "4.08 USD (3.71 USD to 4.49 USD)": the ends stand in brackets."""
+_DEVICES_COUNTED = re.compile(r"\b(\d+|one|a single)\s*(?:x|×)?\s*(?=[A-Za-z])([\w-]+(?:[ -]\w+)?)", re.IGNORECASE)
+_DECIDED = re.compile(r"^\*\*Decision: (.+?)\.\*\*", re.MULTILINE)
 _BOUNDING = re.compile(
     r"\b(?:bounds?|targets?|limit|asked|at most|no more than)\b(?:\s+(?:of|is|was|:|=))?\s*$", re.IGNORECASE
 )
@@ -281,35 +308,11 @@ _CONDITION = re.compile(r"\s*(?:[-*+]\s*)?(?:if|unless|once|as soon as)\b", re.I
 """What a tool sets as a condition is no result."""
 
 
-def content_words(text: str) -> frozenset[str]:
-    """The words of a text that say what it is about, without endings of the plural."""
-    words = re.findall(r"[a-z][a-z0-9]+", text.lower().replace("_", " "))
-    return frozenset(_stem(w) for w in words if w not in _STOP and not re.fullmatch(r"p\d\d", w))
-
-
 def noun_after(sentence: str, number: Said) -> str:
     """The word that follows a number."""
     own = None if number.spelled else re.search(r"([A-Za-z]{3,})\s*$", number.words)
     after = re.match(r"[\s-]*([A-Za-z]+)", sentence[number.start + len(number.words) :])
-    return _stem((own[1] if own else after[1] if after else "").lower())
-
-
-def cells_of(unit: Unit) -> list[tuple[str, str]]:
-    """(cell, context) of a table's row: the head of its column and the row's first words."""
-    cells = unit.plain.strip().strip("|").split("|")
-    header = unit.context.strip().strip("|").split("|")
-    labels = [c for c in cells[:2] if not re.fullmatch(r"[\s\d.,%-]*", c)]
-    found = []
-    for place, cell in enumerate(cells):
-        head = header[place - len(cells)] if len(header) >= len(cells) else unit.context
-        found.append((cell, " ".join([head, *(one for one in labels if one != cell)])))
-    return found
-
-
-def _stem(word: str) -> str:
-    if word.startswith("seq"):
-        return "sequence"
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+    return stem((own[1] if own else after[1] if after else "").lower())
 
 
 def _synonyms(metric: str) -> frozenset[str]:
@@ -317,12 +320,7 @@ def _synonyms(metric: str) -> frozenset[str]:
     for part, words in _SAME.items():
         if part in metric.lower():
             found |= words
-    return frozenset(map(_stem, found))
-
-
-def squeezed(text: str) -> str:
-    """A sentence without marks, case and spaces, to see whether it was said before."""
-    return re.sub(r"[\W_]+", "", text.lower())
+    return frozenset(map(stem, found))
 
 
 def said_again(unit: str, ground: Ground) -> bool:

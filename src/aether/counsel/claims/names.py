@@ -24,10 +24,13 @@ _NAMES = (
     r"\b(?:two|three|four|five|six|eight|sixteen|thirty-two)[ -]bits?\b",
     r"\b(?:[Rr]ows?|[Oo]ptions?|[Ll]ines?|[Ii]tems?|[Cc]andidates?) \d{1,2}(?:(?:,| and| to| or|-|, and) ?\d{1,2})*(?![\w.%]*\d)(?! ?%)",
     r"\bslowest (?:one|1)(?: request)? in (?:a |every |one )?(?:hundred|100)\b",
-    r"\b[Ss]eeds?(?: of| is| =|=)? ?\d+\b",
+    r"\b[Ss]eeds?(?: of| is| =|=)? ?\d+(?:(?:,| and| to| or|-|,? and) ?\d+)*\b",
     r"\b\d{1,2}(?:\.\d+)?th percentiles?\b",
     r"\b(?:[Hh]alf|(?:50|90|95|99) (?:in|of|out of) (?:every )?100)(?: of)?(?: all| the| your)?(?: requests| users| answers| of them)?(?=[^.;\d]{0,30}\b(?:within|under|below|by) [^a-z\s]*\d)",
     r"\b[Pp]ython ?3\.\d{1,2}(?:(?:,| or| and|/|-| to) ?3\.\d{1,2})*\b",
+    r"\b(?:CUDA|ROCm|Python|Ubuntu) \d+(?:\.(?:\d+|x))?(?:(?:,| or| and| to|/|-) ?\d+(?:\.(?:\d+|x))?)*(?= |[,.;)]|$)(?!\.\d)",
+    r"\bFlashAttention[- ]?\d(?:(?:,| and| or|/|-| to) ?-?\d)*\b",
+    r"\b\d ?/ ?√ ?\d\b|√\w+",
     r"\bO\([^)]*\)",
     r"\b(?:SHA|UTF|ISO|RFC|CVE|BF|FP|INT|NF|TF)-?\d[\d-]*\b",
     r"\b(?:GPT|Llama|Qwen|Gemma|Mistral|Mixtral|Phi|OLMo|DeepSeek|Mamba|RWKV|FlashAttention|ZeRO|FSDP|YaRN|EAGLE|Eagle|Medusa|GLM|Kimi|Claude|Gemini|Falcon|BLOOM|OPT|T5|BERT|Pythia|Granite|Nemotron|Grok|PaLM|Chinchilla|LLaMA|Yi|InternLM|SmolLM|StableLM|Jamba|Zamba|Command|DBRX|MiniMax|gpt-oss|o)[- ]?v?\d+(?:\.\d+)*(?:[- ]?\d+x\d+[bB]|[- ]?\d+(?:\.\d+)?[bBmM])?(?:-[A-Za-z]\w*)*(?![\w.%]*\d)",
@@ -35,6 +38,7 @@ _NAMES = (
     r"\b(?:top|Top|pass|Pass|hit|rank|recall|precision|exact match|best|maj|cons|k|n|N|K)[-@=]\d+\b",
     r"\bn-?gram\b|\b\d-gram\b",
     r"\bL[12]\b|\bF1\b|\bR2\b|\bR²\b|\b2:4\b|\b1F1B\b",
+    r"\b(?:8|11|12|16|24|32|40|48|64|80|94|96|128|141|144|180|192|256|288)[ -]?GB (?:cards?|GPUs?|gpus?|devices?|accelerators?)\b",
     r"\b(?:stage|Stage|level|Level) [0-3]\b",
 )  # fmt: skip
 _NAME = re.compile("|".join(_NAMES))

@@ -5,7 +5,7 @@ magnitude" are.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aether.counsel.reading.quantities import Quantity, quantities
 from aether.counsel.reading.text import Text
@@ -43,6 +43,12 @@ _RATE_UNITS = {
     "ops": "FLOP/s",
 }
 _TIMES = re.compile(r"\s?(?:x\b|×|times\b|fold\b|-fold\b)", re.IGNORECASE)
+_FACTOR = re.compile(r"\s*(?:about |roughly |the |~)?\$?\d")
+"""What follows a sign of multiplication."""
+_POINTS = re.compile(
+    r"[\s-]?(?:(?:percentage|percent|accuracy|per cent) )?(?:points?\b|pp\b|pts?\b)(?! \d)", re.IGNORECASE
+)
+_POINTS_SAID = re.compile(r"(?:points?|pp|pts?)\s*$", re.IGNORECASE)
 _WORD_RATIOS = (
     (re.compile(r"\b(?:twice|double[sd]?|doubling)\b", re.I), 2.0), (re.compile(r"\b(?:thrice|triple[sd]?|tripling)\b", re.I), 3.0), (re.compile(r"\bquadrupl(?:e[sd]?|ing)\b", re.I), 4.0),
     (re.compile(r"\b(?:halve[sd]?|halving|half (?:the|of the|as (?:much|many)|its))\b", re.I), 0.5), (re.compile(r"\bin half\b", re.I), 0.5), (re.compile(r"\btenfold\b|\ban? order of magnitude\b", re.I), 10.0), (re.compile(r"\btwo-?thirds\b", re.I), 2 / 3),
@@ -116,7 +122,55 @@ def numbers_of(sentence: str) -> list[Said]:
         for match in pattern.finditer(sentence):
             if not any(a < match.end() and match.start() < b for a, b in taken):
                 found.append(Said(value, value, "ratio", 0.1 * value, match[0], match.start(), True, True))
-    return sorted(_shares(sentence, found), key=lambda s: s.start)
+    return _durations(sentence, sorted(_shares(sentence, found), key=lambda s: s.start))
+
+
+_DEVICE_HOURS = re.compile(r"[\s-]?(?:GPU|gpu|device|card|accelerator|node|TPU|[AHBL]\d{1,3}0?)[\s-]hours?\b")
+_PER_THOUSAND = re.compile(r"\s*(?:per|a|/)\s*(?:thousand|1k|1,000|1000|k)\b(?: tokens)?", re.IGNORECASE)
+_PER_SECOND = re.compile(r"\s*(?:/s\b|per second|a second|each second)")
+
+
+def _durations(sentence: str, found: list[Said]) -> list[Said]:
+    """With "1 h 30 min" as one number, "6 GPU-hours" as a time, "8,000 prompt tokens per second" as a rate."""
+    kept: list[Said] = []
+    for number in found:
+        end = number.start + len(number.words)
+        hours = _DEVICE_HOURS.search(number.words) or _DEVICE_HOURS.match(sentence, end)
+        if number.unit == "count" and hours:
+            number = replace(
+                number,
+                low=number.low * 3600,
+                high=number.high * 3600,
+                step=number.step * 3600,
+                unit="s",
+                words=number.words if hours[0] in number.words else number.words + hours[0],
+            )
+        elif number.unit == "USD" and (thousand := _PER_THOUSAND.match(sentence, end)):
+            number = replace(
+                number,
+                low=number.low * 1e3,
+                high=number.high * 1e3,
+                step=number.step * 1e3,
+                unit="USD per million",
+                words=number.words + thousand[0],
+            )
+        elif number.unit == "token" and (rate := _PER_SECOND.match(sentence, end)):
+            number = replace(number, unit="token/s", words=number.words + rate[0])
+        last = kept[-1] if kept else None
+        if last is not None and last.unit == number.unit == "s" and number.high < last.high and not last.spelled:
+            between = sentence[last.start + len(last.words) : number.start]
+            if re.fullmatch(r"\s*(?:and\s+)?", between) and re.search(r"[a-z]\s*$", last.words):
+                high = last.high + number.high
+                kept[-1] = replace(
+                    last,
+                    low=high,
+                    high=high,
+                    step=number.step,
+                    words=sentence[last.start : number.start + len(number.words)],
+                )
+                continue
+        kept.append(number)
+    return kept
 
 
 def _shares(sentence: str, found: list[Said]) -> list[Said]:
@@ -194,6 +248,8 @@ def _said(sentence: str, quantity: Quantity, start: int, end: int) -> Said | Non
     ):
         return None
     unit, factor, ratio = _UNITS.get(quantity.dimension, "count"), 1.0, False
+    if quantity.dimension == "none" and re.match(r"[\s-]bytes?\b", sentence[end:]):
+        unit = "byte"
     if quantity.dimension == "money" and quantity.note:
         unit = "USD"
     if rate := _RATES.match(sentence, end):
@@ -207,12 +263,14 @@ def _said(sentence: str, quantity: Quantity, start: int, end: int) -> Said | Non
         words += rate[0]
     elif quantity.dimension == "memory" and re.match(r"/s\b|ps\b| per second", sentence[end:]):
         unit = "byte/s"
-    elif (quantity.dimension == "none" and _TIMES.match(sentence, end)) or (
-        quantity.dimension == "none"
-        and re.search(r"\bx\s*$", sentence[:start])
-        and not re.search(r"\d\s*x\s*$", sentence[:start])
+    elif quantity.dimension == "none" and (
+        ((times := _TIMES.match(sentence, end)) and not _FACTOR.match(sentence, times.end()))
+        or (re.search(r"\bx\s*$", sentence[:start]) and not re.search(r"\d\s*x\s*$", sentence[:start]))
     ):
         unit, ratio = "ratio", True
+    elif (points := _POINTS.match(sentence, start + len(words.rstrip()))) or _POINTS_SAID.search(words):
+        unit, factor = "point", 100.0 if re.search(r"percent|per cent|pp\b|%", words) else 1.0
+        words += points[0] if points else ""
     if unit == "count" and not ratio and re.match(r"\s*(?:/\s?s\b|(?:per|a|each|every) second)", sentence[end:]):
         unit = "per second"
     step = _step(words, quantity, sentence[:start]) * factor
@@ -236,7 +294,9 @@ def _step(words: str, quantity: Quantity, before: str) -> float:
     )
     digits = re.sub(r"\D", "", digits)
     whole = float(digits or 0) + (float(f"0.{fraction[1]}") if fraction else 0.0)
-    scale = abs(quantity.high) / whole if whole else 1.0
+    if not whole and not fraction:
+        return 0.0  # nothing rounds to "0 %" but nothing
+    scale = abs(quantity.low) / whole if whole else 1.0  # of a range, the first number is the low end
     if fraction is not None:
         return scale * 10.0 ** -len(fraction[1])
     trailing = len(digits) - len(digits.rstrip("0"))

@@ -13,10 +13,11 @@ _FAMILIES = {
     "e2e": r"e2e\w*|end[- ]to[- ]end|whole requests?|total latency|response time",
     "throughput": r"throughput|tokens? per second|tok(?:en)?s?/s|tps",
     "memory": r"(?:device |gpu |peak )?memory|vram|hbm|holds?|weights",
-    "cost": r"costs?|price[sd]?|usd per|per million tokens|(?:spend|spent) of",
+    "cost": r"costs?|price[sd]?|usd per|per million tokens|bills?|(?:spend|spent) of",
     "mfu": r"mfu|model flops? utili[sz]ation",
     "quality": r"quality loss|perplexity|accuracy|score[sd]?",
     "bandwidth": r"bandwidth",
+    "p_value": r"p[- ]?values?|p(?= ?[=<≈])",
     "layers": r"layers?",
     "heads": r"heads?(?!-up)",
 }
@@ -26,7 +27,7 @@ _PERCENTILE = re.compile(
     re.IGNORECASE,
 )
 _TRAIT = re.compile(
-    r"\b(?:(?:tp|pp|ep|dp|cp)\s?=?\s?\d+|int4|int8|fp8|bf16|fp16|nvfp4|mxfp4|nf4|awq|gptq|vllm|sglang|trtllm|tensorrt-llm|lmdeploy|tensor[- ]parallel(?:ism)? (?:of )?\d+)\b",
+    r"\b(?:(?:tp|pp|ep|dp|cp|zero|zero-)\s?=?\s?\d+|int4|int8|fp8|bf16|fp16|nvfp4|mxfp4|nf4|awq|gptq|vllm|sglang|trtllm|tensorrt-llm|lmdeploy|tensor[- ]parallel(?:ism)? (?:of )?\d+)\b",
     re.IGNORECASE,
 )
 
@@ -91,6 +92,11 @@ def traits_of(text: str) -> frozenset[str]:
     return frozenset(re.sub(r"^tensorparallel(?:ism)?(?:of)?", "tp", t).replace("tensorrtllm", "trtllm") for t in found)
 
 
+def percentiles_in(text: str) -> frozenset[str]:
+    """Every percentile that a text names."""
+    return frozenset(_share(m) for m in _PERCENTILE.finditer(text))
+
+
 def _share(match: re.Match[str]) -> str:
     return "50" if match[3] else "99" if match[5] else match[1] or match[2] or match[4]
 
@@ -99,8 +105,8 @@ def _nearest(pattern, text: str, start: int, end: int, name) -> str | None:
     before = list(pattern.finditer(text, 0, start))
     after = next(pattern.finditer(text, end), None)
     if after is not None:
-        between = text[end : after.start()]
-        close = len(between.split()) <= 3 and not re.search(r"[,;:|]|\band\b|\bor\b|\d", between)
+        between = re.sub(r"\bp\d\d\b", " ", text[end : after.start()])
+        close = len(between.split()) <= 3 and not re.search(r"[,;:|()]|\band\b|\bor\b|\d", between)
         if close:
             return name(after)
     return name(before[-1]) if before else None

@@ -4,9 +4,10 @@ import functools
 import re
 from collections.abc import Iterator
 
-from aether.counsel.claims.facts import Fact, content_words
+from aether.counsel.claims.facts import Fact
 from aether.counsel.claims.names import benchmarks_in, models_in
 from aether.counsel.claims.normal import plain
+from aether.counsel.claims.words import content_words
 from aether.knowledge.library import compressed, constants, devices, laws, mixture_laws, power_laws, prices
 from aether.knowledge.models_library import published_models
 from aether.knowledge.topics import heads, topic

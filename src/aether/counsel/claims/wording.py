@@ -7,6 +7,23 @@ or, for claims that people make in passing, only a plain denial or doubt ("not",
 import re
 from collections.abc import Iterator
 
+_WE_RAN = re.compile(
+    r"\b(?:i|we) (?:have )?(?:talked|spoke|consulted|e-?mailed|ran|run|quanti[sz]ed|compressed|merged|exported|built|served|fine-?tuned|executed|applied|tried|reviewed|inspected|scanned|analy[sz]ed|audited|searched|compared|launched|started|counted|cleaned|tested|measured|benchmarked|evaluated|verified|confirmed|profiled|trained|timed|observed|checked|reproduced|validated|deployed)\b(?![^.;]{0,40}\b(?:through|with|in) (?:the|our) (?:planner|plan|tools?|estimator|simulator))",
+    re.I,
+)
+_TESTS_SHOW = re.compile(
+    r"\b(?:our|my|internal|recent|several|multiple|many|independent|numerous|published|peer-reviewed) (?:\w+ )?(?:tests?|benchmarks?|experiments?|measurements?|evaluations?|studies|study|runs?|papers?|research|results?|ablations?)\b[^.]{0,30}\b(?:show|shows|showed|shown|confirm|prove|proved|demonstrat|indicat|suggest|found|reveal|report|agree)",
+    re.I,
+)
+_TOOK = re.compile(
+    r"\b(?:takes?|took|needs?|lasts?|lasted|finish\w* in|done in|ready in|trains? in|runs? in|within|in (?:about|under|roughly|less than)) (?:only |just |about |roughly |around |less than |under |maybe )*"
+    r"(?:an?|a few|some|a couple of|one|two|three|four|five|six|seven|eight|nine|ten|several|half an?|a dozen) (?:\w+ )?(?:seconds?|minutes?|hours?|days?|weeks?|months?|years?|afternoons?|evenings?|weekends?|nights?|USD|dollars?|cents?|euros?)\b",
+    re.I,
+)
+_OUR_RUNS = re.compile(
+    r"\b(?:our|last night's|yesterday's|this morning's|last week's|my) (?:[\w-]+ ){0,2}(?:runs?|tests?|pilots?|clusters?|deployments?|benchmarks?|customers?|review)\b",
+    re.I,
+)
 _CLAIMS = (
     re.compile(r"\b(?:state[- ]of[- ]the[- ]art|sota)\b", re.I),
     re.compile(
@@ -17,14 +34,8 @@ _CLAIMS = (
         r"\b(?:(?:on par with|comparable to|matches|equals?|as good as|better than|superior to)\b[^.]{0,40}\b(?:gpt|claude|gemini|llama|qwen|mistral|deepseek|gemma|human)|indistinguishable from)",
         re.I,
     ),
-    re.compile(
-        r"\b(?:i|we) (?:have )?(?:talked|spoke|consulted|e-?mailed|ran|run|quanti[sz]ed|compressed|merged|exported|built|served|fine-?tuned|executed|applied|tried|reviewed|inspected|scanned|analy[sz]ed|audited|searched|compared|launched|started|counted|cleaned|tested|measured|benchmarked|evaluated|verified|confirmed|profiled|trained|timed|observed|checked|reproduced|validated|deployed)\b(?![^.;]{0,40}\b(?:through|with|in) (?:the|our) (?:planner|plan|tools?|estimator|simulator))",
-        re.I,
-    ),
-    re.compile(
-        r"\b(?:our|my|internal|recent|several|multiple|many|independent|numerous|published|peer-reviewed) (?:\w+ )?(?:tests?|benchmarks?|experiments?|measurements?|evaluations?|studies|study|runs?|papers?|research|results?|ablations?)\b[^.]{0,30}\b(?:show|shows|showed|shown|confirm|prove|proved|demonstrat|indicat|suggest|found|reveal|report|agree)",
-        re.I,
-    ),
+    _WE_RAN,
+    _TESTS_SHOW,
     re.compile(
         r"\b(?:studies|papers|research|benchmarks|experiments|evaluations|literature|experts|the community|practitioners) (?:\w+ )?(?:show|confirm|prove|demonstrat|indicat|suggest|agree|report|found|have shown|has shown|recommend|advise|prefer|say|believe|know)",
         re.I,
@@ -61,7 +72,15 @@ _OUTCOMES = (
     r"(?:came|come|went|passed|finished|completed|ended|succeeded|converged|survived|held|confirmed|proved|proven|showed|shown|found|matched|agreed?|rated|prefer(?:red|s)?|liked|reproduced|"
     r"validated|verified|dropped|failed|crashed|took|gave|returned|delivered|settled|noticed?|saw|moved|switched|adopted|reported|improved|never|outran|demonstrated|revealed)"
 )
+_TESTS_ENDED = re.compile(rf"\b{_TESTS}\b[^.;:]{{0,40}}?\b{_OUTCOMES}\b", re.I)
+_EVERYWHERE = re.compile(
+    r"\b(?:better|worse|faster|slower|cheaper|higher|lower|stronger|ahead|wins?|improv\w+)\b[^.;,]{0,24}\b(?:on|in|for|across|over|of) (?:every|all|each|any|both)\b",
+    re.I,
+)
+_RAN = (_WE_RAN, _TESTS_SHOW, _TOOK, _OUR_RUNS, _TESTS_ENDED)
+"""Words that say that something was run: a measured number beside them bears them out."""
 _IN_PASSING = (
+    _EVERYWHERE,
     re.compile(
         r"\bet al\.?[^.;]{0,20}?\b(?:find|found|finds|shows?|showed|prove[sd]?|argue[sd]?|conclude[sd]?|demonstrate[sd]?|confirm(?:s|ed)?)\b(?![^.]*(?<![a-z])\d)",
         re.I,
@@ -90,11 +109,7 @@ _IN_PASSING = (
         r"\b(?:was|were|been|is|are) (?:\w+ )?(?:reviewed|audited|approved|signed off|endorsed|vetted|certified|recommended) by\b",
         re.I,
     ),
-    re.compile(
-        r"\b(?:takes?|took|needs?|lasts?|lasted|finish\w* in|done in|ready in|trains? in|runs? in|within|in (?:about|under|roughly|less than)) (?:only |just |about |roughly |around |less than |under |maybe )*"
-        r"(?:an?|a few|some|a couple of|one|two|three|four|five|six|seven|eight|nine|ten|several|half an?|a dozen) (?:\w+ )?(?:seconds?|minutes?|hours?|days?|weeks?|months?|years?|afternoons?|evenings?|weekends?|nights?|USD|dollars?|cents?|euros?)\b",
-        re.I,
-    ),
+    _TOOK,
     re.compile(
         r"\b(?:papers?|stud(?:y|ies)|reports?|surveys?|articles?|posts?|work|results?|data) (?:by|from|of|at|on) [^.;,]{1,60}? (?:shows?|found|finds?|proves?|confirms?|demonstrates?|suggests?|agrees?|reports?)\b",
         re.I,
@@ -103,7 +118,7 @@ _IN_PASSING = (
         r"\bfor (?:every|each) (?:[\w-]+ ){1,4}[^.;]{0,30}?\b(?:you|we|it|they) (?:get|save|gain|lose|win|recover)s?\b",
         re.I,
     ),
-    re.compile(rf"\b{_TESTS}\b[^.;:]{{0,40}}?\b{_OUTCOMES}\b", re.I),
+    _TESTS_ENDED,
     re.compile(
         r"\b(?:everyone|everybody|nobody|no one|most (?:teams|people|users|companies|labs|practitioners|shops|providers|vendors|engineers|developers|researchers|experts|papers|deployments|models)|all (?:the )?(?:big |major |large )?(?:labs|teams|providers|companies|vendors)|"
         r"the (?:whole )?(?:field|industry|community|consensus|literature)|industry)\b(?! (?:has |have )?(?:published|measured|said|looked|checked|run|tested|asked|knows|reported))",
@@ -129,10 +144,7 @@ _IN_PASSING = (
     re.compile(
         r"\bpass(?:es|ed)? the [\w-]+ exam\b|\b(?:beats?|outperforms?|surpass(?:es)?) (?:most|all|every|many) \w+", re.I
     ),
-    re.compile(
-        r"\b(?:our|last night's|yesterday's|this morning's|last week's|my) (?:[\w-]+ ){0,2}(?:runs?|tests?|pilots?|clusters?|deployments?|benchmarks?|customers?|review)\b",
-        re.I,
-    ),
+    _OUR_RUNS,
 )
 _MODAL = re.compile(r"\b(?:may|might|could|would|should|must|if|whether|unless|until|can)\b", re.IGNORECASE)
 _DENIED = re.compile(
@@ -146,12 +158,14 @@ def is_denied(text: str) -> bool:
     return _DENIED.search(text) is not None
 
 
-def results_without_numbers(text: str, heard: str = "") -> Iterator[str]:
-    """The words of a sentence that claim a result. `heard`: all that tools said, squeezed: their own words may be said again."""
+def results_without_numbers(text: str, heard: str = "", *, seen: bool = False) -> Iterator[str]:
+    """The words of a sentence that claim a result. `heard`: all that tools said, squeezed: their own words may be said again.
+    `seen`: a number of the sentence was measured, so that something was run."""
     asks = text.rstrip().endswith("?")
+    borne_out = _RAN if seen else ()
     if not asks and not HEDGED.search(text):
-        yield from (match[0] for pattern in _CLAIMS for match in pattern.finditer(text))
-    for pattern in _IN_PASSING:
+        yield from (match[0] for pattern in _CLAIMS if pattern not in borne_out for match in pattern.finditer(text))
+    for pattern in (p for p in _IN_PASSING if p not in borne_out):
         for match in pattern.finditer(text):
             rest = text[: match.start()] + " " + text[match.end() :]
             if not (
@@ -179,16 +193,45 @@ _CLAIMING = re.compile(
 
 
 _PROCEDURE = re.compile(
-    r"(?:^|[.;:,]\s+|\b(?:and|then|to|please|i'd|i would|let's)\s+)(?:first,? )?(?:run|repeat|send|take|try|sweep|wait|collect|sample|label|score|measure|warm up|train|evaluate|do|use)\b[^.;:%$]{0,40}?"
-    r"\b(?:steps?|times|runs?|seeds?|requests?|prompts?|items?|examples?|minutes?|hours?|days?|samples?|repeats?|trials?|rounds?|questions?)\b",
+    r"(?:^|[.;:,]\s+|\b(?:and|then|to|please|i'd|i would|let's|you can|you could|you should)\s+)(?:\d+[.)]\s*)?(?:first,? |then,? |next,? )?"
+    r"(?:run|repeat|send|(?<!to )take|try|sweep|wait|collect|sample|label|score|measure|warm(?: it)? up|train|evaluate|do|use|draw|record|keep|hold out|replay|generate|start|let|feed|fire|issue)\b[^.;:$]{0,40}?"
+    r"\b(?:steps?|times|runs?|seeds?|requests?|prompts?|items?|examples?|minutes?|hours?|days?|samples?|repeats?|trials?|rounds?|questions?|seconds?)\b"
+    r"(?:/s|(?: per second)?,? (?:for|over|at|with|of|in|to|and|or|at least|between|\d+)[^.;:$,]{0,24}?\b(?:steps?|minutes?|hours?|seconds?|requests?|times|runs?|seeds?|tokens?)\b)*",
     re.IGNORECASE,
 )
 """What a person is told to do, so many times."""
 
 
+_OPEN = re.compile(
+    r"\s*(?:[-*+]\s*)?(?:what (?:would|could|might|i'd|i would)|to (?:settle|be (?:more )?sure|confirm|test|check)|i (?:don't|do not|can't|cannot) (?:know|say|tell)|nobody knows|next (?:step|experiment)s?:)",
+    re.IGNORECASE,
+)
+"""Sentences of what is not known or not done yet."""
+_YOURS = re.compile(r"\byour?\b", re.IGNORECASE)
+_IMPERATIVE = re.compile(
+    r"\s*(?:[-*+]\s*|\d+[.)]\s*)?(?:(?:then|next|first|please|finally|so)[,:]? )?(?:set|add|allow|give|put|cap|limit|leave|reserve|retry|choose|pick|rerun|re-run|repeat|evaluate|collect|send|warm|start with|begin with|schedule|plan|hold out|keep|wait|sample|label|"
+    r"i(?:'d| would) (?:also )?(?:measure|test|run|try|send|start|check|sweep|repeat|collect|evaluate)|let's|you (?:could|should|might)(?: also)? (?:measure|test|run|try|send|start|check|sweep|repeat|collect|evaluate|set|add))\b",
+    re.IGNORECASE,
+)
+"""What is to be done."""
+_GROUNDED = re.compile(
+    r"\b(?:plan(?:ned|s)?|recipe|paper|defaults?|published|recommended|tools?|record|as (?:in|the|shown|found)|because|since|gives?|yields?|reach\w*|achiev\w*|scor\w+|measured|faster|slower|cheaper|better|which|expect\w*|get|sav(?:e|es|ing))\b|%|\bms\b|\$|USD",
+    re.IGNORECASE,
+)
+"""Words with which such a sentence says what is so."""
+_GERUND = re.compile(
+    r"(?:^|[,:;(]\s*)(?:doubling|halving|tripling)\b|^with \w+ times the\b[^.]*\bwould\b[^.]*", re.IGNORECASE
+)
+
+
 def hypothetical(text: str) -> Iterator[tuple[int, int]]:
     """Where a sentence asks, supposes or proposes: numbers there are no claims, unless results are spoken of."""
     asked = [match for match in (_ASKED.match(text),) if match is not None]
+    if (asked and _YOURS.search(text)) or (_IMPERATIVE.match(text) and not _GROUNDED.search(text)):
+        yield 0, len(text)
+    if _OPEN.match(text) and not _CLAIMING.search(text):
+        yield 0, len(text)
+    yield from (m.span() for m in _GERUND.finditer(text))
     for match in [*asked, *_SUPPOSED.finditer(text), *_PROPOSED.finditer(text), *_PROCEDURE.finditer(text)]:
         if not _CLAIMING.search(match[0]):
             yield match.span()

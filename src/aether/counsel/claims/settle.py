@@ -1,0 +1,219 @@
+"""Which numbers of a sentence stand: each in its own unit or in that of the number that it is set beside, supported by a fact or following from others."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from aether.counsel.claims.arithmetic import computed
+from aether.counsel.claims.around import RESULT
+from aether.counsel.claims.comparisons import turned_round
+from aether.counsel.claims.derived import ELSEWHERE, concludes, follows, operand, restated, spelled_operands
+from aether.counsel.claims.facts import Ground
+from aether.counsel.claims.implied import RELATIVE, implied
+from aether.counsel.claims.labels import AFTER, BEFORE
+from aether.counsel.claims.names import without_names
+from aether.counsel.claims.numbers import Said, numbers_of
+from aether.counsel.claims.readings import readings_of
+from aether.counsel.claims.support import MEASURED, records_of, supported
+from aether.counsel.claims.values import close
+from aether.counsel.claims.wording import HEDGED, hypothetical, is_denied
+
+UNKNOWN = "no record, tool or cited fact says this of it"
+_KEPT = 16
+"""How many supported numbers are remembered for what is concluded from them: assumed."""
+
+
+@dataclass
+class Sentence:
+    """One sentence or cell that is judged, with the supported numbers that stood before it."""
+
+    text: str
+    context: str
+    ground: Ground
+    earlier: list[Said] = field(default_factory=list)
+    before: str = ""
+    """The sentence before it in its paragraph: what "it" is."""
+
+    def __post_init__(self) -> None:
+        self.said = numbers_of(without_names(without_places(self.text)))
+        self.readings = {
+            n.start: list(readings_of(n, [*self.earlier[-4:], *self.said], self.text, self.context)) for n in self.said
+        }
+        self.sums = computed(without_names(without_places(self.text)), self.said, self.text, self.context, self.ground)
+        self.stands: dict[int, Said] = {}
+        """Where a number starts -> the reading of it that is supported."""
+        self.derived: set[int] = set()
+
+    def supported(self, number: Said, **how: bool) -> Said | None:
+        """The reading of a number that some fact supports."""
+        around = self.text[max(0, number.start - 24) : number.start + 40]
+        if number.unit == "fraction" and RELATIVE.search(around):
+            return None  # a share of what was before is computed, not on record
+        if _OTHER_DATA.search(self.text) and number.unit in ("fraction", "point") and not is_denied(self.text):
+            return None
+        readings = self.readings[number.start]
+        found = next((r for r in readings if supported(r, self.text, self.context, self.ground, **how)), None)
+        if found is None and self.before:
+            said = f"{self.context} {self.before}"
+            found = next((r for r in readings if supported(r, self.text, said, self.ground, **how)), None)
+        return found
+
+    def was_run(self) -> bool:
+        """Whether one of its numbers was measured here."""
+        return any(self.supported(number, asked=False, ran=True) for number in self.said)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """(words, why) of the numbers that do not stand."""
+        open_parts = list(hypothetical(self.text))
+        for number in self.said:
+            if (reading := self.supported(number)) is not None:
+                self.stands[number.start] = reading
+            elif any(implied(r, self.text, self.context, self.ground) for r in self.readings[number.start]):
+                self.stands[number.start] = number
+                self.derived.add(number.start)
+        self._derive()
+        yield from turned_round(self.text, list(self.stands.values()))
+        yield from self._before_and_after()
+        if (
+            (one := _ON_ONE.search(self.text))
+            and self.stands
+            and self.ground.device_counts
+            and 1 not in self.ground.device_counts
+            and not is_denied(self.text)
+        ):
+            yield one[0], "the numbers on record are of another count of devices"
+        for number in self.said:
+            tiny = number.unit == "byte" and number.high in (1, 2, 4, 8)  # of a number format
+            free = (
+                tiny
+                or any(m.start() <= number.start < m.end() for m in _SETTING.finditer(self.text))
+                or any(start <= number.start < end for start, end in open_parts)
+                or self.ground.names_it(self.text, number)
+                or (_OF_DEVICES.match(self.text, number.start) is not None and number.high in self.ground.device_counts)
+            )
+            if number.start not in self.sums and not free and (why := self._objection(number)):
+                yield number.words.strip(), why
+        self.earlier += [replace(r, start=-1 - _KEPT + i) for i, r in enumerate(self.stands.values())]
+        del self.earlier[:-_KEPT]
+
+    def _before_and_after(self) -> Iterator[tuple[str, str]]:
+        """ "From 6.9 to 8.4": the first is of what was before."""
+        for match in re.finditer(r"\bfrom\s+(?=[\d$])|(?:^|[\s:(])(?=\$?\d[\d.,]*\s*[%\w]{0,3}\s*(?:→|->))", self.text):
+            pair = [
+                end
+                for n in self.said
+                if n.start >= match.end() and n.start in self.stands
+                for end in _ends(self.stands[n.start])
+            ][:2]
+            if len(pair) == 2:
+                words = self.text[match.start() :].split(",")[0]
+                first, second = (records_of(n, self.text, self.context, self.ground) for n in pair)
+                if first and second and all(f.labels & AFTER for f in first) and all(f.labels & BEFORE for f in second):
+                    yield words, "the change goes the other way"
+                yield from turned_round(self.text, pair)
+
+    def _derive(self) -> None:
+        """Numbers that follow from those that stand; what follows may be used again."""
+        for _ in range(2):
+            widths = [n for n in self.said if n.unit == "byte" and n.high in (1, 2, 4, 8)]
+            ends = [end for stands in (*self.stands.values(), *widths) for end in _ends(stands)]
+            known = [operand(end) for end in ends] + spelled_operands(self.text)
+            if concludes(self.text) or "|" in self.context:
+                known += [replace(operand(r), start=-1 - i) for i, r in enumerate(self.earlier)]
+            known += [
+                operand(Said(f.value, f.value, f.unit, 0.0, "", ELSEWHERE - i))
+                for i, f in enumerate(self.ground.facts)
+                if f.kind == "person" and f.asked
+            ]
+            for number in self.said:
+                if number.start in self.stands or number.start in self.sums:
+                    continue
+                for reading in self.readings[number.start]:
+                    again = any(restated(reading, other, self.text) for other in self.stands.values())
+                    if number.low == number.high and (again or follows(reading, self.text, known)):
+                        self.stands[number.start] = reading
+                        self.derived.add(number.start)
+                        break
+
+    def _objection(self, number: Said) -> str:
+        reading = self.stands.get(number.start)
+        if reading is None:
+            return UNKNOWN
+        if number.start in self.derived:
+            return ""
+        direct = self.supported(number) is not None
+        proud = RESULT.search(self.text) is not None and HEDGED.search(self.text) is None
+        if direct and proud and not any(self.supported(n, asked=False) for n in self.said):
+            return UNKNOWN
+        if not direct or number.unit == "count":
+            return ""
+        if _DIFFERS.search(self.text[: number.start]) and not _is_difference(reading, self.ground):
+            return "a value that is known, but not as a difference"
+        as_seen = MEASURED.search(self.text) is not None and not (is_denied(self.text) or _LATER.search(self.text))
+        if as_seen and self.supported(number, seen=True) is None:
+            return "it was computed, not measured"
+        return ""
+
+
+def without_places(text: str) -> str:
+    """Numbers of papers, addresses, tables and pages are judged as citations."""
+    for pattern in (_CITED, _PLACES):
+        text = pattern.sub(lambda m: " " * len(m[0]), text)
+    return text
+
+
+_CITED = re.compile(
+    r"\barXiv[:\s]*\d{4}\.\d{4,5}(?:v\d+)?|\b\d{4}\.\d{4,5}\b|https?://\S+|\bdoi:?\s*10\.\S+|\b10\.\d{4,}/\S+",
+    re.IGNORECASE,
+)
+_PLACES = re.compile(
+    r"\b(?:[Tt]able|[Ff]ig(?:ure|\.)?|[Ss]ection|[Ss]ec\.|[Aa]ppendix|[Ee]q(?:uation|\.)?|[Cc]hapter|[Pp]age|p\.)\s*\d+(?:\.\d+)*|§\s*\d+(?:\.\d+)*"
+)
+
+
+def _ends(number: Said) -> list[Said]:
+    """Both ends of "6.93 to 8.41" in the order in which they are said."""
+    if number.low == number.high:
+        return [number]
+    shown = [(m.start(), float(m[0].replace(",", ""))) for m in re.finditer(r"\d[\d,]*(?:\.\d+)?", number.words)][:2]
+    if len(shown) < 2:
+        return [number]
+    low, high = (number.low, number.high) if shown[0][1] <= shown[1][1] else (number.high, number.low)
+    at = number.start + shown[1][0]
+    first = replace(number, low=low, high=low, words=number.words[: shown[1][0]].rstrip("to -–→"))
+    return [first, replace(number, low=high, high=high, words=number.words[shown[1][0] :], start=at)]
+
+
+_SETTING = re.compile(
+    r"(?:--[a-z][\w-]+[ =]|\b(?!\w*(?:acc|score|ttft|tpot|loss|mfu|throughput|latency|ppl|mmlu))[a-z]\w*\.\w+ = )\d[\d.e-]*"
+)
+"""A setting that is given, as on a command line."""
+_OF_DEVICES = re.compile(r"\d+\s*(?:x|×)?\s*(?:GPU|gpu|device|card|accelerator|[AHBLV]\d{1,3}0?\b)s?\b")
+_ON_ONE = re.compile(
+    r"\bon (?:one|a single|1|just one|only one) (?:[AHBLV]\d{1,3}\w*|MI\d+\w*|GPU|gpu|device|card|accelerator)\b(?!s)",
+    re.IGNORECASE,
+)
+_OTHER_DATA = re.compile(
+    r"\b(?:on|for|to|in) (?:unseen|out-of-distribution|out-of-domain|arbitrary|any|all other|other|new|different) (?!(?:hand|words|case|runs?)\b)[a-z]+",
+    re.IGNORECASE,
+)
+"""What was measured on some data is not said of other data."""
+_LATER = re.compile(r"\b(?:when|once|after|before|until|compare)\b", re.IGNORECASE)
+_DIFFERS = re.compile(
+    r"\b(?:fre(?:es?|eing)|sav(?:es?|ing)|gain(?:s|ing)?|shav(?:es?|ing)|cut(?:s|ting)?|drop(?:s|ping)?|f[ae]ll(?:s|ing)?|ris(?:es?|ing)|add(?:s|ing)?|increas\w+|reduc\w+|improv\w+) "
+    r"(?:you |it |this |the \w+ )?(?:by |off )?(?:about |roughly |around |some )?$",
+    re.IGNORECASE,
+)
+
+
+def _is_difference(number: Said, ground: Ground) -> bool:
+    """Whether a tool said this value as more or less of something, or a record is of a difference."""
+    scale = 0.01 if number.unit == "point" else 1.0
+    return any(
+        close(number.high * scale, fact.value, number.step * scale)
+        and re.search(
+            r"\b(?:less|more|fewer|lower|higher|sav\w+|los\w+)\b|differ|delta|gain|change",
+            fact.group if fact.kind == "record" else fact.source,
+        )
+        for fact in ground.facts
+    )

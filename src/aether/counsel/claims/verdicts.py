@@ -1,0 +1,89 @@
+"""Judgements in words about options that a tool laid side by side: "meets the target", "has the lowest cost". Each is looked up in the tool's table."""
+
+import re
+from collections.abc import Iterator
+
+from aether.counsel.claims.around import options_in
+from aether.counsel.claims.facts import Fact, Ground
+from aether.counsel.claims.subjects import subject_of, traits_of
+from aether.counsel.claims.wording import is_denied
+
+_VERDICT = re.compile(
+    r"\b(?P<verb>meets?|met|hits?|keeps?|satisf(?:y|ies|ied)|miss(?:es|ed)?|fails?|failed|breaks?|violat(?:es|ed|e))\s+(?:the|your|its|all|every|both|this|that|our)\s+(?:\w+\s+){0,2}?(?:targets?|bounds?|slos?|limits?|requirements?)\b",
+    re.IGNORECASE,
+)
+_SUPERLATIVE = re.compile(
+    r"\b(?:the )?(?P<word>lowest|smallest|(?<!at )least|cheapest|fastest|quickest|shortest|highest|largest|biggest|slowest|greatest|most expensive|second[- ](?:lowest|cheapest|fastest|smallest))\b(?P<what>[^.,;:]{0,40})",
+    re.IGNORECASE,
+)
+_LEAST = frozenset({"lowest", "smallest", "least", "cheapest", "fastest", "quickest", "shortest"})
+_AMONG_SOME = re.compile(
+    r"\s*(?:\w+ ){0,2}?(?:of (?:those|the ones|these|the (?:two|three|four|engines))|that|which|with|among)\b",
+    re.IGNORECASE,
+)
+_OF_ALL = re.compile(
+    r"\b(?:of (?:all|the|these|those|them)|among|overall|here|in the (?:table|plan|list)|option|layout|format|variant)\b",
+    re.IGNORECASE,
+)
+
+
+def verdict_stands(text: str, ground: Ground) -> bool | None:
+    """Whether "meets the target" or "misses it" is what the tool said of the option that is named; None where nothing is claimed or known."""
+    match = _VERDICT.search(text)
+    if match is None or is_denied(text) or not ground.verdicts:
+        return None
+    named = (traits_of(text) | options_in(text, ground)) or ground.decided
+    found = {verdict for traits, verdict in ground.verdicts.items() if named and named <= traits}
+    if not found:
+        return None
+    wanted = "missed" if re.match(r"miss|fail|break|violat", match["verb"], re.IGNORECASE) else "met"
+    return wanted in found
+
+
+def without_verdict(text: str) -> str:
+    """The text without the words that were judged here."""
+    return _VERDICT.sub(lambda m: " " * len(m[0]), text)
+
+
+def wrong_superlatives(text: str, ground: Ground) -> Iterator[tuple[str, str]]:
+    """(words, why) of superlatives that the table does not bear out."""
+    for match in _SUPERLATIVE.finditer(text):
+        named = traits_of(text) | options_in(text, ground)
+        if not named or is_denied(text) or _AMONG_SOME.match(match["what"]):
+            continue
+        columns = list(_columns(match, text, ground))
+        if columns and not any(_is_extreme(match["word"].lower(), facts, named) for facts in columns):
+            yield match[0].strip(), "another option of the tool's table is"
+
+
+def _columns(match: re.Match[str], text: str, ground: Ground) -> Iterator[list[Fact]]:
+    """The numbers of each metric that may be meant, one for each option."""
+    subject = subject_of(text, match.start(), match.start("what"), "")
+    word = match["word"].lower()
+    family = "cost" if "cheap" in word or "expensive" in word else subject.family
+    if family is None and subject.percentile is None and not _OF_ALL.search(match["what"]):
+        return
+    groups: dict[str, list[Fact]] = {}
+    for fact in ground.facts:
+        if (
+            fact.kind == "tool"
+            and fact.group
+            and ground.siblings.are_many(fact.group)
+            and not fact.end
+            and fact.unit not in ("count", "n")
+        ):
+            fits = (family is None or fact.subject.family == family) and (
+                subject.percentile is None or fact.subject.percentile == subject.percentile
+            )
+            if fits and fact.subject.traits:
+                groups.setdefault(fact.group, []).append(fact)
+    yield from (facts for facts in groups.values() if len(facts) > 2)
+
+
+def _is_extreme(word: str, facts: list[Fact], named: frozenset[str]) -> bool:
+    least = any(w in word for w in _LEAST)
+    if facts[0].subject.family == "throughput" and word in ("fastest", "quickest"):
+        least = False
+    values = sorted({f.value for f in facts}, reverse=not least)
+    wanted = values[1] if word.startswith("second") and len(values) > 1 else values[0]
+    return any(f.value == wanted and named & f.subject.traits == named for f in facts)
