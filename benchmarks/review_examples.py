@@ -1,6 +1,6 @@
 """`python -m benchmarks.review_examples FOLDER ...`: what `aether review` finds in the examples that libraries ship.
 
-FOLDER is an unpacked source package, as `pip download --no-deps --no-binary :all: axolotl trl torchtitan` gives them. Of each, the files
+FOLDER is an unpacked source package, as `pip download --no-deps --no-binary :all: axolotl trl torchtitan llamafactory llmcompressor verl unsloth` gives them. Of each, the files
 under a folder named `examples` or `scripts` are reviewed. Every finding was read once by hand: what was judged false stands in `FALSE`
 with the reason, and a finding that is not there was judged true of its file. Writes records/review_examples.{json,md}.
 """

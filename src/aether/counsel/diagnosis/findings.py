@@ -26,6 +26,9 @@ PLATEAU_FALL = 0.01
 """And over which it fell by less than this share (assumed)."""
 OVERFIT_RISE = 0.02
 """Held-out loss this share above its minimum, while the training loss fell (assumed)."""
+OVERFIT_SIGMAS = 3.0
+"""And by at least this many deviations of its noise, where there are enough points to know it (assumed)."""
+_KNOWN_NOISE = 8
 STALL_FACTOR = 5.0
 """A step this many times the median is a stall (assumed)."""
 INPUT_SHARE = 0.2
@@ -153,9 +156,14 @@ def _overfitting(log: Log) -> Iterator[Found]:
     if len(held) < 3 or len(trained) < 3:
         return
     best = min(held, key=lambda p: p.value)
-    if held[-1].step > best.step and held[-1].value > best.value * (1 + OVERFIT_RISE):
+    values = [p.value for p in held]
+    end = statistics.median(values[-3:]) if len(values) >= _KNOWN_NOISE else values[-1]
+    rise = max(best.value * OVERFIT_RISE, OVERFIT_SIGMAS * _noise(values))
+    if held[-1].step > best.step and end > best.value + rise:
         after = [p.value for p in trained if p.step >= best.step]
         before = [p.value for p in trained if p.step < best.step][-len(after) :]
+        if not before:  # it rose from the first evaluation on
+            before, after = after[: len(after) // 2], after[len(after) // 2 :]
         if after and before and statistics.fmean(after) < statistics.fmean(before):
             facts = (
                 Fact("step of the lowest held-out loss", best.step),
@@ -166,6 +174,8 @@ def _overfitting(log: Log) -> Iterator[Found]:
 
 
 def _leak(log: Log) -> Iterator[Found]:
+    if "kl" in log.series or next(_not_finite(log), None) is not None:
+        return  # the loss of a policy is around nothing, and a step that was not finite is logged as nothing
     held, trained = log.finite("val_loss"), log.finite("loss")
     if held and trained and len(trained) >= LEAST_POINTS:
         end = statistics.fmean(p.value for p in trained[-5:])
@@ -173,6 +183,8 @@ def _leak(log: Log) -> Iterator[Found]:
             facts = (Fact("held-out loss", held[-1].value, "nat/token"), Fact("training loss", end, "nat/token"))
             yield Found("leak", facts, _lines([held[-1], trained[-1]]))
             return
+    if held and held[-1].value > 1.0:
+        return  # learnt by heart: held-out text does not give its answers away
     if len(trained) >= LEAST_POINTS and 0 <= statistics.fmean(p.value for p in trained[-5:]) < 0.01:
         yield Found("leak", (Fact("training loss at the end", trained[-1].value, "nat/token"),), _lines(trained[-1:]))
 
@@ -339,6 +351,14 @@ def _smoothed(values: Sequence[float]) -> list[float]:
     """A running median over a tenth of the points, at most fifteen."""
     half = max(1, min(7, len(values) // 20))
     return [statistics.median(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
+
+
+def _noise(values: Sequence[float]) -> float:
+    """The deviation around a smooth curve, from second differences, whose variance is six times that of the noise; 0 for few points."""
+    if len(values) < _KNOWN_NOISE:
+        return 0.0
+    bends = [abs(a - 2 * b + c) for a, b, c in zip(values, values[1:], values[2:], strict=False)]
+    return _ROBUST * statistics.median(bends) / math.sqrt(6)
 
 
 def _slope(points: Sequence[Point]) -> float:

@@ -7,6 +7,7 @@ obeyed, lines are cut and control characters taken out. Judges nothing.
 
 import ast
 import csv
+import itertools
 import json
 import math
 import re
@@ -27,7 +28,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 _NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
 _PAIR = re.compile(
-    rf"(?P<key>[A-Za-z][A-Za-z _/().-]{{0,48}}?)\s*[:=]?\s*(?P<number>{_NUMBER})(?P<unit>\s?ms\b)?(?![\w.])", re.I
+    rf"(?P<key>[A-Za-z][A-Za-z _/().-]{{0,48}}?)\s*[:=]?\s*\[?(?P<number>{_NUMBER})(?P<unit>\s?ms\b)?(?![\w.])", re.I
 )
 _DICTIONARY = re.compile(r"\{[^{}]*\}")
 
@@ -73,7 +74,9 @@ def read_log(path: Path) -> Log:
     text, cut = _text(path)
     log = Log(str(path), cut_bytes=cut)
     if path.suffix == ".csv":
-        _read_rows(log, csv.DictReader(text.splitlines()))
+        _read_rows(log, _named(path, csv.DictReader(text.splitlines())))
+    elif path.suffix == ".json" and (points := _points(text)) is not None:
+        _read_rows(log, _named(path, points))
     elif path.name == "trainer_state.json":
         _read_rows(log, _state(path, text))
     else:
@@ -107,7 +110,56 @@ def _state(path: Path, text: str) -> list[dict[str, Any]]:
         raise InputError.of(
             "path", str(path), "it has no log_history; give the trainer_state.json of a checkpoint"
         ) from error
-    return [row for row in history if isinstance(row, dict)]
+    rows = [row for row in history if isinstance(row, dict)]
+    return [_with_one_held_out(row) for row in _joined(rows)]
+
+
+def _joined(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Rows of one evaluation each, of a step on several sets of data, as one."""
+    for _, group in itertools.groupby(
+        rows, key=lambda row: (row.get("step"), any(key.startswith("eval_") for key in row))
+    ):
+        joined: dict[str, Any] = {}
+        for row in group:
+            joined |= row
+        yield joined
+
+
+def _with_one_held_out(row: dict[str, Any]) -> dict[str, Any]:
+    """Losses on several sets of held-out data as their mean, which is what one curve can show."""
+    named = [
+        value for key, value in row.items() if re.fullmatch(r"eval_.+_loss", key) and isinstance(value, int | float)
+    ]
+    return row if "eval_loss" in row or not named else row | {"eval_loss": sum(named) / len(named)}
+
+
+def _points(text: str) -> list[dict[str, Any]] | None:
+    """TensorBoard's own download: [wall time, step, value] of one curve."""
+    try:
+        rows = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 3 for row in rows):
+        return None
+    return [{"Wall time": wall, "Step": step, "Value": value} for wall, step, value in rows]
+
+
+def _named(path: Path, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Rows under names that a quantity may have: W&B writes "run - train/loss", TensorBoard has its curve's name in the file's."""
+    curve = (
+        _canonical(re.sub(r"^.*tag-", "", path.stem))
+        or _canonical(re.sub(r"^.*?(?=(?:train|eval|val)?_?loss)", "", path.stem))
+        or "loss"
+    )
+    for row in rows:
+        if set(row) == {"Wall time", "Step", "Value"}:
+            yield {"Step": row["Step"], curve: row["Value"]}
+            continue
+        yield {
+            str(key).rsplit(" - ", 1)[-1]: value
+            for key, value in row.items()
+            if key and not str(key).endswith(("__MIN", "__MAX"))
+        }
 
 
 def _read_rows(log: Log, rows: Iterable[Mapping[str, Any]]) -> None:

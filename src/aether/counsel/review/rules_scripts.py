@@ -92,7 +92,8 @@ def _generation_prompt(document: Document) -> Iterator[Hit]:
         return
     for node in calls(tree_of(document), "apply_chat_template"):
         if (
-            keyword(node, "add_generation_prompt") is None
+            re.search(r"\.generate\(", text_around(document, node.lineno))  # not a text to calibrate on, made elsewhere
+            and keyword(node, "add_generation_prompt") is None
             and keyword(node, "continue_final_message") is None
             and not has_keywords(node)
         ):
@@ -101,6 +102,8 @@ def _generation_prompt(document: Document) -> Iterator[Hit]:
 
 @on_document("AE124")
 def _twice_bos(document: Document) -> Iterator[Hit]:
+    if says(document, r"\bQwen/"):
+        return  # transformers' tokenizer of Qwen has no token for the beginning: nothing is added
     names: set[str] = set()
     for node in ast.walk(tree_of(document)):
         if (
