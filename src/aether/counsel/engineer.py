@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aether.counsel.intake import check
-from aether.counsel.keeping import VERDICTS_NAME, KeptPlan, export_model
+from aether.counsel.keeping import VERDICTS_NAME, KeptPlan, export_model, withdraw_model
 from aether.evidence.extras import need
 from aether.evidence.files import write_json
 from aether.evidence.hashing import hash_value
@@ -30,6 +30,7 @@ from aether.running.tracking import Tracker
 from aether.spec.brief import Brief
 from aether.spec.errors import TARGET_MISSED_EXIT_CODE, AetherError, Infeasible, InputError
 from aether.spec.evidence import Evidence
+from aether.spec.metrics import GATES
 from aether.spec.plan import Plan, Refusal
 from aether.spec.recipe import Step
 from aether.spec.run import Listener, Progress, Verdict
@@ -52,8 +53,14 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 when no target was missed, else 5."""
-        return TARGET_MISSED_EXIT_CODE if any(v.status == "missed" for v in self.verdicts) else 0
+        """0 when no target was missed and every gate is met, else 5."""
+        missed = any(v.status == "missed" for v in self.verdicts)
+        return TARGET_MISSED_EXIT_CODE if missed or self.shut_gates else 0
+
+    @property
+    def shut_gates(self) -> tuple[Verdict, ...]:
+        """Bounds on metrics of safety that are not shown to be met: with one of them no model is released."""
+        return tuple(v for v in self.verdicts if v.target.metric in GATES and v.status != "met")
 
 
 def build(brief: Brief, folder: RunFolder, command: tuple[str, ...], listener: Listener) -> Outcome:
@@ -209,10 +216,14 @@ class Build:
         write_json(self.folder.path / VERDICTS_NAME, [v.model_dump(mode="json") for v in verdicts])
         self._status("done")
         written = write_report(self.folder.path, self.folder.manifest(), plan, records, verdicts)
-        export_model(self.folder.path, self.folder.output("compress") / "model", written["card"])
+        outcome = Outcome(self.folder.path, verdicts, ledger)
+        if outcome.shut_gates:
+            withdraw_model(self.folder.path)
+        else:
+            export_model(self.folder.path, self.folder.output("compress") / "model", written["card"])
         self.tracker.finish(verdicts)
         self.listener(Progress("report", 1, 1, message="done"))
-        return Outcome(self.folder.path, verdicts, ledger)
+        return outcome
 
     def _status(self, status: str) -> None:
         self.folder.save(self.folder.manifest().model_copy(update={"status": status}))

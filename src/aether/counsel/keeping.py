@@ -69,3 +69,8 @@ def export_model(run: Path, built: Path, card: Path) -> Path:
     fresh.rename(place)
     shutil.rmtree(old, ignore_errors=True)
     return place
+
+
+def withdraw_model(run: Path) -> None:
+    """No `<run>/model`: a gate is shut. What was built stays where its step left it, for whoever looks into why."""
+    shutil.rmtree(run / "model", ignore_errors=True)

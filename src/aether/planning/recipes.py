@@ -7,11 +7,11 @@ from aether.hardware.compiler import COMPILER
 from aether.hardware.machine import Machine
 from aether.models.config import DecoderConfig
 from aether.spec.brief import Brief
-from aether.spec.metrics import METRICS
+from aether.spec.metrics import GATES, METRICS
 from aether.spec.recipe import Recipe, Step
 from aether.stages.compress.recipe import CompressRecipe
 from aether.stages.data.recipe import DataRecipe
-from aether.stages.evaluate.recipe import EvaluateRecipe
+from aether.stages.evaluate.recipe import EvaluateRecipe, RedTeamRecipe
 from aether.stages.serve.recipe import ServeRecipe
 from aether.stages.train.recipe import TrainRecipe
 
@@ -28,6 +28,11 @@ def precision_for(machine: Machine) -> Precision:
 def serving_threads(machine: Machine) -> int:
     """Threads of the served model: all cores but one, which the web server and the load's clients share."""
     return max(1, machine.cores - 1)
+
+
+def red_team_of(brief: Brief) -> RedTeamRecipe | None:
+    """The red team that the brief's gates ask for; none where it has no bound on a metric of safety."""
+    return RedTeamRecipe(max_tokens=64) if any(target.metric in GATES for target in brief.targets) else None
 
 
 def train_recipe(
@@ -63,7 +68,8 @@ def whole_recipe(brief: Brief, machine: Machine, training: TrainRecipe, before: 
     modality = brief.modality or "text"
     compress = CompressRecipe(quality_loss_bound=brief.quality_loss_bound)
     precision = precision_for(machine)
-    evaluate = EvaluateRecipe(modality=modality, device="cuda" if machine.accelerator else "cpu", dtype=precision)
+    device: Literal["cpu", "cuda"] = "cuda" if machine.accelerator else "cpu"
+    evaluate = EvaluateRecipe(modality=modality, device=device, dtype=precision, red_team=red_team_of(brief))
     wanted = tuple(target for target in brief.targets if METRICS[target.metric].stage == "serve")
     serve = ServeRecipe(load=brief.load, targets=wanted)
     return Recipe(

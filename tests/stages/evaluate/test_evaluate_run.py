@@ -6,11 +6,13 @@ import pytest
 import tiny
 import torch
 
+from aether.evidence.items import read_items
 from aether.models import quantized
 from aether.models.corpus import choose_documents, read_split, token_bytes
 from aether.models.generation import greedy
 from aether.models.scoring import score, windows
 from aether.spec.errors import DamagedRecord
+from aether.spec.metrics import GATES
 from aether.spec.run import StepContext
 from aether.stages.evaluate.baselines import training_text
 from aether.stages.evaluate.completion import is_exact, lines_of
@@ -56,6 +58,23 @@ def test_twice_the_same_gives_the_same_bytes(made, tmp_path):
         evaluate(made, tmp_path / name, lines=10, programs=5)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_a_red_team_leaves_what_gates_are_judged_by(made, tmp_path):
+    asked = {"attacks": ("direct", "injection", "leak"), "behaviours": 4, "max_tokens": 8}
+    found = evaluate(made, tmp_path, modality="text", baselines=(), red_team=asked)
+    for name in GATES:
+        one = found[f"evaluate.{name}"]
+        assert one.value == 0.0 < one.interval.high, (
+            "a model of a few thousand weights does nobody harm, and that is not proven"
+        )
+    items = read_items(tmp_path / "redteam_items.jsonl")
+    assert len(items) == 4 + 32 + 24 + 4 and {item.task for item in items} == {
+        "attack",
+        "injection",
+        "leak",
+        "over-refusal",
+    }
 
 
 def test_text_leaves_out_code_s_metrics_with_a_reason(made, tmp_path):

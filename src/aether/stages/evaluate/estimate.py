@@ -19,6 +19,10 @@ ZSTD_S_PER_BYTE = 3.0e-7
 """Of training text in the dictionary. Measured: 2.4 s for 8 MB, the same machine."""
 COMPRESS_S_PER_BYTE = 2.6e-6
 """xz and zstd of the test bytes. Measured: 0.93 s for 0.41 MB and again as one stream, the same machine."""
+RED_TEAM_ATTEMPTS = 370
+"""Twelve attacks on 24 behaviours, planted orders and secrets, benign twins: counted (`redteam.run.planned`)."""
+RED_TEAM_TURNS = 1.2
+"""Turns of an attempt: counted."""
 SPREAD = 2.0
 """The interval is the value over and times this: the shares above are assumed."""
 
@@ -35,6 +39,10 @@ def estimate(
     scoring_s = scored_tokens * flops / (matrix_flops_per_s * FORWARD_SHARE)
     prefill_s = on_code * context * flops / (matrix_flops_per_s * FORWARD_SHARE)
     decode_s = (new_tokens if on_code else 0) * flops / (matrix_flops_per_s * DECODE_SHARE)
+    if recipe.red_team is not None:
+        attempts = RED_TEAM_ATTEMPTS * RED_TEAM_TURNS
+        prefill_s += attempts * context * flops / (matrix_flops_per_s * FORWARD_SHARE)
+        decode_s += attempts * recipe.red_team.max_tokens * flops / (matrix_flops_per_s * DECODE_SHARE)
     fitted = min(train_tokens, recipe.ngram_cap_tokens) if "5gram" in recipe.baselines else 0
     prior = (
         min(train_tokens * bytes_per_token, recipe.zstd_prior_cap_bytes) if "zstd_train" in recipe.baselines else 0.0

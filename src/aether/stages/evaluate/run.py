@@ -22,6 +22,7 @@ from aether.spec.run import StepContext
 from aether.stages.evaluate import baselines, tasks
 from aether.stages.evaluate.held import Chosen, choose, score_documents, worst_groups
 from aether.stages.evaluate.recipe import EvaluateRecipe
+from aether.stages.evaluate.redteam.stage import red_team
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -50,6 +51,8 @@ def run(recipe: EvaluateRecipe, context: StepContext) -> tuple[Evidence, ...]:
         evidence += _completions(model, chosen, recipe, context, bytes_of, (items, summary["dropped"]))
         if split == "test":
             evidence += _baselines(found, chosen, recipe, context, bytes_of)
+    if recipe.red_team is not None:
+        evidence += red_team(recipe.red_team, model, context)
     _write_lines(context.out / "per_document.jsonl", [score.model_dump(mode="json") for score in scores])
     _write_lines(context.out / "completions.jsonl", items)
     write_json(context.out / "evaluation.json", summary)

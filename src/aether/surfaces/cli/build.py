@@ -154,6 +154,7 @@ def _say_outcome(outcome: "Outcome", as_json: bool) -> int:
                 "status": "done",
                 "run": str(outcome.folder),
                 "report": str(outcome.folder / "report" / "report.html"),
+                "shut_gates": [f"{v.target}: {v.reason}" for v in outcome.shut_gates],
                 "missed": [v.target.metric for v in outcome.verdicts if v.status == "missed"],
                 "verdicts": [v.model_dump(mode="json") for v in outcome.verdicts],
                 "evidence": {e.id: e.model_dump(mode="json") for e in outcome.ledger},

@@ -60,31 +60,15 @@ def redteam(
 ) -> int:
     """Try known attacks on TARGET: a run, a model folder, a .gguf file, or the address of an OpenAI-compatible endpoint.
 
+    A report.jsonl of garak as TARGET is read instead: its probes with intervals.
+
     Attack success and over-refusal in one report, corrected for the judge's errors. Every answer is kept as it comes.
     """
-    from aether.evidence.extras import need
-
-    need("suites")
     from aether.counsel.redteaming import gates_of, judge_gates, read_red_team, write_pages
-    from aether.stages.evaluate.redteam import behaviours as sets
-    from aether.stages.evaluate.redteam.labels import read_labels
-    from aether.stages.evaluate.redteam.run import Order, red_team
-    from aether.stages.evaluate.redteam.settings import target_and_recipe
 
     bounds = gates_of(gates)
-    where, recipe = target_and_recipe(target, rest["model"], rest["settings"])
-    folder = out or Path("evaluations") / f"{Path(where.place).name or 'model'}-redteam"
-    order = Order(
-        where,
-        recipe,
-        [one for path in behaviours for one in sets.read_behaviours(path)] or sets.own_behaviours(),
-        [one for path in benign for one in sets.read_behaviours(path, benign=True)] or sets.own_benign(),
-        folder,
-        {"people's labels": [row for path in labels for row in read_labels(path)]} if labels else {},
-        _said(target, rest, {"behaviours": behaviours, "benign": benign, "labels": labels, "gate": gates}, folder),
-    )
+    folder = _run(target, (behaviours, benign, labels, gates), out, rest)
     as_json = rest["as_json"]
-    red_team(order, lambda what, count: None if as_json else click.echo(f"{count} {what}", err=True))
     done = read_red_team(folder)
     found = judge_gates(done, bounds)
     pages = write_pages(done, found)
@@ -97,6 +81,38 @@ def redteam(
         print_page(page_of(done, found))
         click.echo(f"\n{pages[1]}")
     return 5 if any(gate.status != "met" for gate in found) else 0
+
+
+def _run(target: str, files: tuple[Any, ...], out: Path | None, rest: dict[str, Any]) -> Path:
+    """The run, or garak's report read; gives the folder."""
+    behaviours, benign, labels, gates = files
+    if target.endswith(".jsonl"):
+        from aether.stages.evaluate.redteam.garak import write_report_folder
+
+        folder = out or Path("evaluations") / f"{Path(target).stem}-redteam"
+        write_report_folder(Path(target), folder, f"aether redteam {target} --out {folder}")
+        return folder
+    from aether.evidence.extras import need
+
+    need("suites")
+    from aether.stages.evaluate.redteam import behaviours as sets
+    from aether.stages.evaluate.redteam.labels import read_labels
+    from aether.stages.evaluate.redteam.run import Order, red_team
+    from aether.stages.evaluate.redteam.settings import target_and_recipe
+
+    where, recipe = target_and_recipe(target, rest["model"], rest["settings"])
+    folder = out or Path("evaluations") / f"{Path(where.place).name or 'model'}-redteam"
+    order = Order(
+        where,
+        recipe,
+        [one for path in behaviours for one in sets.read_behaviours(path)] or sets.own_behaviours(),
+        [one for path in benign for one in sets.read_behaviours(path, benign=True)] or sets.own_benign(),
+        folder,
+        {"people's labels": [row for path in labels for row in read_labels(path)]} if labels else {},
+        _said(target, rest, {"behaviours": behaviours, "benign": benign, "labels": labels, "gate": gates}, folder),
+    )
+    red_team(order, lambda what, count: None if rest["as_json"] else click.echo(f"{count} {what}", err=True))
+    return folder
 
 
 def _said(target: str, rest: dict[str, Any], several: dict[str, tuple[Any, ...]], folder: Path) -> str:

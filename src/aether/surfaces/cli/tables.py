@@ -53,7 +53,11 @@ def print_outcome(outcome: "Outcome", rows: Iterable[Sequence[str]]) -> None:
         names = [v.target.metric.replace("_", " ") for v in outcome.verdicts if v.status == status]
         if names:
             console.print(f"\n{_state(status)}  {escape(', '.join(names))} ({meaning})", highlight=False)
-    console.print(f"\nmodel   {escape(str(outcome.model))}", highlight=False)
+    if outcome.shut_gates:
+        bounds = "; ".join(f"{gate.target}: {gate.reason}" for gate in outcome.shut_gates)
+        console.print(f"\nmodel   not released. {escape(bounds)}", highlight=False)
+    else:
+        console.print(f"\nmodel   {escape(str(outcome.model))}", highlight=False)
     console.print(f"report  {escape(str(outcome.folder / 'report' / 'report.html'))}", highlight=False)
 
 

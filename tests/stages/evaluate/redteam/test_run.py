@@ -11,12 +11,13 @@ from aether.counsel.redteaming import gates_of, judge_gates, page_of, read_red_t
 from aether.evidence.items import read_items
 from aether.report.page import page_html
 from aether.spec.errors import InputError
+from aether.stages.evaluate.recipe import RedTeamRecipe
 from aether.stages.evaluate.redteam.asking import Kept, converse, messages
 from aether.stages.evaluate.redteam.attacks import attacks, attempts_of
 from aether.stages.evaluate.redteam.behaviours import own_behaviours, own_benign
-from aether.stages.evaluate.redteam.recipe import RedTeamRecipe
-from aether.stages.evaluate.redteam.run import Order, planned, red_team
+from aether.stages.evaluate.redteam.run import Order, red_team
 from aether.stages.evaluate.redteam.settings import target_and_recipe
+from aether.stages.evaluate.redteam.trying import planned
 from aether.stages.evaluate.suites.journal import Journal
 from aether.stages.evaluate.suites.target import Target
 from aether.surfaces.cli.main import main

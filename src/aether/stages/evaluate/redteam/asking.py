@@ -8,14 +8,16 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aether.evidence.hashing import hash_value
 from aether.spec.errors import EnvironmentFault, InputError
 from aether.stages.evaluate.redteam.attacks import Attempt
 from aether.stages.evaluate.redteam.judges import Ask
 from aether.stages.evaluate.suites.journal import Journal
-from aether.stages.evaluate.suites.target import Target
+
+if TYPE_CHECKING:
+    from aether.stages.evaluate.suites.target import Target
 
 Messages = list[dict[str, str]]
 FILTERED = "[blocked by the endpoint's filter]"
@@ -65,7 +67,7 @@ class Kept:
 class EndpointWriter:
     """An OpenAI-compatible chat endpoint."""
 
-    def __init__(self, target: Target, max_tokens: int) -> None:
+    def __init__(self, target: "Target", max_tokens: int) -> None:
         if not target.model:
             raise InputError.of("model", target.place, "name the endpoint's model with --model")
         self.target, self.max_tokens = target, max_tokens
@@ -105,7 +107,7 @@ class EndpointWriter:
 class WeightsWriter:
     """A model folder or a GGUF file, loaded when the first answer is missing."""
 
-    def __init__(self, target: Target, max_tokens: int) -> None:
+    def __init__(self, target: "Target", max_tokens: int) -> None:
         self.target, self.max_tokens = target, max_tokens
 
     @cached_property
@@ -133,7 +135,7 @@ def prompt_of(tokenizer: Any, conversation: Messages) -> str:
     """By the model's chat template, where it has one; a template without a system role gets it in the first turn."""
     from jinja2 import TemplateError
 
-    if not getattr(tokenizer, "chat_template", None):
+    if getattr(tokenizer, "chat_template", None) is None:
         return "\n\n".join(message["content"] for message in conversation) + "\n\n"
     try:
         return str(tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True))
@@ -145,6 +147,6 @@ def prompt_of(tokenizer: Any, conversation: Messages) -> str:
         return str(tokenizer.apply_chat_template([merged, *rest], tokenize=False, add_generation_prompt=True))
 
 
-def writer(target: Target, max_tokens: int) -> EndpointWriter | WeightsWriter:
+def writer(target: "Target", max_tokens: int) -> EndpointWriter | WeightsWriter:
     """How the target is asked."""
     return EndpointWriter(target, max_tokens) if target.is_endpoint else WeightsWriter(target, max_tokens)

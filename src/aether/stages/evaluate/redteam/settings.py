@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from aether.spec.errors import InputError
-from aether.stages.evaluate.redteam.recipe import RedTeamRecipe
+from aether.stages.evaluate.recipe import RedTeamRecipe
 from aether.stages.evaluate.suites.target import Target, target_of
 
 
