@@ -9,8 +9,9 @@ from toy_plans import demo, run_pilots, toy_machine
 from aether.planning.decide import make_plan
 from aether.planning.feasibility import refuse_impossible
 from aether.planning.pilots import pilot_steps
+from aether.spec.brief import Target
 from aether.spec.errors import Infeasible, InputError
-from aether.spec.metrics import METRICS
+from aether.spec.metrics import GATES, METRICS
 from aether.spec.plan import Plan
 from aether.stages.train.recipe import TrainRecipe
 
@@ -36,9 +37,18 @@ def test_pilots_are_short_distinct_and_repeat(machine, facts, pilots):
     assert all(p.recipe.tokens() <= facts.train_tokens for p in pilots)
 
 
+def test_a_gate_of_the_brief_brings_the_red_team(machine, facts, pilots, plan):
+    brief = demo()
+    gated = brief.model_copy(update={"targets": (*brief.targets, Target.model_validate("attack_success <= 20 %"))})
+    made = make_plan(gated, machine, facts, pilots, elapsed_s=60.0)
+    assert made.decision.recipe.step("evaluate").config["red_team"]["max_tokens"] == 64
+    assert made.decision.estimate("attack_success").protocol
+    assert plan.decision.recipe.step("evaluate").config["red_team"] is None
+
+
 def test_every_metric_is_estimated_or_says_what_would_settle_it(plan):
     found = {e.metric: e for e in plan.decision.estimates}
-    assert {name for name, metric in METRICS.items() if metric.stage != "plan"} <= set(found)
+    assert {name for name, metric in METRICS.items() if metric.stage != "plan" and name not in GATES} <= set(found)
     for estimate in found.values():
         if estimate.value is None:
             assert estimate.protocol

@@ -84,7 +84,7 @@ def _quality(candidate: Candidate, scene: Scene) -> tuple[Estimate, ...]:
         return (
             unknown("bits_per_byte", "bit/byte", pilots),
             unknown("next_token_accuracy", "fraction", pilots),
-            *unpredicted(),
+            *unpredicted(scene.brief),
         )
     curve = scene.known.curve
     assert curve is not None
@@ -118,7 +118,7 @@ def _quality(candidate: Candidate, scene: Scene) -> tuple[Estimate, ...]:
         predicted,
         predict_bits_per_byte(loss, scene.known.facts, bytes_lost),
         predict_accuracy(loss, scene.pilots),
-        *unpredicted(),
+        *unpredicted(scene.brief),
     )
 
 

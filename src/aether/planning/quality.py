@@ -8,7 +8,9 @@ import numpy as np
 from aether.planning.facts import DataFacts, PilotResult
 from aether.planning.forecast import Prediction
 from aether.planning.intervals import LEVEL
+from aether.spec.brief import Brief
 from aether.spec.evidence import Interval
+from aether.spec.metrics import GATES
 from aether.spec.plan import Estimate, Term
 
 SPLIT_SPREAD = 0.04
@@ -106,9 +108,11 @@ def unknown(metric: str, unit: str, protocol: str) -> Estimate:
     )
 
 
-def unpredicted() -> tuple[Estimate, ...]:
-    """The quality metrics that no relation was fitted for."""
+def unpredicted(brief: Brief) -> tuple[Estimate, ...]:
+    """The quality metrics that no relation was fitted for; those of safety where the brief bounds them."""
+    gates = [target.metric for target in brief.targets if target.metric in GATES]
     return (
+        *(unknown(name, "fraction", "try known attacks on the built model (the evaluate step does)") for name in gates),
         unknown("line_accuracy", "fraction", "complete held-out lines with the built model (the evaluate step does)"),
         unknown("parse_rate", "fraction", "parse held-out completions of the built model (the evaluate step does)"),
     )
