@@ -155,6 +155,10 @@ def exports(option: FleetOption) -> tuple[list[tuple[str, ExportedFile]], tuple[
         from aether.planning.exports.serving import export_serving
 
         tools, export = (option.software,), functools.partial(export_serving, setup)
+    if not tools:
+        notes.append(
+            f"{option.software}: Aether writes no files for it; carry the layout over by hand: {option.layout}"
+        )
     for tool in tools:
         try:
             written = export(tool)

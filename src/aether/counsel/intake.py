@@ -22,7 +22,9 @@ def check(brief: Brief) -> None:
     asked = questions(brief)
     if asked:
         fields = ", ".join(question.field for question in asked)
+        first = asked[0]
         raise NeedsInput(
-            f"the brief leaves open: {fields}; answer in the file or with --set FIELD=VALUE",
+            f"the brief leaves open: {fields}; answer in the file or with --set FIELD=VALUE. "
+            f"{first.field}: {first.text} (for example {first.default})",
             questions=[question.model_dump(mode="json") for question in asked],
         )

@@ -155,6 +155,7 @@ def test_batches_multiply_out(dp, micro, steps):
         ("deepspeed", {"layout": Layout(pp=2, dp=4)}, "layout.pp"),
         ("accelerate", {"layout": Layout(pp=2, dp=4)}, "layout.pp"),
         ("accelerate", {"layout": Layout(dp=8, zero_stage=1)}, "layout.zero_stage"),
+        ("accelerate", {"recompute": "selective"}, "recompute"),
         ("torchtitan", {"optimiser": "lion"}, "optimiser"),
         ("torchtitan", {"precision": "fp16"}, "precision"),
         ("megatron", {"fine_tuning": FineTuning(kind="qlora")}, "fine_tuning.kind"),

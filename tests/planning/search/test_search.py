@@ -151,6 +151,35 @@ def test_more_devices_for_a_run_whose_batch_was_left_open_come_with_a_larger_bat
     assert again.feasible and not again.shortfalls
 
 
+def test_a_count_that_no_layout_fills_is_met_with_spares():
+    raw = {
+        "targets": ["build_time <= 90 d"],
+        "model": {"name": "llama-3.1-405b", "task": "pretrain", "tokens": "60 T", "batch_tokens": 2**27, "sequence_tokens": 8192},
+        "hardware": {"name": "GB200", "count": 100_000},
+    }  # fmt: skip
+    wanted = problem(raw)
+    found = search(wanted)
+    assert found.shortfalls[0].subject == "layout" and "do not multiply" in found.shortfalls[0].arithmetic
+    spares = next(one for one in nearest(wanted, found) if one.axis == "count")
+    count = int(spares.settings[0].removeprefix("hardware.count="))
+    assert 50_000 < count < 100_000 and count % 72 == 0
+    assert search(problem(apply_settings(raw, spares.settings))).feasible
+
+
+@pytest.mark.parametrize(("model", "engines"), [("mamba-2.8b", {"vllm", "sglang"}), ("rwkv-6-7b", set())])
+def test_a_model_without_attention_is_offered_only_on_engines_that_have_it(model, engines):
+    found = found_for(SMALL | {"model": {"name": model, "task": "serve"}, "targets": ["ttft_p99 <= 20 s"]})
+    assert {option.software for option in found.options} <= engines and bool(found.options) == bool(engines)
+    assert all("kv8" not in option.precision for option in found.options)
+    if not engines:
+        assert "engines" in found.shortfalls[0].arithmetic
+
+
+def test_tpus_train_with_the_framework_that_runs_on_them():
+    raw = PRETRAIN | {"hardware": {"name": "TPU-v5p", "count": 1024}}
+    assert {option.software for option in found_for(raw).options} == {"maxtext"}
+
+
 def test_a_bounded_cost_without_a_price_is_said_to_be_unknown():
     wanted = problem(SMALL | {"targets": ["ttft_p99 <= 2 s", "cost_per_million_tokens <= 1 USD"]})
     plan = plan_of(wanted, search(wanted))

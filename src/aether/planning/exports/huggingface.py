@@ -139,12 +139,8 @@ def _attention(setup: TrainingSetup) -> str:
     return "flash_attention_2" if packs(setup) else "sdpa"
 
 
-def _notes(setup: TrainingSetup, recompute: str) -> list[str]:
+def _notes(setup: TrainingSetup) -> list[str]:
     notes = ["model, data, learning rate and schedule are not part of a setup: give them to trl sft"]
-    if recompute == "selective":
-        notes.append(
-            "recompute = 'selective' is not in the Trainer: nothing is recomputed, so more memory is needed than was estimated"
-        )
     if setup.layout.tp > 1 and setup.layout.sequence_parallel:
         notes.append(
             "tensor parallelism follows the plan of the model's class in transformers: its norms may not be split along the sequence"
@@ -184,7 +180,10 @@ def export_huggingface(setup: TrainingSetup) -> tuple[ExportedFile, ...]:
             "fine_tuning.kind", "qlora", "four-bit weights are exported without sharding: use zero_stage 0, or lora"
         )
     chosen = decided(setup)
-    notes = (*_notes(setup, chosen.recompute), *chosen.notes)
+    if chosen.recompute == "selective":
+        mend = "the Trainer recomputes everything or nothing: use full or none, or export to torchtitan or Megatron-LM"
+        raise InputError.of("recompute", "selective", mend)
+    notes = (*_notes(setup), *chosen.notes)
     head = header(setup, TARGET, notes)
     return (
         ExportedFile(name="accelerate.yaml", text=yaml_text(head, _accelerate(setup, chosen.recompute)), notes=notes),

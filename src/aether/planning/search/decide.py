@@ -56,7 +56,7 @@ def search(problem: Problem, bounded: bool = True) -> Found:
         finalists, screened = serving.finalists()
         options = [serving_options.option_of(serving, one) for one in finalists]
         considered, pruned = serving.space.considered, serving.pruned
-        short = hard or (() if options else _without_serving(problem, screened))
+        short = hard or (() if options else _without_serving(problem, screened, pruned))
     else:
         # What trains is loaded where something is trained: a deployment is answered without it.
         from aether.planning.search import training_options
@@ -67,7 +67,7 @@ def search(problem: Problem, bounded: bool = True) -> Found:
         candidates, seen = training.finalists()
         options = [training_options.option_of(training, one) for one in candidates]
         considered, pruned = training.space.considered, training.pruned
-        short = hard or (() if options else _without_training(problem, seen))
+        short = hard or (() if options else _without_training(problem, seen, pruned))
     best = decided_first(sorted(front(options, merit_of), key=rank))
     kept = {one.name for one in best}
     for one in options:
@@ -317,7 +317,7 @@ def _implied(option: FleetOption) -> tuple[Target, ...]:
     return (Target(metric="device_memory", comparison="<=", value=room, unit="byte"),)
 
 
-def _without_serving(problem: Problem, seen: Screened) -> tuple[Shortfall, ...]:
+def _without_serving(problem: Problem, seen: Screened, pruned: Pruned) -> tuple[Shortfall, ...]:
     """No layout keeps up with the load, or holds the model with one request."""
     if seen.slow:
         rate, layout = max(seen.slow, key=lambda pair: pair[0])
@@ -338,15 +338,15 @@ def _without_serving(problem: Problem, seen: Screened) -> tuple[Shortfall, ...]:
         room = float(layout.priced.device.memory_bytes)
         text = f"{layout.named}: {humanize(lacks, 'byte')} too little on each device for the weights and the cache of one request"
         return (_lack("memory", room + lacks, room, "byte", "weights and cache", text),)
-    return (_nothing(),)
+    return (_nothing(pruned),)
 
 
-def _without_training(problem: Problem, seen: "TrainingScreened") -> tuple[Shortfall, ...]:
+def _without_training(problem: Problem, seen: "TrainingScreened", pruned: Pruned) -> tuple[Shortfall, ...]:
     if seen.least_excess is None:
         need = 16.0 * problem.counts.total
         room = max(float(p.count * p.device.memory_bytes) for p in problem.hardware)
         if need <= room:
-            return (_nothing(),)
+            return (_nothing(pruned),)
         text = f"16 bytes for each of {problem.counts.total / 1e9:.1f} B parameters (weights, gradients, Adam), split over all devices"
         return (_lack("memory", need, room, "byte", "weights, gradients and optimiser states", text),)
     lacks, layout = seen.least_excess
@@ -355,8 +355,9 @@ def _without_training(problem: Problem, seen: "TrainingScreened") -> tuple[Short
     return (_lack("memory", room + lacks, room, "byte", "weights, states and activations", text),)
 
 
-def _nothing() -> Shortfall:
-    text = "no layout of this model fits the structure of these devices; the reasons are counted in left_out"
+def _nothing(pruned: Pruned) -> Shortfall:
+    why = "; ".join(f"{one.meaning} ({one.count:,})" for one in pruned.listed()[:3])
+    text = f"no layout of this model fits the structure of these devices. Most of the {pruned.total:,} layouts fall because {why}"
     return _lack("layout", 1.0, 1.0, "count", "structure", text)
 
 

@@ -271,12 +271,20 @@ def _more(brief: Brief, problem: Problem, found: Found, besides: Change | None =
     assert brief.hardware is not None
     shared = ("memory", "load.requests_per_s", "build_time", "throughput")
     least = max((s.factor for s in found.shortfalls if s.subject in shared), default=1.0)
-    if problem.training is not None and not any(s.subject == "memory" for s in found.shortfalls):
+    if problem.training is not None and not any(s.subject in ("memory", "layout") for s in found.shortfalls):
         # So many devices at least, were the fastest run to lose nothing by more of them.
         options, time = search(problem, bounded=False).options, problem.target("build_time")
         ends = [certain_end(time, e) / time.value for o in options if time and (e := o.estimate("build_time"))]
         least = max(least, min(ends, default=1.0))
-    for count in counts_of(problem):
+    counts = counts_of(problem)
+    if any(s.subject == "layout" for s in found.shortfalls):
+        # Degrees of parallelism do not multiply to this number: some devices stand by as spares.
+        for count in (n for n in reversed(counts) if n < brief.hardware.count):
+            hardware = brief.hardware.model_copy(update={"count": count})
+            words = f"use {count:,} of the {brief.hardware.count:,} devices, the others as spares"
+            yield brief.model_copy(update={"hardware": hardware}), words, (f"hardware.count={count}",)
+        return
+    for count in counts:
         if count > brief.hardware.count and count >= 0.99 * least * brief.hardware.count:
             hardware = brief.hardware.model_copy(update={"count": count})
             words, settings = f"take {count} devices", (f"hardware.count={count}",)

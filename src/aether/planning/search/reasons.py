@@ -21,6 +21,8 @@ class Reason(StrEnum):
     )
     ADAPTERS = "no tool that Aether writes for trains adapters in this layout"
     FORMAT = "the device does not compute in the number format"
+    NO_CACHE = "the model keeps no keys and values whose format could be chosen"
+    ENGINE = "none of the engines that Aether writes for (vLLM, SGLang, TensorRT-LLM) serves this architecture"
     QUALITY = "published loss of quality is above the brief's bound"
     MEMORY = "weights alone exceed the memory"
     CACHE = "no room for the cache of one request"

@@ -13,7 +13,7 @@ from aether.planning.search.corrected import Corrected
 from aether.planning.search.pareto import Merit, front
 from aether.planning.search.problem import Problem
 from aether.planning.search.reasons import Pruned, Reason
-from aether.planning.search.serving_space import CHUNKS, ENGINES, FORMATS, SEQUENCES, VARIANTS, Layout, ServingSpace
+from aether.planning.search.serving_space import CHUNKS, FORMATS, SEQUENCES, VARIANTS, Layout, ServingSpace
 from aether.planning.search.steady import BUSIEST, Batch, Steady, capacity_per_s, steady_within
 from aether.planning.serving.efficiency import coefficients
 from aether.planning.serving.memory import ServingMemory, serving_memory
@@ -200,7 +200,7 @@ class ServingSearch:
     def _variants(self, best: Candidate) -> list[Candidate]:
         """Every engine and batch limit of a layout."""
         found = []
-        for engine in ENGINES:
+        for engine in self.space.engines:
             if engine == "trtllm" and best.layout.priced.device.vendor.lower() != "nvidia":
                 continue
             setup = self.setup_of(best.layout, engine, max(SEQUENCES), max(CHUNKS))

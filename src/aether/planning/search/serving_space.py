@@ -15,7 +15,7 @@ from aether.planning.search.quality import native_format, quality_of
 from aether.planning.search.reasons import Pruned, Reason, degrees, splits_evenly
 from aether.planning.serving.rooflines import peak_flops_per_s
 from aether.planning.serving.setup import MULTIPLIED_IN, STORED_BYTES, Engine, Format, Precision
-from aether.spec.architecture import Architecture, Attention, Experts, LatentAttention
+from aether.spec.architecture import Architecture, Attention, Experts, LatentAttention, Recurrence
 from aether.spec.plan import Estimate
 
 ENGINES: tuple[Engine, ...] = ("vllm", "sglang", "trtllm")
@@ -101,6 +101,15 @@ class ServingSpace:
         return tuple(m.heads for m in mixers if isinstance(m, Attention | LatentAttention))
 
     @cached_property
+    def engines(self) -> tuple[Engine, ...]:
+        """Engines that have the architecture: Mamba alone is in vLLM 0.32.0 and SGLang 0.5.23, RWKV and RetNet in neither (read: the
+        models of their wheels, 2026-11-25); that TensorRT-LLM has only hybrids is assumed."""
+        if self.heads:
+            return ENGINES
+        forms = {g.mixer.form for g in self.arch.groups if isinstance(g.mixer, Recurrence)}
+        return ("vllm", "sglang") if forms <= {"mamba", "mamba2"} else ()
+
+    @cached_property
     def experts(self) -> int:
         """Routed experts of a layer; 0 without."""
         return max((g.mlp.count for g in self.arch.groups if isinstance(g.mlp, Experts)), default=0)
@@ -134,6 +143,10 @@ class ServingSpace:
 
     def forbids(self, priced: Priced, form: str) -> Reason | None:
         """What forbids a format on a device in any layout."""
+        if not self.engines:
+            return Reason.ENGINE
+        if not self.heads and FORMATS[form].cache != "bf16":
+            return Reason.NO_CACHE
         precision, rates = FORMATS[form], priced.device.flops_per_s
         wanted: set[Format] = {precision.weights, precision.expert_format}
         wanted.discard("bf16")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from aether.planning.exports.training import expressible
+from aether.planning.exports.training import TOOLS, expressible
 from aether.planning.reliability import TrainingJob, best_interval_s, shares
 from aether.planning.search.pareto import Merit, front
 from aether.planning.search.problem import Problem
@@ -96,8 +96,9 @@ class TrainingSearch:
         return best, seen
 
     def _expressible(self, found: Sequence[TrainingCandidate]) -> list[TrainingCandidate]:
-        """Those that can be written out for a tool; all, where no tool knows the model."""
-        kept = [one for one in found if expressible(one.setup)]
+        """Those that can be written out for a tool, or are of a framework that nothing is written for; all, where no tool knows the
+        model."""
+        kept = [one for one in found if one.setup.software.framework not in TOOLS or expressible(one.setup)]
         if not kept:
             return list(found)
         for one in found:
@@ -161,6 +162,10 @@ class TrainingSearch:
         room = one.priced.device.memory_bytes
         last: tuple[TrainingSetup, Memory] | None = None
         for index, recompute in enumerate(RECOMPUTE):
+            if recompute == "selective" and self.space.training.method == "qlora":
+                # Four-bit weights are TRL's alone, whose Trainer recomputes everything or nothing.
+                self.pruned.add(Reason.TOOL, f"{one.named}, recompute {recompute}")
+                continue
             setup = self.space.setup_of(one, recompute)
             memory = ledger(setup, recompute)
             if memory.total_bytes * _SAFE <= room:

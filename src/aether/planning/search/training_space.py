@@ -216,6 +216,8 @@ class TrainingSpace:
         method = self.training.method
         sharded: Framework = "torchtitan" if one.layout.tp > 1 else "fsdp"
         framework: Framework = sharded if one.layout.zero_stage == 3 or method != "full" else "megatron"
+        if one.priced.device.vendor == "Google":
+            framework = "maxtext"  # Megatron-LM and torchtitan do not run on TPUs.
         return TrainingSetup(
             architecture=self.problem.architecture,
             device=one.priced.device.name,
