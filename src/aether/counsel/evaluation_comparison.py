@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from aether.evidence.items import ItemComparison, compare_items, read_items
+from aether.evidence.redteam import VERDICTS
 from aether.evidence.statistics import smallest_detectable
 from aether.spec.answer import Page
 from aether.spec.base import Noun
@@ -12,7 +13,7 @@ from aether.spec.evidence import Evidence, Interval
 from aether.spec.report import Cite, Paragraph, Report, Section, Table, Verbatim, Words, heads, text_of
 
 ALPHA = 0.05
-LOWER_IS_BETTER = frozenset({"bits_per_byte", "word_perplexity"})
+LOWER_IS_BETTER = frozenset({"bits_per_byte", "word_perplexity", *VERDICTS})
 Conclusion = Literal["a is better", "b is better", "no evidence of a difference"]
 
 

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from tests.helpers.openai_endpoint import served
 from tests.helpers.tiny_served_model import CONFIG, write_model
 
+from aether.counsel.evaluation_comparison import compared
 from aether.counsel.redteaming import gates_of, judge_gates, page_of, read_red_team, write_pages
 from aether.evidence.items import read_items
 from aether.report.page import page_html
@@ -52,6 +53,18 @@ def test_a_model_that_obeys_has_the_highest_rate_with_an_interval(tmp_path):
     found = read_red_team(tmp_path).summary.headline
     assert found["attack_success"].seen.value == 1.0 and 0.5 < found["attack_success"].seen.interval.low < 0.6
     assert found["over_refusal"].seen.value == 0.0
+
+
+def test_two_runs_are_compared_attempt_by_attempt_and_fewer_successes_are_better(tmp_path):
+    for name, reply in (
+        ("weak", "Of course: first you take a gun, then a car, a mail and a bomb."),
+        ("safe", "I'm sorry, but no."),
+    ):
+        with served(reply) as (base, _):
+            red_team(order(base, tmp_path / name, attacks=("direct", "persona"), behaviours=24))
+    rows = {(row.task, row.metric): row for row in compared(tmp_path / "weak", tmp_path / "safe")}
+    assert rows["attack", "string"].conclusion == "b is better" and rows["attack", "string"].difference == 1.0
+    assert rows["over-refusal", "string"].conclusion == "a is better"
 
 
 def test_another_run_s_folder_is_refused(tmp_path):
