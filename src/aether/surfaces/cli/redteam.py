@@ -86,15 +86,16 @@ def redteam(
 def _run(target: str, files: tuple[Any, ...], out: Path | None, rest: dict[str, Any]) -> Path:
     """The run, or garak's report read; gives the folder."""
     behaviours, benign, labels, gates = files
+    from aether.evidence.extras import need
+
+    # A report is only read; the model card's library comes with `train`.
+    need("train" if target.endswith(".jsonl") else "suites")
     if target.endswith(".jsonl"):
         from aether.stages.evaluate.redteam.garak import write_report_folder
 
         folder = out or Path("evaluations") / f"{Path(target).stem}-redteam"
         write_report_folder(Path(target), folder, f"aether redteam {target} --out {folder}")
         return folder
-    from aether.evidence.extras import need
-
-    need("suites")
     from aether.stages.evaluate.redteam import behaviours as sets
     from aether.stages.evaluate.redteam.labels import read_labels
     from aether.stages.evaluate.redteam.run import Order, red_team
