@@ -175,6 +175,16 @@ def test_a_model_without_attention_is_offered_only_on_engines_that_have_it(model
         assert "engines" in found.shortfalls[0].arithmetic
 
 
+def test_an_interval_is_as_wide_as_little_of_the_setup_was_measured():
+    def latency(name):
+        found = found_for(SMALL | {"hardware": {"name": name, "count": 1}, "targets": ["ttft_p99 <= 20 s"]})
+        estimate = next(o for o in found.options if o.software == "vllm").estimate("ttft_p99")
+        return estimate.interval.high / estimate.value, estimate.interval.method
+
+    (measured, method), (elsewhere, why) = latency("H100-SXM-80GB"), latency("MI300X")
+    assert elsewhere > 1.2 * measured and "MI300X" in why and "MI300X" not in method
+
+
 def test_tpus_train_with_the_framework_that_runs_on_them():
     raw = PRETRAIN | {"hardware": {"name": "TPU-v5p", "count": 1024}}
     assert {option.software for option in found_for(raw).options} == {"maxtext"}

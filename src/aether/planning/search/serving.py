@@ -15,7 +15,6 @@ from aether.planning.search.problem import Problem
 from aether.planning.search.reasons import Pruned, Reason
 from aether.planning.search.serving_space import CHUNKS, FORMATS, SEQUENCES, VARIANTS, Layout, ServingSpace
 from aether.planning.search.steady import BUSIEST, Batch, Steady, capacity_per_s, steady_within
-from aether.planning.serving.efficiency import coefficients
 from aether.planning.serving.memory import ServingMemory, serving_memory
 from aether.planning.serving.setup import Engine, ServingSetup
 from aether.spec.brief import Target
@@ -100,7 +99,6 @@ class ServingSearch:
     def __init__(self, problem: Problem, bounded: bool = True) -> None:
         self.problem, self.load, self.pruned = problem, problem.load, Pruned()
         self.space = ServingSpace(problem, self.pruned, bounded)
-        self._widths = {quantity: coefficients().width(quantity) for quantity in ("ttft", "token")}
 
     def finalists(self) -> tuple[list[Candidate], Screened]:
         """The candidates to simulate, best first, and what was seen on the way. None: nothing keeps up with the load."""
@@ -258,11 +256,11 @@ class ServingSearch:
         """By how much a target is missed, as a logarithm; `margin` widens the estimate by its 80 % interval."""
         kind = target.metric.partition("_")[0]
         if kind in LATENCIES:
-            width = self._widths["ttft" if kind == "ttft" else "token"]
+            width = one.cost.known.ttft if kind == "ttft" else one.cost.known.token
             value = self.latency_s(one, target.metric) * math.exp(margin * width)
         elif target.metric == "throughput":
             most = one.capacity_per_s * self.load.output_tokens * one.replicas
-            value = most * math.exp(-margin * self._widths["token"])
+            value = most * math.exp(-margin * one.cost.known.token)
         elif target.metric == "device_memory":
             value = one.device_bytes
         else:

@@ -30,7 +30,6 @@ _LEAST_REQUESTS, _MOST_REQUESTS = 200, 800
 _MOST_IN_SYSTEM = 250
 """Sequences in flight beyond which fewer replicas are simulated with their share of the load (chosen: the simulation must
 fill and settle; a router over more replicas only shortens queues)."""
-METHOD = "errors of the fit on models left out of it"
 
 
 def simulated(one: Candidate, load: Load, seed: int) -> Summary:
@@ -91,15 +90,14 @@ def step_terms(one: Candidate, load: Load) -> tuple[Term, ...]:
 
 
 def _latencies(one: Candidate, load: Load, seen: Summary) -> list[Estimate]:
-    fitted = coefficients()
     terms = step_terms(one, load)
     binding = max(terms[:-2], key=lambda term: term.value).name
     found = []
     shares = ("p50", "p95", "p99")
 
     def add(metric: str, value: float, quantity: str, formula: str) -> None:
-        width = math.exp(fitted.width(quantity))
-        interval = Interval(low=value / width, high=value * width, level=LEVEL, method=METHOD)
+        width = math.exp(one.cost.known.ttft if quantity == "ttft" else one.cost.known.token)
+        interval = Interval(low=value / width, high=value * width, level=LEVEL, method=one.cost.known.method)
         found.append(
             Estimate(
                 metric=metric,
@@ -127,7 +125,7 @@ def _latencies(one: Candidate, load: Load, seen: Summary) -> list[Estimate]:
 
 def _rest(search: ServingSearch, one: Candidate) -> list[Estimate]:
     load = search.load
-    width = math.exp(coefficients().width("token"))
+    width = math.exp(one.cost.known.token)
     most = one.capacity_per_s * load.output_tokens * one.replicas
     source = "planning.serving.memory"
     memory = one.memory
@@ -141,7 +139,7 @@ def _rest(search: ServingSearch, one: Candidate) -> list[Estimate]:
         metric="throughput",
         value=most,
         unit="token/s",
-        interval=Interval(low=most / width, high=most * width, level=LEVEL, method=METHOD),
+        interval=Interval(low=most / width, high=most * width, level=LEVEL, method=one.cost.known.method),
         kind="computed",
         formula="replicas * full batch / its step time",
     )

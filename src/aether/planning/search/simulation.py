@@ -19,7 +19,6 @@ from aether.planning.search.question import read_deployment, serving_setup
 from aether.planning.search.steady import Steady
 from aether.planning.serving.arrivals import Clients, Trace, Traffic
 from aether.planning.serving.disaggregation import cache_bytes_per_token, describe, splits
-from aether.planning.serving.efficiency import coefficients
 from aether.planning.serving.setup import ServingSetup
 from aether.planning.serving.simulator import Pool, pool_of, simulate
 from aether.planning.serving.simulator_report import (
@@ -159,7 +158,8 @@ def _spread(metric: str, unit: str, values: Sequence[float], quantity: str, scen
     """The middle over seeds, with the error of the step time and the spread of the traffic joined as independent."""
     value = float(np.median(values))
     chance = math.log(max(values) / min(values)) / 2 if min(values) > 0 else 0.0
-    width = math.exp(math.hypot(coefficients().width(quantity), chance))
+    known = scene.cost.known
+    width = math.exp(math.hypot(known.ttft if quantity == "ttft" else known.token, chance))
     term = Term(name="mean batch", value=scene.state.sequences, unit="count", kind="computed", source="first run")
     return Estimate(
         metric=metric,

@@ -75,7 +75,7 @@ def residual_of(quantity: str, found: Sequence[tuple[str, float]], fitted: Coeff
     return sum(known.get(trait, 0.0) * value for trait, value in found)
 
 
-_UNMEASURED_WIDTH = 1.5
+UNMEASURED_WIDTH = 1.5
 """Factor on the width for devices of no fitted generation (assumed: the only such rows known, two, are too few to fit it)."""
 TAIL = 0.75
 """Quantiles beyond this are tails, with intervals of their own."""
@@ -146,7 +146,7 @@ class Answers:
     def _range(self, quantity: str, value: float, share: float | None = None) -> Range:
         kind = f"{quantity}, tail" if share is not None and share > TAIL else quantity
         width = self.fitted.width(kind, self.distance.familiarity)
-        width = math.exp(width * (_UNMEASURED_WIDTH if self.distance.unmeasured else 1.0))
+        width = math.exp(width * (UNMEASURED_WIDTH if self.distance.unmeasured else 1.0))
         value *= math.exp(self.fitted.shift(kind, self.distance.familiarity))
         return Range(value, value / width, value * width, self.distance.words)
 
