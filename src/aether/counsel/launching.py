@@ -12,7 +12,7 @@ from aether.counsel.intake import check
 from aether.counsel.keeping import KeptPlan
 from aether.evidence.files import write_atomically
 from aether.evidence.hashing import hash_value
-from aether.running.folder import RunFolder
+from aether.running.folder import RunFolder, worked_s
 from aether.running.jobs import Job, start
 from aether.spec.base import Noun
 from aether.spec.brief import Brief, Question
@@ -74,6 +74,14 @@ def launch(run: Path, approve: str) -> Job:
             "approve", approve, "this is not what is planned now; read the plan again and approve its hash"
         )
     return start(("resume", str(run)), run)
+
+
+def came_to_usd(run: Path) -> float | None:
+    """What the work on a run has come to, planning included, at the price of its plan; None where that is not known."""
+    planned = proposal(run)
+    if planned.cost_usd is None or not planned.build_time_s:
+        return None
+    return worked_s(run) * planned.cost_usd / planned.build_time_s
 
 
 def begin_reproduction(run: Path, approve: str) -> Path:

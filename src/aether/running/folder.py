@@ -116,13 +116,18 @@ class RunFolder:
         return Recipe.model_validate(read_json(file))
 
 
+def worked_s(run: Path) -> float:
+    """Seconds that processes have worked on a run, by their clocks; 0 where none has."""
+    return sum(read_json(file)["wall_s"] for file in sorted((run / "sessions").glob("*.json")))
+
+
 class Clock:
     """How long processes have worked on a run, all of them together; survives a kill to within 5 s."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._sessions = folder.path / "sessions"
         self._file = self._sessions / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
-        self._earlier_s = sum(read_json(f)["wall_s"] for f in sorted(self._sessions.glob("*.json")))
+        self._earlier_s = worked_s(folder.path)
         self._started_s = time.monotonic()
         self._written_s = self._started_s
         self.beat(force=True)

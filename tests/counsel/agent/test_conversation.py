@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 from openai_endpoint import served
 from toy_plans import demo, run_pilots, toy_facts, toy_machine
 from training_logs import FORMATS, healthy
 
+from aether.counsel.agent.approval import settle_ended
 from aether.counsel.agent.budget import Budget
 from aether.counsel.agent.conversation import Conversation
 from aether.counsel.agent.model import ScriptedModel
@@ -16,7 +18,7 @@ from aether.counsel.agent.session import load_session, new_session
 from aether.counsel.keeping import KeptPlan
 from aether.counsel.launching import proposal
 from aether.planning.decide import make_plan
-from aether.running.folder import RunFolder
+from aether.running.folder import RunFolder, worked_s
 from aether.running.jobs import cancel, report_of
 from aether.spec.errors import EnvironmentFault, InputError
 
@@ -117,6 +119,40 @@ def test_a_yes_starts_it_and_reserves_its_cost(planned):
         assert conversation.budget.left_usd < 1.0
     finally:
         cancel(planned / "run")
+
+
+def test_a_build_that_has_ended_is_settled_with_what_it_took(planned):
+    """Ended by a cancel: what its processes' clocks say, at the plan's price, replaces what was reserved; a resume does not count it twice."""
+    said = proposal(planned / "run")
+    conversation = talk(
+        planned, (LAUNCH, {"run": "run", "approve": said.approve}), "Started.", "It has ended.", "Nothing is new.",
+        approver=lambda ask: True, budget=Budget(1.0), is_free=True,
+    )  # fmt: skip
+    try:
+        say(conversation, "Build it.")
+        reserved = conversation.budget.reserved[said.approve]
+        deadline = time.monotonic() + 60
+        while not worked_s(planned / "run") and time.monotonic() < deadline:
+            time.sleep(0.1)
+    finally:
+        cancel(planned / "run")
+    again = Conversation(conversation.model, planned, load_session(planned), budget=Budget(1.0), is_free=True)
+    assert again.budget.reserved == {said.approve: reserved} and again.budget.spent_usd == 0
+    say(again, "And now?")
+    assert said.build_time_s and said.cost_usd
+    spent = worked_s(planned / "run") / said.build_time_s * said.cost_usd
+    assert again.budget.reserved == {} and again.budget.spent_usd == pytest.approx(spent) and 0 < spent < reserved
+    say(again, "Anything else?")
+    assert again.budget.spent_usd == pytest.approx(spent)
+    again.budget.reserve("k", 0.5, "run")
+    again.budget.settle("k", spent)
+    assert again.budget.spent_usd == pytest.approx(spent)
+
+
+def test_what_was_never_started_is_released(tmp_path):
+    budget = Budget(1.0)
+    budget.reserve("k", 0.7, "nowhere")
+    assert settle_ended(tmp_path, budget) == [] and budget.left_usd == 1.0
 
 
 def test_the_budget_fails_closed():

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from aether.counsel.agent.budget import Budget
-from aether.counsel.launching import proposal
+from aether.counsel.launching import came_to_usd, proposal
 from aether.evidence.hashing import hash_value
+from aether.running.jobs import report_of
 from aether.spec.errors import AetherError
 
 
@@ -24,6 +25,8 @@ class Ask:
     """Of the tool and all of its arguments; for a launch, that of the plan."""
     objection: str | None
     """Why the budget does not cover it."""
+    run: str | None = None
+    """The run that it launches."""
 
 
 Approver = Callable[[Ask], bool]
@@ -38,20 +41,21 @@ def deny_all(ask: Ask) -> bool:
 def ask_for(tool: str, arguments: dict[str, Any], root: Path, budget: Budget) -> Ask:
     """The question for one call. A launch whose hash is not that of the present plan has an objection that no yes overrules."""
     digest = hash_value({"tool": tool, "arguments": arguments})
-    cost = time = None
+    cost = time = run = None
     what = ", ".join(f"{key} = {value}" for key, value in arguments.items())[:400]
     if tool == "launch_build":
         try:
             planned = proposal(root / str(arguments.get("run", "")))
         except AetherError as error:
             return Ask(tool, what, None, None, digest, f"void: {error}")
+        run = str(arguments.get("run", ""))
         cost, time, digest = planned.cost_usd, planned.build_time_s, planned.approve
         what = f"{planned.decided} in {planned.run}: {planned.summary}"
         if arguments.get("approve") != planned.approve:
             return Ask(tool, what, cost, time, digest, "void: the hash is not that of the present plan")
     if tool == "cancel_run":
         cost = 0.0
-    return Ask(tool, what, cost, time, digest, budget.objection(cost))
+    return Ask(tool, what, cost, time, digest, budget.objection(cost), run)
 
 
 async def says_yes(ask: Ask, approver: Approver | AsyncApprover) -> bool:
@@ -67,5 +71,24 @@ async def decide(ask: Ask, approver: Approver | AsyncApprover, budget: Budget) -
     if not await says_yes(ask, approver):
         return "the person said no"
     if ask.cost_usd:
-        budget.reserve(ask.hash, ask.cost_usd)
+        budget.reserve(ask.hash, ask.cost_usd, ask.run)
     return None
+
+
+def settle_ended(root: Path, budget: Budget) -> list[tuple[str, float | None]]:
+    """Replace what was reserved for launched runs that have ended by what they came to; what was never started is released.
+    (run, USD that were counted now, None where that is the reserved amount), in order."""
+    settled: list[tuple[str, float | None]] = []
+    for key, run in list(budget.runs.items()):
+        state = report_of(root / run).state
+        if state == "none":
+            budget.release(key)
+        elif state == "ended":
+            before = budget.spent_usd
+            try:
+                actual = came_to_usd(root / run)
+            except AetherError:
+                actual = None  # the folder is gone or damaged: what was reserved stands
+            budget.settle(key, actual)
+            settled.append((run, None if actual is None else budget.spent_usd - before))
+    return settled

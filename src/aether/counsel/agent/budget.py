@@ -16,6 +16,10 @@ class Budget:
     limit_usd: float | None = None
     spent_usd: float = 0.0
     reserved: dict[str, float] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
+    """Key of a reservation -> the run that it is for."""
+    settled: dict[str, float] = field(default_factory=dict)
+    """Run -> what of it was counted already: a run that is launched again goes on from there."""
 
     def __post_init__(self) -> None:
         if self.limit_usd is not None and not (math.isfinite(self.limit_usd) and self.limit_usd >= 0):
@@ -36,15 +40,21 @@ class Budget:
             return f"it costs {cost_usd:.2f} USD and {max(0.0, self.left_usd):.2f} USD are left"
         return None
 
-    def reserve(self, key: str, cost_usd: float) -> None:
-        """Set a cost aside. The caller has asked `objection`, or a person has overruled it."""
+    def reserve(self, key: str, cost_usd: float, run: str | None = None) -> None:
+        """Set a cost aside, for a run where it is one's. The caller has asked `objection`, or a person has overruled it."""
         self.reserved[key] = cost_usd
+        if run is not None:
+            self.runs[key] = run
 
     def settle(self, key: str, actual_usd: float | None) -> None:
-        """Replace a reservation by what it came to; where that is unknown, by what was reserved."""
-        reserved = self.reserved.pop(key, 0.0)
+        """Replace a reservation by what it came to (a run: from its beginning); where that is unknown, by what was reserved."""
+        reserved, run = self.reserved.pop(key, 0.0), self.runs.pop(key, None)
+        if run is not None and actual_usd is not None:
+            actual_usd -= self.settled.get(run, 0.0)
+            self.settled[run] = self.settled.get(run, 0.0) + actual_usd
         self.spent_usd += reserved if actual_usd is None else actual_usd
 
     def release(self, key: str) -> None:
         """Forget a reservation of what was never started."""
         self.reserved.pop(key, None)
+        self.runs.pop(key, None)

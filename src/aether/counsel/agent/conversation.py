@@ -9,7 +9,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from aether.counsel.agent.approval import Approver, Ask, AsyncApprover, ask_for, decide, deny_all, says_yes
+from aether.counsel.agent.approval import (
+    Approver,
+    Ask,
+    AsyncApprover,
+    ask_for,
+    decide,
+    deny_all,
+    says_yes,
+    settle_ended,
+)
 from aether.counsel.agent.budget import Budget
 from aether.counsel.agent.model import Call, ContextExceeded, Event, Mind, Said, ToolsRefused, as_tool, interrupted
 from aether.counsel.agent.quoting import MAX_CHARACTERS, quoted, without_controls
@@ -92,6 +101,7 @@ class Conversation:
             self.session.append(kind="turn", person=text, reply=judgement.sentence, declined=True)
             self.last = Turn(judgement.sentence, declined=True)
             return self.last
+        self._settle()
         await self._may_go_on()
         self.ground.add_person(text)
         self.draft, self.used, before = "", [], self.history
@@ -145,7 +155,7 @@ class Conversation:
         self.last = replace(turn, tools=tuple(self.used), stopped=stopped)
         self.session.append(
             kind="turn", person=person, reply=turn.text, unverified=turn.unverified, messages=self.history, tools=self.used,
-            spent_usd=self.budget.spent_usd, reserved=self.budget.reserved, tokens=tokens, **({"stopped": True} if stopped else {}),
+            spent_usd=self.budget.spent_usd, reserved=self.budget.reserved, runs=self.budget.runs, settled=self.budget.settled, tokens=tokens, **({"stopped": True} if stopped else {}),
         )  # fmt: skip
         return self.last
 
@@ -192,6 +202,11 @@ class Conversation:
         self.session.append(kind="approval", tool=call.tool, hash=ask.hash, cost_usd=ask.cost_usd, refused=refused)
         return refused
 
+    def _settle(self) -> None:
+        """Count what launched builds that have ended really came to."""
+        for run, usd in settle_ended(self.root, self.budget):
+            self.session.append(kind="settled", run=run, cost_usd=usd)
+
     def _pay(self, cost_usd: float | None) -> None:
         """Count what the model's answer cost; an unknown price is remembered, and asked about before the next turn."""
         if cost_usd is not None:
@@ -223,7 +238,8 @@ class Conversation:
                 self.ground.add_person(line["person"])
                 self.history = line.get("messages", self.history)
                 self.budget.spent_usd = line.get("spent_usd", self.budget.spent_usd)
-                self.budget.reserved = dict(line.get("reserved", self.budget.reserved))
+                for name in ("reserved", "runs", "settled"):
+                    setattr(self.budget, name, dict(line.get(name, getattr(self.budget, name))))
             elif line.get("kind") == "tool":
                 self.ground.tools.add(line["tool"])
                 evidence = tuple(Evidence.model_validate(e) for e in line["evidence"])
