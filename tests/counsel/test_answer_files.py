@@ -40,6 +40,7 @@ SCHEMES = {"FP8_DYNAMIC", "W8A8", "NVFP4", "W4A16", "W4A16_ASYM"}
 MERGE_KEYS = {"merge_method", "models", "base_model", "parameters", "dtype", "tokenizer_source"}
 MERGE_PARAMETERS = {"linear": {"weight"}, "slerp": {"t"}, "ties": {"weight", "density", "normalize"}}
 MERGE_PARAMETERS["dare_ties"] = MERGE_PARAMETERS["ties"]
+MERGE_PARAMETERS["task_arithmetic"] = {"weight", "normalize", "lambda"}
 """Read in mergekit 0.1.5: config.py, merge_methods/."""
 LM_EVAL = {"--model", "--model_args", "--tasks", "--batch_size", "--seed", "--apply_chat_template", "--log_samples",
            "--output_path", "--limit", "--confirm_run_unsafe_code"}  # fmt: skip
@@ -56,10 +57,10 @@ def test_alignment_keys_are_those_of_trl(method, lora):
     assert ("use_peft" in found) == lora
 
 
-@pytest.mark.parametrize("method", ["linear", "slerp", "ties", "dare_ties"])
+@pytest.mark.parametrize("method", ["linear", "slerp", "task_arithmetic", "ties", "dare_ties"])
 def test_merge_keys_are_those_of_mergekit(method):
     models = ("a/one", "b/two") if method == "slerp" else ("a/one", "b/two", "c/three")
-    base = "base/model" if method in ("ties", "dare_ties") else None
+    base = None if method in ("linear", "slerp") else "base/model"
     found = yaml.safe_load(files.merge_config(method, models, base))
     assert set(found) <= MERGE_KEYS and [row["model"] for row in found["models"]] == list(models)
     given = set(found.get("parameters", {})).union(*(row.get("parameters", {}) for row in found["models"]))

@@ -150,3 +150,22 @@ def test_techniques_stand_side_by_side_without_a_question(text):
 
 def test_a_sandwich_is_not_understood():
     assert ask("sudo make me a sandwich").status == "not_understood"
+
+
+@pytest.mark.parametrize(
+    "text, method, base, parents",
+    [
+        (
+            "merge ./math and ./code, fine-tunes of llama-3.1-8b, with task arithmetic",
+            "task_arithmetic",
+            "llama-3.1-8b",
+            2,
+        ),
+        ("merge ./math and ./code, fine-tunes of llama-3.1-8b, with slerp", "slerp", "./math", 2),
+        ("merge ./one, ./two and ./three with model soup", "linear", None, 3),
+        ("merge llama-3.1-8b, ./math and ./code with ties", "ties", "BASE_MODEL", 3),
+    ],
+)
+def test_a_merge_takes_the_method_that_was_asked_and_the_base_that_was_named(text, method, base, parents):
+    found = next(yaml.safe_load(b.text) for b in blocks_of(ask(text, None, True)) if b.language == "yaml")
+    assert (found["merge_method"], found.get("base_model"), len(found["models"])) == (method, base, parents)

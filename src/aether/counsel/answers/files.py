@@ -240,7 +240,7 @@ def _value(task: Any, field: str, parameters: float) -> float:
 
 
 def merge_config(method: str, models: Sequence[str], base: str | None) -> str:
-    """`merge.yaml` of mergekit: two ends for slerp, weights for linear, densities over a base for ties and dare_ties."""
+    """`merge.yaml` of mergekit: two ends for slerp, weights for linear, a strength or densities over a base for the rest."""
     share = round(1 / len(models), 4)
     rows: list[dict[str, Any]] = []
     for model in models:
@@ -249,10 +249,14 @@ def merge_config(method: str, models: Sequence[str], base: str | None) -> str:
             row["parameters"] = {"weight": share, "density": 0.5}
         elif method == "linear":
             row["parameters"] = {"weight": share}
+        elif method == "task_arithmetic":
+            row["parameters"] = {"weight": 1.0}
         rows.append(row)
     content: dict[str, Any] = {"merge_method": method, "models": rows}
     if method == "slerp":
         content |= {"base_model": models[0], "parameters": {"t": 0.5}}
+    elif method == "task_arithmetic":
+        content |= {"base_model": base, "parameters": {"normalize": False, "lambda": share}}
     elif base is not None:
         content |= {"base_model": base, "parameters": {"normalize": True}}
     return yaml_of(

@@ -4,6 +4,7 @@ Methods by their papers: SLERP (Shoemake 1985, of weights), linear averages (mod
 DARE (arXiv 2311.03099). Whether a merge is better than its parents is not predictable: it is measured against each of them.
 """
 
+import re
 from dataclasses import dataclass
 
 from aether.counsel.answers.draft import UNKNOWN, Draft, command, items, name, note, paragraph, table
@@ -33,6 +34,10 @@ METHODS: dict[str, Method] = {
         "checkpoints of one run, or of runs from the same start", "the models", "low", "Model soups (Wortsman et al. 2022)", "arXiv 2203.05482"
     ),
     "slerp": Method("two models of one base", "exactly two models", "low", "Shoemake 1985, applied to weights by mergekit", "https://github.com/arcee-ai/mergekit"),
+    "task_arithmetic": Method(
+        "fine-tunings of one base, whose changes are added at a strength that you sweep", "the base, and a strength", "low",
+        "Editing Models with Task Arithmetic (Ilharco et al. 2022)", "arXiv 2212.04089",
+    ),
     "ties": Method(
         "several fine-tunings of one base for different tasks", "the base, and a density", "medium", "TIES-Merging (Yadav et al. 2023)", "arXiv 2306.01708"
     ),
@@ -50,7 +55,10 @@ _KNOWN = {
     "dare-ties": "dare_ties",
     "dare_ties": "dare_ties",
     "linear": "linear",
+    "model-soup": "linear",
+    "task-arithmetic": "task_arithmetic",
 }
+_OVER_A_BASE = ("task_arithmetic", "ties", "dare_ties")
 
 USES = frozenset(_KNOWN)
 
@@ -64,8 +72,8 @@ def answer_merge(draft: Draft) -> None:
         raise InputError.of(
             "methods", "slerp", f"it merges exactly two models, and {len(models)} are named: use ties or linear"
         )
-    base = BASE if decided in ("ties", "dare_ties") else None
-    sizes = {model: _architecture(model) for model in models}
+    base = (_base_of(draft) or BASE) if decided in _OVER_A_BASE else None
+    sizes = {model: _architecture(model) for model in (*models, *filter(None, (_base_of(draft),)))}
     _check_shapes(sizes)
     known = next(((model, found) for model, found in sizes.items() if found is not None), None)
     draft.section(
@@ -82,10 +90,26 @@ def answer_merge(draft: Draft) -> None:
 
 
 def models_of(draft: Draft) -> tuple[str, ...]:
-    """The models that are named, from the brief and as folders."""
+    """The models that are named, from the brief and as folders. "./a and ./b, fine-tunes of X": X is their base, no parent."""
     model = draft.brief.model
     names = (model.name, *model.others) if model is not None and model.name is not None else ()
+    if _base_of(draft) is not None:
+        return draft.request.subjects
     return tuple(dict.fromkeys((*names, *draft.request.subjects)))
+
+
+def _base_of(draft: Draft) -> str | None:
+    """The published model beside two folders or more, where the words say that they come from it."""
+    model = draft.brief.model
+    if model is None or model.name is None or model.others or len(draft.request.subjects) < 2:
+        return None
+    return model.name if _COMES_FROM.search(draft.request.text) else None
+
+
+_COMES_FROM = re.compile(
+    r"\b(?:fine-?\s?tun\w+|tunes?|versions?|variants?|checkpoints?|adaptations?)\s+of\b|\bbase\b|\bbased on\b",
+    re.IGNORECASE,
+)
 
 
 def _architecture(model: str) -> tuple[str, Architecture] | None:
