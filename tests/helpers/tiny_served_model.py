@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from aether.models.config import DecoderConfig
-from aether.models.decoder import Decoder
+from aether.models.parts.decoder import decoder
 from aether.models.weights import save_pretrained
 
 TEXT = ["def main(argument):\n    return argument + 1\n", "import os\n\n# héllo wörld ✓\nclass A:\n    pass\n"] * 20
@@ -37,7 +37,7 @@ def write_model(folder: Path, config: DecoderConfig = CONFIG, seed: int = 0) -> 
     tokenizer = folder.parent / f"{folder.name}-tokenizer"
     tokenizer.mkdir(parents=True, exist_ok=True)
     write_tokenizer(tokenizer, config.vocab_size)
-    model = Decoder(config)
+    model = decoder(config)
     model.initialise(seed, embedding_std=0.5, matrix_scale=1.7)
     save_pretrained(model, folder, tokenizer)
     return folder

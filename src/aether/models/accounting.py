@@ -155,6 +155,12 @@ def _parameters(arch: Architecture) -> Parameters:
     return Parameters(**counts, active=sum(counts.values()) - idle, multi_token=_multi_token(arch))
 
 
+def matrix_values(arch: Architecture) -> int:
+    """Values in the layers' matrices, without embeddings, norms, biases and other vectors."""
+    layers = (_layer_weights(group, arch) * group.count for group in arch.groups)
+    return sum(weights.matrices for weights in layers)
+
+
 def visible_positions(context_tokens: float, limit: int | None, causal: bool) -> float:
     """Positions that a token attends to: the mean over a causal sequence, or all of the context; at most `limit`."""
     if limit is None or limit >= context_tokens:

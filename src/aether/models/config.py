@@ -1,17 +1,21 @@
 """The shape of a decoder and its exact arithmetic: parameters, FLOPs, cache bytes. No torch.
 
-Follows the Qwen3 dense architecture (Qwen3 technical report, arXiv 2505.09388, section 2): RMSNorm before each block,
-rotary positions, grouped-query attention with an RMSNorm on each head's query and key, SwiGLU, no biases.
-Does not cover experts, sliding windows or untied heads.
+By default the Qwen3 dense architecture (Qwen3 technical report, arXiv 2505.09388, section 2): RMSNorm before each block,
+rotary positions, grouped-query attention with an RMSNorm on each head's query and key, SwiGLU, no biases. The fields of
+`DecoderParts` exchange parts of it; parameters and FLOPs are then those of `aether.models.accounting`.
+Does not cover untied heads.
 """
 
 from pydantic import Field, model_validator
 
-from aether.spec.base import Noun
+from aether.models import accounting
+from aether.models.config_fields import grouped
+from aether.models.config_parts import DecoderParts, check_attention, check_positions
+from aether.spec.architecture import Architecture, Attention, FeedForward, LayerGroup
 from aether.spec.errors import InputError
 
 
-class DecoderConfig(Noun):
+class DecoderConfig(DecoderParts):
     """Every number that defines the decoder. Tied input and output embeddings."""
 
     vocab_size: int = Field(gt=1)
@@ -31,15 +35,50 @@ class DecoderConfig(Noun):
             raise InputError.of("kv_heads", self.kv_heads, f"it must divide heads = {self.heads}")
         if self.head_size % 2:
             raise InputError.of("head_size", self.head_size, "rotary positions need an even number")
+        check_positions(self, self.head_size, self.context_tokens)
+        check_attention(self)
         return self
+
+    def architecture(self) -> Architecture:
+        """The same model as the accounting knows it."""
+        groups = []
+        for layer in range(self.layers):
+            mixer = Attention(
+                heads=self.heads,
+                kv_heads=self.kv_heads,
+                head_size=self.head_size,
+                window=self.layer_window(layer),
+                qkv_bias=self.bias,
+                out_bias=self.bias,
+                qk_norm=self.qk_norm,
+                sinks=self.sink_logits,
+            )
+            mlp = FeedForward(size=self.mlp_size, gated=self.gated, bias=self.bias)
+            groups.append(LayerGroup(count=1, mixer=mixer, mlp=mlp, norms=4 if self.norm_place == "sandwich" else 2))
+        norms = sum(group.norms for group in groups) + 1
+        return Architecture(
+            name="decoder",
+            vocab_size=self.vocab_size,
+            hidden_size=self.hidden_size,
+            groups=grouped(groups),
+            tied=True,
+            norm="rms" if self.norm == "rms" else "layer",
+            positions=self.context_tokens if self.positions == "learned" else 0,
+            context_tokens=self.context_tokens,
+            extra_parameters={"scales of dynamic tanh": norms} if self.norm == "dyt" else {},
+        )
 
     def matrix_parameters(self) -> int:
         """Parameters in the blocks' matrices (no embedding, no norm): those that Muon updates."""
+        if not self.plain:
+            return accounting.matrix_values(self.architecture())
         attention = self.hidden_size * self.head_size * (2 * self.heads + 2 * self.kv_heads)
         return self.layers * (attention + 3 * self.hidden_size * self.mlp_size)
 
     def parameters(self) -> int:
         """All parameters; the tied embedding counts once."""
+        if not self.plain:
+            return accounting.parameters(self.architecture()).total
         norms = self.layers * (2 * self.hidden_size + 2 * self.head_size) + self.hidden_size
         return self.vocab_size * self.hidden_size + self.matrix_parameters() + norms
 
@@ -48,6 +87,8 @@ class DecoderConfig(Noun):
 
         Two FLOPs per multiply-add; a training step costs three times as much (forward, and backward to inputs and weights).
         """
+        if not self.plain:
+            return accounting.flops_per_token(self.architecture(), context_tokens, causal=False).total
         products = self.matrix_parameters() + self.vocab_size * self.hidden_size
         attention = 2 * self.layers * self.heads * self.head_size * context_tokens
         return 2.0 * (products + attention)

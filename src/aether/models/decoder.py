@@ -3,7 +3,7 @@
 Follows transformers' Qwen3ForCausalLM (Qwen3 technical report, arXiv 2505.09388) and equals it on the same weights:
 RMSNorm before each block, rotary positions, grouped-query attention with QK-norm, SwiGLU, tied embeddings. Query, key
 and value are one matrix, and so are gate and up; `weights` splits and joins them. Training runs `kernels`; inference runs
-PyTorch's SDPA over a `KVCache`. Does not cover experts, sliding windows, dropout or rotary scaling.
+PyTorch's SDPA over a `KVCache`. Exchanged parts (`DecoderParts`) are `aether.models.parts.decoder`'s; no dropout.
 
 Shapes: B batch, T tokens, C hidden size, E fused query-key-value width, H query heads, K key-value heads, G = H / K,
 D head size, F MLP size, V vocabulary, P cached positions.
@@ -158,6 +158,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: DecoderConfig, compute_dtype: torch.dtype | None = None) -> None:
         super().__init__()
+        assert config.plain, "exchanged parts are built by models.parts.decoder"
         self.config = config
         self.compute_dtype = compute_dtype
         self.matmul_attention_tokens = MATMUL_ATTENTION_TOKENS
@@ -205,6 +206,10 @@ class Decoder(nn.Module):
             assert isinstance(block, Block)
             block.gains_learnt = False
 
+    def fused_rows(self) -> dict[str, list[int]]:
+        """The rows of each matrix inside a fused parameter, by the parameter's last name."""
+        return fused_rows(self.config)
+
     def compile_blocks(self) -> None:
         """Let `loss` run its blocks through torch.compile: one graph for all of a shape, made at the first pass over it.
 
@@ -247,7 +252,11 @@ class Decoder(nn.Module):
     def forward(self, tokens_BT: Tensor, document_ids_BT: Tensor | None = None) -> Tensor:
         """Logits [B, T, V] in float32."""
         embedding = self.embedding.to(self.dtype)
-        return F.linear(self._hidden(tokens_BT, embedding, document_ids_BT), embedding).float()
+        return self.logits(self._hidden(tokens_BT, embedding, document_ids_BT), embedding)
+
+    def logits(self, hidden: Tensor, embedding_VC: Tensor) -> Tensor:
+        """Logits [..., V] in float32 of a stream [..., C] after the last norm; `embedding_VC` in the stream's type."""
+        return F.linear(hidden, embedding_VC).float()
 
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor, document_ids_BT: Tensor | None = None) -> Tensor:
         """Mean cross-entropy of the targets in nats, for training: gradients are computed on the way."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from aether.models.config import DecoderConfig
+from aether.models.config_parts import refuse_parts
 from aether.spec.errors import InputError
 
 GgufType = Literal["float32", "float16", "bfloat16"]
@@ -48,8 +49,9 @@ _BLOCK = {
 def write_gguf(path: Path, config: DecoderConfig, weights: Mapping[str, Tensor], dtype: GgufType) -> None:
     """Write `weights` (transformers' Qwen3 names, as `weights.to_qwen3` gives) with matrices in `dtype`, norms in float32.
 
-    Raises InputError when the vocabulary has no room in Unicode, or a weight none in float16.
+    Raises InputError when the config exchanges a part, the vocabulary has no room in Unicode, or a weight none in float16.
     """
+    refuse_parts(config, "a GGUF file of the qwen3 architecture", "keep the Hugging Face folder")
     if config.vocab_size > LARGEST_VOCABULARY:
         mend = (
             f"llama.cpp is given token ids as characters, of which there are {LARGEST_VOCABULARY}; use engine = packed"

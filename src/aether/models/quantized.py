@@ -21,6 +21,7 @@ from torch import Tensor
 
 from aether.evidence.files import explained_os_errors, read_json, write_json
 from aether.models import weights
+from aether.models.config_parts import refuse_parts
 from aether.models.decoder import Decoder
 from aether.models.weights import WEIGHTS_NAME
 from aether.spec.errors import DamagedRecord, InputError
@@ -118,7 +119,11 @@ def quantization_config(scheme: Scheme) -> dict:
 
 
 def write_quantized(source: Path, target: Path, scheme: Scheme) -> int:
-    """Write config.json and the weights of `source` (a plain folder) quantised into `target`; the layers quantised."""
+    """Write config.json and the weights of `source` (a plain folder) quantised into `target`; the layers quantised.
+
+    Raises InputError for a decoder with exchanged parts: which of its matrices may be packed is known for Qwen3's alone.
+    """
+    refuse_parts(weights.read_config(source), "weight-only quantisation", "write bfloat16")
     tensors = weights.read_tensors(source / WEIGHTS_NAME)
     stored: dict[str, Tensor] = {}
     count = 0
@@ -199,6 +204,5 @@ def load(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder:
     # `weights.read_config` checks every other key, and rightly knows no quantisation.
     with tempfile.TemporaryDirectory() as plain:
         write_json(Path(plain) / "config.json", config)
-        model = Decoder(weights.read_config(Path(plain)))
-    weights.from_qwen3(model, dense_tensors(folder))
-    return model.to(dtype).eval()
+        shape = weights.read_config(Path(plain))
+    return weights.model_of(shape, dense_tensors(folder)).to(dtype).eval()

@@ -93,7 +93,7 @@ def score(
         for row, w in enumerate(batch):
             first, last = w.score_from - w.start - 1, w.end - w.start - 1
             target_N = torch.from_numpy(documents[w.document][w.score_from : w.end]).to(device)
-            logits_NV = torch.nn.functional.linear(hidden_BTC[row, first:last], embedding_VC).float()
+            logits_NV = model.logits(hidden_BTC[row, first:last], embedding_VC)
             nats = torch.nn.functional.cross_entropy(logits_NV, target_N, reduction="none")
             # The documents' sums are kept in float64: a long document is thousands of small terms.
             bits[w.document] += float(nats.double().sum()) / math.log(2)

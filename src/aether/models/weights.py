@@ -1,11 +1,11 @@
 """Weights in and out as a standard Hugging Face folder: what plain `AutoModelForCausalLM.from_pretrained` loads.
 
 Follows transformers' Qwen3 names and config keys; a fused matrix is split on the way out and joined on the way in, so a
-round trip is exact. Only safetensors are read, never pickles. Does not load sharded, quantised or other architectures:
-those are refused with a sentence.
+round trip is exact. A decoder with exchanged parts is written as the class that computes it (`families`), or where there is
+none in Aether's own format, which transformers refuses by its `model_type`. Only safetensors are read, never pickles. Does not
+load sharded, quantised or other architectures: those are refused with a sentence.
 """
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -20,12 +20,17 @@ from torch import Tensor
 from aether.evidence.files import explained_os_errors, read_json, write_json
 from aether.models.config import DecoderConfig
 from aether.models.decoder import Decoder, fused_rows
+from aether.models.families import config_key, config_of, family_of, transformers_config
+from aether.models.families_weights import from_transformers, to_transformers
+from aether.models.parts.decoder import decoder
 from aether.spec.errors import DamagedRecord, InputError
 
 WEIGHTS_NAME = "model.safetensors"
 TOKENIZER_NAMES = ("tokenizer.json", "tokenizer_config.json")
 END_OF_TEXT = 0
 """Token id of "<|endoftext|>": beginning, end and padding in Aether's own tokenizers."""
+OWN_TYPE = "aether_decoder"
+"""`model_type` of folders that only Aether loads."""
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _PLAIN = {
     "attention_gain": "input_layernorm",
@@ -59,16 +64,7 @@ def to_qwen3(model: Decoder) -> dict[str, Tensor]:
 
 def from_qwen3(model: Decoder, named: dict[str, Tensor]) -> None:
     """Fill a model from tensors under transformers' names. Raises InputError when a name or shape is not as expected."""
-    wanted = {name: tuple(tensor.shape) for name, tensor in to_qwen3(model).items()}
-    given = {name: tuple(t.shape) for name, t in named.items() if name != "lm_head.weight"}
-    wrong = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
-    if wrong:
-        name = wrong[0]
-        raise InputError.of(
-            name,
-            given.get(name),
-            f"config.json asks for {wanted.get(name)} ({len(wrong)} such tensors); use the weights of this config",
-        )
+    _compare({name: tuple(tensor.shape) for name, tensor in to_qwen3(model).items()}, named)
     with torch.no_grad():
         model.embedding.copy_(named["model.embed_tokens.weight"])
         model.final_gain.copy_(named["model.norm.weight"])
@@ -79,6 +75,30 @@ def from_qwen3(model: Decoder, named: dict[str, Tensor]) -> None:
                 own[f"blocks.{layer}.{ours}"].copy_(named[f"{prefix}{theirs}.weight"])
             for ours, theirs in _FUSED.items():
                 own[f"blocks.{layer}.{ours}"].copy_(torch.cat([named[f"{prefix}{name}.weight"] for name in theirs]))
+
+
+def _compare(wanted: dict[str, tuple[int, ...]], named: dict[str, Tensor]) -> None:
+    """Raise InputError when names or shapes differ; an output head that is the embedding may be written twice."""
+    given = {name: tuple(t.shape) for name, t in named.items() if name != "lm_head.weight"}
+    wrong = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
+    if wrong:
+        name = wrong[0]
+        raise InputError.of(
+            name,
+            given.get(name),
+            f"config.json (its model_type too) asks for {wanted.get(name)} ({len(wrong)} such tensors); use the weights of this config",
+        )
+
+
+def own_config(config: DecoderConfig, dtype: str) -> dict[str, Any]:
+    """The content of config.json of a decoder that no transformers class computes: only Aether loads it."""
+    return {
+        "model_type": OWN_TYPE,
+        "decoder": config.model_dump(mode="json"),
+        "bos_token_id": END_OF_TEXT,
+        "eos_token_id": END_OF_TEXT,
+        "dtype": dtype,
+    }
 
 
 def qwen3_config(config: DecoderConfig, dtype: str) -> dict[str, Any]:
@@ -112,6 +132,12 @@ def qwen3_config(config: DecoderConfig, dtype: str) -> dict[str, Any]:
     }
 
 
+def _config_json(config: DecoderConfig, dtype: str) -> dict[str, Any]:
+    if config.plain:
+        return qwen3_config(config, dtype)
+    return own_config(config, dtype) if family_of(config) is None else transformers_config(config, dtype, END_OF_TEXT)
+
+
 def save_pretrained(
     model: Decoder, folder: Path, tokenizer_folder: Path | None = None, dtype: str = "float32", max_new_tokens: int = 64
 ) -> None:
@@ -126,10 +152,17 @@ def save_pretrained(
         if tokenizer_folder is not None:
             for name in TOKENIZER_NAMES:
                 shutil.copyfile(tokenizer_folder / name, folder / name)
-    write_json(folder / "config.json", qwen3_config(model.config, dtype))
+    family = None if model.config.plain else family_of(model.config)
+    write_json(folder / "config.json", _config_json(model.config, dtype))
     generation = {"bos_token_id": END_OF_TEXT, "eos_token_id": END_OF_TEXT, "pad_token_id": END_OF_TEXT}
     write_json(folder / "generation_config.json", generation | {"do_sample": False, "max_new_tokens": max_new_tokens})
-    tensors = {name: tensor.to(_DTYPES[dtype]) for name, tensor in to_qwen3(model).items()}
+    if model.config.plain:
+        named = to_qwen3(model)
+    elif family is not None:
+        named = to_transformers(model, family)
+    else:
+        named = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+    tensors = {name: tensor.to(_DTYPES[dtype]) for name, tensor in named.items()}
     write_tensors(folder / WEIGHTS_NAME, tensors, {"format": "pt"})
 
 
@@ -163,33 +196,37 @@ def read_config(folder: Path) -> DecoderConfig:
     raw = read_json(path)
     if not isinstance(raw, dict):
         raise DamagedRecord(f"{path} is not a JSON object; make the folder again", path=str(path))
-    expected = {
-        "model_type": "qwen3",
-        "tie_word_embeddings": True,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "use_sliding_window": False,
-        "quantization_config": None,
-    }
-    defaults = {"hidden_act": "silu", "attention_bias": False, "use_sliding_window": False}
-    for key, value in expected.items():
-        if raw.get(key, defaults.get(key)) != value:
-            raise InputError.of(f"config.json {key}", raw.get(key), f"Aether's decoder needs {json.dumps(value)}")
-    rope = raw.get("rope_parameters") or {"rope_theta": raw.get("rope_theta", 10000.0)}
-    if rope.get("rope_type", "default") != "default":
-        raise InputError.of("config.json rope_parameters", rope, 'Aether\'s decoder needs rope_type "default"')
-    names = {
-        "vocab_size": "vocab_size", "hidden_size": "hidden_size", "layers": "num_hidden_layers",
-        "heads": "num_attention_heads", "kv_heads": "num_key_value_heads", "head_size": "head_dim",
-        "mlp_size": "intermediate_size", "context_tokens": "max_position_embeddings", "norm_eps": "rms_norm_eps",
-    }  # fmt: skip
     try:
-        given = {name: raw.get(key) for name, key in names.items()}
-        return DecoderConfig.model_validate(given | {"rope_theta": rope.get("rope_theta", 10000.0)})
+        if raw.get("model_type") == OWN_TYPE and raw.get("quantization_config") is None:
+            return DecoderConfig.model_validate(raw.get("decoder"))
+        return config_of(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        key = names.get(str(first["loc"][0]), "rope_theta") if first["loc"] else "config.json"
-        raise InputError.of(f"config.json {key}", raw.get(key), str(first["msg"])) from error
+        ours = str(first["loc"][0]) if first["loc"] else ""
+        theirs = config_key(str(raw.get("model_type")), ours)
+        raise InputError.of(f"config.json {theirs}", raw.get(theirs), str(first["msg"])) from error
+
+
+def model_of(config: DecoderConfig, named: dict[str, Tensor]) -> Decoder:
+    """The decoder of `config` with these weights, under the names that `save_pretrained` writes.
+
+    Raises InputError when a name or shape is not as the config asks.
+    """
+    model = decoder(config)
+    if config.plain:
+        from_qwen3(model, named)
+        return model
+    family = family_of(config)
+    own = {name: p.detach() for name, p in model.named_parameters()}
+    wanted = own if family is None else to_transformers(model, family)
+    _compare({name: tuple(t.shape) for name, t in wanted.items()}, named)
+    if family is not None:
+        from_transformers(model, family, named)
+        return model
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(named[name])
+    return model
 
 
 def load(folder: Path, dtype: torch.dtype | None = None) -> Decoder:
@@ -198,8 +235,8 @@ def load(folder: Path, dtype: torch.dtype | None = None) -> Decoder:
     Raises InputError for another architecture, DamagedRecord for files that are missing or cut short.
     """
     folder = Path(folder)
-    model = Decoder(read_config(folder))
+    config = read_config(folder)
     named = read_tensors(folder / WEIGHTS_NAME)
-    from_qwen3(model, named)
-    on_disk = named["model.embed_tokens.weight"].dtype
+    model = model_of(config, named)
+    on_disk = next(iter(named.values())).dtype
     return model.to(dtype or on_disk).eval()

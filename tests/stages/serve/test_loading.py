@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from tiny_served_model import write_model
+from tiny_served_model import CONFIG, write_model
 
 from aether.spec.errors import InputError
 from aether.stages.serve.loading import load_served, resolve_dtype
@@ -36,6 +36,12 @@ def test_a_template_is_rendered_in_a_sandbox_and_messages_stay_text(folder):
     path.write_text(json.dumps({"chat_template": "{% for"}))
     with pytest.raises(InputError, match="chat_template"):
         load_served(folder, ENGINE)
+
+
+def test_a_decoder_with_exchanged_parts_is_refused_by_name(tmp_path):
+    write_model(tmp_path / "model", CONFIG.model_copy(update={"window": 8}))
+    with pytest.raises(InputError, match=r"model\.window = 8: serving"):
+        load_served(tmp_path / "model", ENGINE)
 
 
 def test_types():

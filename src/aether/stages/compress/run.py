@@ -12,6 +12,7 @@ import torch
 
 from aether.evidence.files import explained_os_errors, read_json, write_json
 from aether.models import quantized, weights
+from aether.models.config_parts import refuse_parts
 from aether.spec.evidence import Evidence
 from aether.spec.run import StepContext
 from aether.stages.compress import judge
@@ -26,6 +27,7 @@ def run(recipe: CompressRecipe, context: StepContext) -> tuple[Evidence, ...]:
     torch.set_num_threads(context.threads)
     source = context.inputs["model"] / "model"
     config = weights.read_config(source)
+    refuse_parts(config, "compression", "leave the compress step out, or train the default decoder")
     facts = facts_of(config, read_json(context.inputs["data"] / "data.json"))
     pieces = judge.draw_pieces(context.inputs["data"], recipe, config.context_tokens, context.seed)
     # float32 first: the others are judged against it.

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from aether.evidence.extras import install_command
 from aether.evidence.files import read_json
 from aether.models import quantized, weights
+from aether.models.config_parts import refuse_parts
 from aether.models.decoder import Decoder
 from aether.models.packed import PackedDecoder
 from aether.spec.errors import EnvironmentFault, InputError
@@ -100,6 +101,7 @@ def load_served(folder: Path, engine: EngineRecipe, name: str | None = None, thr
         if not (folder / needed).is_file():
             raise InputError.of("model", str(folder), f"it has no {needed}; give a whole Hugging Face model folder")
     decoder = quantized.load(folder)
+    refuse_parts(decoder.config, "serving", "serve it with an engine that runs its transformers class, such as vLLM")
     model, dtype = _backend(decoder, engine, threads)
     raw = read_json(folder / "config.json")
     begin, end = raw.get("bos_token_id"), raw.get("eos_token_id")

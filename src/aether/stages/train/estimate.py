@@ -4,6 +4,8 @@ FLOPs count matrix products only, as DecoderConfig does; the achieved rate that 
 everything else in it and must come from a measurement (a pilot). Memory is a sum of parts, each named.
 """
 
+from aether.models.accounting import training_flops_per_token
+from aether.models.config_parts import refuse_parts
 from aether.stages.train.recipe import TrainRecipe
 
 RUNTIME_BYTES = 450_000_000
@@ -27,16 +29,18 @@ def attended_tokens(recipe: TrainRecipe) -> float:
 
 def flops_per_token(recipe: TrainRecipe) -> float:
     """Training FLOPs per token: forward, and twice that backward."""
-    return 3.0 * recipe.model.flops_per_token(attended_tokens(recipe))
+    model = recipe.model
+    if not model.plain:
+        return training_flops_per_token(model.architecture(), model.context_tokens)
+    return 3.0 * model.flops_per_token(attended_tokens(recipe))
 
 
 def optimiser_flops_per_step(recipe: TrainRecipe) -> float:
     """FLOPs of Muon's Newton-Schulz products for one update: (4 m^2 n + 2 m^3) for an m x n matrix, m <= n, per step."""
     model, total = recipe.model, 0.0
     queries, keys = model.head_size * model.heads, model.head_size * model.kv_heads
-    shapes = (
-        [(queries, model.hidden_size)] * 2 + [(keys, model.hidden_size)] * 2 + [(model.mlp_size, model.hidden_size)] * 3
-    )
+    inner = [(model.mlp_size, model.hidden_size)] * (3 if model.gated else 2)
+    shapes = [(queries, model.hidden_size)] * 2 + [(keys, model.hidden_size)] * 2 + inner
     for rows, columns in shapes:
         small, large = min(rows, columns), max(rows, columns)
         total += 4.0 * small**2 * large + 2.0 * small**3
@@ -65,8 +69,9 @@ def seconds(recipe: TrainRecipe, flops_per_s: float) -> float:
 
 
 def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
-    """Peak resident bytes by part; their sum is the prediction."""
+    """Peak resident bytes by part; their sum is the prediction. Raises InputError for exchanged parts: none was measured."""
     model = recipe.model
+    refuse_parts(model, "predicting the memory of training", "train it, and read peak_memory_bytes in train.json")
     width = 2 if recipe.precision == "bfloat16" else 4
     tokens = (recipe.micro_batch_sequences or recipe.batch_sequences) * model.context_tokens
     fused = model.head_size * (model.heads + 2 * model.kv_heads)

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import torch
 
-from aether.models.decoder import Decoder
+from aether.models.parts.decoder import decoder
 from aether.spec.errors import InputError
 from aether.spec.run import StepContext
 from aether.stages.train import checkpoint
@@ -54,7 +54,7 @@ class Outcome:
 
 def new_state(recipe: TrainRecipe, seed: int) -> TrainState:
     """A run before its first update."""
-    model = Decoder(recipe.model, torch.bfloat16 if recipe.precision == "bfloat16" else None)
+    model = decoder(recipe.model, torch.bfloat16 if recipe.precision == "bfloat16" else None)
     initial = recipe.initial
     model.initialise(seed, initial.embedding_std, initial.matrix_scale, initial.zero_out, initial.final_gain)
     model.to(recipe.device)

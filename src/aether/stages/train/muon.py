@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from aether.models.decoder import Decoder, fused_rows
+from aether.models.decoder import Decoder
 from aether.stages.train.recipe import Optimiser
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -115,16 +115,18 @@ class Optimisers:
     def __init__(self, model: Decoder, settings: Optimiser) -> None:
         if not settings.learn_block_gains:
             model.freeze_block_gains()
-        fused = fused_rows(model.config)
-        matrices, gains = [], []
+        fused = model.fused_rows()
+        matrices, gains, tables = [], [], []
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:
                 gains += [parameter] if parameter.requires_grad else []
-            elif name != "embedding":
+            elif name.endswith("embedding"):
+                tables.append(parameter)
+            else:
                 matrices.append((parameter, fused.get(name.rsplit(".", 1)[-1], [parameter.shape[0]])))
         self.muon = Muon(matrices, settings, model.dtype)
         groups = [
-            {"params": [model.embedding], "lr": settings.embedding_lr, "weight_decay": settings.embedding_weight_decay},
+            {"params": tables, "lr": settings.embedding_lr, "weight_decay": settings.embedding_weight_decay},
             {"params": gains, "lr": settings.gain_lr, "weight_decay": 0.0},
         ]
         groups = [group for group in groups if group["params"]]

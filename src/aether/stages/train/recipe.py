@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from aether.models.config import DecoderConfig
+from aether.models.config_parts import refuse_parts
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
 
@@ -157,6 +158,15 @@ class TrainRecipe(Noun):
             mend = "float16 without loss scaling loses small gradients; use bfloat16, or float32 where that is slow"
             raise InputError.of("precision", raw, mend)
         return raw
+
+    @model_validator(mode="after")
+    def _parts_can_be_trained(self) -> "TrainRecipe":
+        if self.compile != "off":
+            refuse_parts(self.model, f'compile = "{self.compile}"', 'set compile = "off"')
+        if self.initial.zero_out and self.model.norm_place != "pre":
+            mend = f'under norm_place = "{self.model.norm_place}" a zero output has a gradient of 1 / sqrt(norm_eps); set it to false'
+            raise InputError.of("initial.zero_out", True, mend)
+        return self
 
     @model_validator(mode="after")
     def _fits(self) -> "TrainRecipe":

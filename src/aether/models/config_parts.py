@@ -1,0 +1,170 @@
+"""The exchangeable parts of a decoder as plain choices, all checked here. No torch.
+
+Each field's default is the part that `aether.models.decoder` has always had; a field at its default is left out of a dump, so
+that the fingerprint of a recipe that exchanges nothing stays what it was. What a part computes stands in `aether.models.parts`.
+`refuse_parts` is the one sentence of whatever works for the default decoder alone.
+"""
+
+import math
+from typing import Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from aether.spec.base import Noun
+from aether.spec.errors import InputError
+
+
+class RopeScaling(Noun):
+    """Rotary frequencies for contexts longer than those of pretraining."""
+
+    kind: Literal["linear", "ntk", "dynamic", "yarn"]
+    """Position interpolation (arXiv 2306.15595), NTK-aware and dynamic NTK (bloc97 and emozilla, 2023; YaRN, appendix B), or YaRN
+    (arXiv 2309.00071, section 3)."""
+    factor: float = Field(ge=1)
+    """Context over `original_context_tokens`."""
+    original_context_tokens: int = Field(gt=0)
+    """The context of pretraining."""
+    beta_fast: float = Field(default=32.0, gt=0)
+    """yarn: dimensions that turn more often than this over the original context stay as they are (section 3.2: 32)."""
+    beta_slow: float = Field(default=1.0, gt=0)
+    """yarn: dimensions that turn less often than this are interpolated (section 3.2: 1)."""
+    attention_factor: float | None = Field(default=None, gt=0)
+    """yarn: what queries and keys are each multiplied by; None: 0.1 ln(factor) + 1 (arXiv 2309.00071, section 3)."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "RopeScaling":
+        if self.beta_fast <= self.beta_slow:
+            raise InputError.of("rope_scaling.beta_fast", self.beta_fast, f"above beta_slow = {self.beta_slow:g}")
+        if self.kind != "yarn" and self.attention_factor is not None:
+            raise InputError.of(
+                "rope_scaling.attention_factor", self.attention_factor, "only yarn has one; leave it out"
+            )
+        return self
+
+    def yarn_attention_factor(self) -> float:
+        """The factor on queries and on keys; 1 for every other kind."""
+        if self.kind != "yarn":
+            return 1.0
+        return self.attention_factor if self.attention_factor is not None else 0.1 * math.log(self.factor) + 1.0
+
+
+class DecoderParts(Noun):
+    """Which part stands where."""
+
+    positions: Literal["rope", "learned", "sinusoidal", "alibi", "none"] = "rope"
+    """Rotary (RoFormer, arXiv 2104.09864), a table of learnt vectors (GPT-2), sine waves (arXiv 1706.03762, section 3.5), a linear
+    bias on scores (ALiBi, arXiv 2108.12409), or nothing but the causal mask (NoPE, arXiv 2305.19466)."""
+    rope_fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of each head that is rotated (GPT-NeoX: 0.25)."""
+    rope_scaling: RopeScaling | None = None
+    norm: Literal["rms", "layer", "dyt"] = "rms"
+    """RMSNorm (arXiv 1910.07467), LayerNorm with gain and bias (arXiv 1607.06450), or dynamic tanh (DyT, arXiv 2503.10622)."""
+    norm_place: Literal["pre", "post", "sandwich"] = "pre"
+    """Before each part of a layer, after it (on what it adds to the stream: OLMo 2, arXiv 2501.00656), or both (Gemma 2)."""
+    qk_norm: Literal["none", "head", "full"] = "head"
+    """RMSNorm of queries and keys: over each head, or over the whole projection (OLMo 2)."""
+    activation: Literal["swiglu", "geglu", "silu", "gelu", "relu2"] = "swiglu"
+    """Gated by SiLU or GELU (arXiv 2002.05202), or plain SiLU, GELU (its tanh form, as GPT-2) or squared ReLU (arXiv 2109.08668)."""
+    bias: bool = False
+    """A bias on every matrix of a layer (GPT-2)."""
+    scale_embedding: bool = False
+    """The embedding times sqrt(hidden_size) on its way in (arXiv 1706.03762, section 3.4; Gemma)."""
+    window: int | None = Field(default=None, gt=0)
+    """Positions that a token may look back on, itself included (Mistral, arXiv 2310.06825); None: all."""
+    full_attention_every: int | None = Field(default=None, gt=1)
+    """With a window: every so many layers one looks at all positions (Gemma 2: 2, Gemma 3: 6)."""
+    sink_tokens: int = Field(default=0, ge=0)
+    """With a window: so many first tokens of a document stay visible (StreamingLLM, arXiv 2309.17453)."""
+    sink_logits: bool = False
+    """A learnt logit for each head that takes its share of the softmax and gives nothing (gpt-oss, arXiv 2508.10925)."""
+    query_scale: int | None = Field(default=None, gt=0)
+    """Scores are q k / sqrt(this); None: head_size (Gemma: query_pre_attn_scalar)."""
+    attention_softcap: float | None = Field(default=None, gt=0)
+    """Scores become cap * tanh(scores / cap) (Gemma 2, arXiv 2408.00118: 50)."""
+    logit_softcap: float | None = Field(default=None, gt=0)
+    """The same for the logits of the vocabulary (Gemma 2: 30)."""
+    local_rope_theta: float | None = Field(default=None, gt=0)
+    """The rotary base of layers with a window, without scaling (Gemma 3, arXiv 2503.19786: 10000); None: that of all layers."""
+
+    @model_serializer(mode="wrap")
+    def _exchanged_alone(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped = handler(self)
+        same = [name for name, field in _PARTS.items() if getattr(self, name) == field.default]
+        return {name: value for name, value in dumped.items() if name not in same}
+
+    def exchanged(self) -> tuple[tuple[str, Any], ...]:
+        """(field, value) of every part that is not the default decoder's."""
+        return tuple((name, getattr(self, name)) for name, f in _PARTS.items() if getattr(self, name) != f.default)
+
+    @property
+    def gated(self) -> bool:
+        """Whether the feed-forward part has a gate: three matrices, not two."""
+        return self.activation in ("swiglu", "geglu")
+
+    def layer_window(self, layer: int) -> int | None:
+        """How far layer `layer` looks back; None: to the beginning."""
+        every = self.full_attention_every
+        return None if every is not None and (layer + 1) % every == 0 else self.window
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is the default decoder: Qwen3's architecture."""
+        return not self.exchanged()
+
+
+_PARTS = DecoderParts.model_fields
+
+
+def refuse_parts(config: DecoderParts, what: str, mend: str) -> None:
+    """Raise InputError when `config` exchanges a part: `what` can only be done with the default decoder."""
+    for name, value in config.exchanged():
+        shown = value.model_dump() if isinstance(value, Noun) else value
+        default = _PARTS[name].default
+        raise InputError.of(f"model.{name}", shown, f"{what} needs {name} = {default}; {mend}")
+
+
+def check_positions(config: DecoderParts, head_size: int, context_tokens: int) -> None:
+    """Raise InputError where positions, the head and the context do not fit together."""
+    rotary = config.positions == "rope"
+    if not rotary:
+        for name in ("rope_fraction", "rope_scaling"):
+            if getattr(config, name) != _PARTS[name].default:
+                raise InputError.of(
+                    name, getattr(config, name), f'only positions = "rope" has it, not "{config.positions}"'
+                )
+        return
+    turned = head_size * config.rope_fraction
+    if turned % 2:
+        raise InputError.of(
+            "rope_fraction", config.rope_fraction, f"it turns {turned:g} of {head_size} values; an even number"
+        )
+    scaling = config.rope_scaling
+    if scaling is None:
+        return
+    reach = scaling.factor * scaling.original_context_tokens
+    if context_tokens > reach:
+        raise InputError.of("context_tokens", context_tokens, f"rope_scaling reaches {reach:g}; raise its factor")
+    if scaling.kind in ("ntk", "dynamic") and turned <= 2:
+        raise InputError.of("rope_scaling.kind", scaling.kind, "NTK scaling needs more than 2 rotated values in a head")
+    if scaling.kind == "dynamic" and context_tokens != reach:
+        mend = f"dynamic scaling needs factor x original_context_tokens = context_tokens = {context_tokens}"
+        raise InputError.of("rope_scaling.factor", scaling.factor, mend)
+
+
+def check_attention(config: DecoderParts) -> None:
+    """Raise InputError for choices of attention that exclude each other, or that would do nothing."""
+    if config.window is None:
+        for name in ("full_attention_every", "sink_tokens", "local_rope_theta"):
+            if getattr(config, name) != _PARTS[name].default:
+                raise InputError.of(
+                    name, getattr(config, name), "it says something of layers with a window; set window too"
+                )
+    if config.local_rope_theta is not None and config.positions != "rope":
+        raise InputError.of(
+            "local_rope_theta", config.local_rope_theta, f'positions = "{config.positions}" turns nothing'
+        )
+    if config.attention_softcap is not None:
+        for name, bad in (("positions", config.positions == "alibi"), ("sink_logits", config.sink_logits)):
+            if bad:
+                mend = "it does not go with attention_softcap: bias and sink are added where the cap has no formula for them"
+                raise InputError.of(name, getattr(config, name), mend)

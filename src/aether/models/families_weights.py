@@ -1,0 +1,95 @@
+"""The tensors of a decoder from parts under the names of its transformers class, and back.
+
+A fused matrix is split on the way out and joined on the way in; Gemma keeps gain - 1, GPT-2 keeps matrices input first. Both ways
+are exact but for Gemma's subtraction (rounding of one addition).
+"""
+
+import torch
+from torch import Tensor
+
+from aether.models.decoder import Decoder
+from aether.models.families import Family
+
+_LLAMA_TOP = {"embedding": "model.embed_tokens.weight", "final_norm.gain": "model.norm.weight"}
+_LLAMA = {
+    "out": ("self_attn.o_proj.weight",),
+    "out_bias": ("self_attn.o_proj.bias",),
+    "qkv": ("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"),
+    "qkv_bias": ("self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"),
+    "q_norm.gain": ("self_attn.q_norm.weight",),
+    "k_norm.gain": ("self_attn.k_norm.weight",),
+    "mlp.gate_up": ("mlp.gate_proj.weight", "mlp.up_proj.weight"),
+    "mlp.up_bias": ("mlp.gate_proj.bias", "mlp.up_proj.bias"),
+    "mlp.down": ("mlp.down_proj.weight",),
+    "mlp.down_bias": ("mlp.down_proj.bias",),
+}
+_PRE = {"attention_norm.gain": ("input_layernorm.weight",), "mlp_norm.gain": ("post_attention_layernorm.weight",)}
+_POST = {
+    "attention_post_norm.gain": ("post_attention_layernorm.weight",),
+    "mlp_post_norm.gain": ("post_feedforward_layernorm.weight",),
+}
+_AROUND = {"attention_norm.gain": ("input_layernorm.weight",), "mlp_norm.gain": ("pre_feedforward_layernorm.weight",)}
+_GPT2_TOP = {
+    "embedding": "transformer.wte.weight",
+    "position_embedding": "transformer.wpe.weight",
+    "final_norm.gain": "transformer.ln_f.weight",
+    "final_norm.bias": "transformer.ln_f.bias",
+}
+_GPT2 = {
+    "qkv": ("attn.c_attn.weight",),
+    "qkv_bias": ("attn.c_attn.bias",),
+    "out": ("attn.c_proj.weight",),
+    "out_bias": ("attn.c_proj.bias",),
+    "attention_norm.gain": ("ln_1.weight",),
+    "attention_norm.bias": ("ln_1.bias",),
+    "mlp_norm.gain": ("ln_2.weight",),
+    "mlp_norm.bias": ("ln_2.bias",),
+    "mlp.up": ("mlp.c_fc.weight",),
+    "mlp.up_bias": ("mlp.c_fc.bias",),
+    "mlp.down": ("mlp.c_proj.weight",),
+    "mlp.down_bias": ("mlp.c_proj.bias",),
+}
+
+
+def _their_names(family: Family, ours: str) -> tuple[str, ...]:
+    """The tensors of the class that hold our parameter."""
+    gpt2 = family.model_type == "gpt2"
+    if not ours.startswith("blocks."):
+        return ((_GPT2_TOP if gpt2 else _LLAMA_TOP)[ours],)
+    _, layer, rest = ours.split(".", 2)
+    if gpt2:
+        return tuple(f"transformer.h.{layer}.{name}" for name in _GPT2[rest])
+    norms = {"post": _POST, "sandwich": _POST | _AROUND}.get(family.fixed.get("norm_place", "pre"), _PRE)
+    return tuple(f"model.layers.{layer}.{name}" for name in (_LLAMA | norms)[rest])
+
+
+def _stored(family: Family, ours: str, tensor: Tensor, back: bool) -> Tensor:
+    """Our tensor as the class keeps it, or `back`."""
+    if family.model_type.startswith("gemma") and ours.endswith("gain"):
+        return tensor + 1 if back else tensor - 1
+    if family.model_type == "gpt2" and tensor.ndim == 2 and not ours.endswith("embedding"):
+        return tensor.t()
+    return tensor
+
+
+def to_transformers(model: Decoder, family: Family) -> dict[str, Tensor]:
+    """The model's tensors under the class's names, contiguous, in the model's own type and on CPU."""
+    named: dict[str, Tensor] = {}
+    for ours, parameter in model.named_parameters():
+        tensor, theirs = parameter.detach().cpu(), _their_names(family, ours)
+        parts = tensor.split([tensor.shape[0]] if len(theirs) == 1 else _rows(model, ours))
+        named |= {name: _stored(family, ours, part, back=False) for name, part in zip(theirs, parts, strict=True)}
+    return {name: tensor.contiguous() for name, tensor in named.items()}
+
+
+def _rows(model: Decoder, ours: str) -> list[int]:
+    name = ours.rsplit(".", 1)[-1]
+    return model.fused_rows()[{"qkv_bias": "qkv", "up_bias": "gate_up"}.get(name, name)]
+
+
+@torch.no_grad()
+def from_transformers(model: Decoder, family: Family, named: dict[str, Tensor]) -> None:
+    """Fill a model from tensors under the class's names and shapes (`weights` has compared them)."""
+    for ours, parameter in model.named_parameters():
+        parts = [_stored(family, ours, named[name], back=True) for name in _their_names(family, ours)]
+        parameter.copy_(torch.cat(parts) if len(parts) > 1 else parts[0])

@@ -1,0 +1,24 @@
+"""The feed-forward part's nonlinearity: SwiGLU and GeGLU (GLU variants, arXiv 2002.05202), SiLU, GELU, squared ReLU.
+
+GELU is its tanh form (arXiv 1606.08415, section 2), as GPT-2 and Gemma compute it. Squared ReLU: Primer, arXiv 2109.08668.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from aether.models import kernels
+
+GATED = frozenset({"swiglu", "geglu"})
+"""Kinds that take a fused projection of gate and up, of twice the size."""
+
+
+def activate(kind: str, x: Tensor) -> Tensor:
+    """`x` [..., F], or gate and up [..., 2 F] for a gated kind, to [..., F]. `kind` as in `DecoderParts.activation`."""
+    if kind == "swiglu":
+        return kernels.swiglu(x)
+    if kind == "geglu":
+        gate, up = x.chunk(2, dim=-1)
+        return F.gelu(gate, approximate="tanh") * up
+    if kind == "relu2":
+        return F.relu(x).square()
+    return F.silu(x) if kind == "silu" else F.gelu(x, approximate="tanh")

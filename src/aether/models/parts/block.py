@@ -1,0 +1,146 @@
+"""One layer from parts: attention and feed-forward part, with norms before, after or around each.
+
+What `aether.models.decoder.Block` is for the default decoder, plainer and without its hand-written kernels. Whole windows with
+gradients and new tokens over a cache are the same code.
+
+Shapes: B batch, T tokens, C hidden size, H query heads, K key-value heads, D head size, F MLP size, R rotated values of a head.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aether.models import kernels
+from aether.models.cache import KVCache
+from aether.models.config import DecoderConfig
+from aether.models.parts.activations import GATED, activate
+from aether.models.parts.attention import Scores, Sight, attend
+from aether.models.parts.norms import Norm
+
+
+@dataclass(frozen=True)
+class CacheSlots:
+    """Where a pass over a cache writes: slots [first, first + B), position `where_BT` of each token."""
+
+    cache: KVCache
+    first: int
+    where_BT: Tensor
+    end: int
+    """Positions that hold something after it."""
+
+    def store(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Write new keys and values; returns all of the slots' up to `end`, [B, K, P, D] each, as views of the cache."""
+        batch = k_BKTD.shape[0]
+        rows = torch.arange(batch, device=k_BKTD.device)[:, None]
+        views = []
+        for block, new in ((self.cache.keys, k_BKTD), (self.cache.values, v_BKTD)):
+            slots = block[layer, self.first : self.first + batch]
+            slots.transpose(1, 2)[rows, self.where_BT] = new.transpose(1, 2)
+            views.append(slots[:, :, : self.end])
+        return views[0], views[1]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What all layers of one pass share; `near` is of layers with a window."""
+
+    far: Sight
+    near: Sight | None
+    tables: tuple[Tensor, Tensor] | None
+    """Cosine and signed sine, [T, R] or [B, 1, T, R]."""
+    near_tables: tuple[Tensor, Tensor] | None
+    slopes_H: Tensor | None
+    slots: CacheSlots | None = None
+
+
+def turned(x_BHTD: Tensor, tables: tuple[Tensor, Tensor] | None) -> Tensor:
+    """The first R values of each head rotated, the rest as they are."""
+    if tables is None:
+        return x_BHTD
+    size = tables[0].shape[-1]
+    rotated = kernels.rotate(x_BHTD[..., :size], *tables)
+    return rotated if size == x_BHTD.shape[-1] else torch.cat((rotated, x_BHTD[..., size:]), dim=-1)
+
+
+class FeedForward(nn.Module):
+    """A dense feed-forward part: gated (three matrices, two of them fused) or plain (two)."""
+
+    def __init__(self, config: DecoderConfig, size: int) -> None:
+        super().__init__()
+        self.kind = config.activation
+        width, inner = config.hidden_size, size * (2 if self.kind in GATED else 1)
+        name = "gate_up" if self.kind in GATED else "up"
+        self.register_parameter(name, nn.Parameter(torch.empty(inner, width)))
+        self.down = nn.Parameter(torch.empty(width, size))
+        self.up_bias = nn.Parameter(torch.zeros(inner)) if config.bias else None
+        self.down_bias = nn.Parameter(torch.zeros(width)) if config.bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., C] to [..., C]."""
+        matrix = self.gate_up if self.kind in GATED else self.up
+        assert isinstance(matrix, Tensor)
+        return linear(activate(self.kind, linear(x, matrix, self.up_bias)), self.down, self.down_bias)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A product in the type of `x`."""
+    return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+
+
+class PartsBlock(nn.Module):
+    """Layer `layer` of a decoder from parts."""
+
+    def __init__(self, config: DecoderConfig, layer: int) -> None:
+        super().__init__()
+        self.config, self.layer, self.window = config, layer, config.layer_window(layer)
+        size, width = config.head_size, config.hidden_size
+        query, key = config.heads * size, config.kv_heads * size
+        self.qkv = nn.Parameter(torch.empty(query + 2 * key, width))
+        self.out = nn.Parameter(torch.empty(width, query))
+        self.qkv_bias = nn.Parameter(torch.zeros(query + 2 * key)) if config.bias else None
+        self.out_bias = nn.Parameter(torch.zeros(width)) if config.bias else None
+        normed = {"none": None, "head": (size, size), "full": (query, key)}[config.qk_norm]
+        self.q_norm, self.k_norm = (None, None) if normed is None else (Norm("rms", s, config.norm_eps) for s in normed)
+        self.sink = nn.Parameter(torch.zeros(config.heads)) if config.sink_logits else None
+        before, after = config.norm_place != "post", config.norm_place != "pre"
+        self.attention_norm, self.mlp_norm = (self._norm() if before else None for _ in range(2))
+        self.attention_post_norm, self.mlp_post_norm = (self._norm() if after else None for _ in range(2))
+        self.mlp = FeedForward(config, config.mlp_size)
+
+    def _norm(self) -> Norm:
+        return Norm(self.config.norm, self.config.hidden_size, self.config.norm_eps)
+
+    def forward(self, x_BTC: Tensor, given: Pass) -> Tensor:
+        """The layer over whole windows, or over new tokens that see the cache."""
+        normal = x_BTC if self.attention_norm is None else self.attention_norm(x_BTC)
+        change = self.attention(normal, given)
+        x = x_BTC + (change if self.attention_post_norm is None else self.attention_post_norm(change))
+        normal = x if self.mlp_norm is None else self.mlp_norm(x)
+        change = self.mlp(normal)
+        return x + (change if self.mlp_post_norm is None else self.mlp_post_norm(change))
+
+    def attention(self, x_BTC: Tensor, given: Pass) -> Tensor:
+        """What attention adds to the stream, before a norm after it."""
+        config = self.config
+        batch, tokens, _ = x_BTC.shape
+        heads, kv_heads, size = config.heads, config.kv_heads, config.head_size
+        projected = linear(x_BTC, self.qkv, self.qkv_bias)
+        q, k, v = projected.split((heads * size, kv_heads * size, kv_heads * size), dim=-1)
+        full = config.qk_norm == "full"
+        if full and self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        q, k, v = (part.view(batch, tokens, -1, size).transpose(1, 2) for part in (q, k, v))
+        if not full and self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        near = self.window is not None
+        tables = given.near_tables if near else given.tables
+        q, k = turned(q, tables), turned(k, tables)
+        if given.slots is not None:
+            k, v = given.slots.store(self.layer, k, v)
+        scale = (config.query_scale or size) ** -0.5
+        scores = Scores(scale, config.attention_softcap, given.slopes_H, self.sink)
+        sight = given.near if near else given.far
+        assert sight is not None
+        return linear(attend(q, k, v, sight, scores), self.out, self.out_bias)

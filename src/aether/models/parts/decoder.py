@@ -1,0 +1,203 @@
+"""The decoder from exchangeable parts: what `Decoder` is to the rest of Aether, for a config that exchanges some.
+
+`decoder` makes the right one. No compiled blocks and no hand-written kernels here. A cache keeps all positions, also of layers
+with a window. Dynamic NTK is for whole passes; over a cache it ends at the original context, since beyond it every key that is
+kept would have to turn again.
+
+Shapes: B batch, T tokens, C hidden size, V vocabulary, N rows.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from aether.models import kernels
+from aether.models.cache import KVCache
+from aether.models.config import DecoderConfig
+from aether.models.decoder import Decoder
+from aether.models.parts.activations import GATED
+from aether.models.parts.attention import Sight
+from aether.models.parts.block import CacheSlots, PartsBlock, Pass
+from aether.models.parts.norms import DYT_ALPHA, Norm
+from aether.models.parts.positions import alibi_slopes, rotary_tables, sine_waves
+from aether.spec.errors import InputError
+
+_STARTS = {"bias": 0.0, "alpha": DYT_ALPHA, "sink": 0.0, "gain": 1.0}
+"""First values of vectors by the end of their name."""
+
+
+def decoder(config: DecoderConfig, compute_dtype: torch.dtype | None = None) -> Decoder:
+    """The decoder of a config: the default one where no part is exchanged."""
+    return Decoder(config, compute_dtype) if config.plain else PartsDecoder(config, compute_dtype)
+
+
+class PartsDecoder(Decoder):
+    """As `Decoder`; `compile_blocks` is refused."""
+
+    def __init__(self, config: DecoderConfig, compute_dtype: torch.dtype | None = None) -> None:
+        nn.Module.__init__(self)
+        self.config, self.compute_dtype = config, compute_dtype
+        self.keep_plain()
+        self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
+        learned = config.positions == "learned"
+        shape = (config.context_tokens, config.hidden_size)
+        self.position_embedding = nn.Parameter(torch.empty(shape)) if learned else None
+        self.blocks = nn.ModuleList(PartsBlock(config, layer) for layer in range(config.layers))
+        self.final_norm = Norm(config.norm, config.hidden_size, config.norm_eps)
+        self._tables_of: dict[tuple[int, bool], tuple[Tensor, Tensor]] = {}
+        self.initialise(seed=0)
+
+    def initialise(
+        self,
+        seed: int,
+        embedding_std: float = 0.02,
+        matrix_scale: float = 1.0,
+        zero_out: bool = False,
+        final_gain: float = 1.0,
+    ) -> None:
+        """As `Decoder.initialise`; learnt positions start as the embedding does, biases and sinks at zero."""
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                kind = name.rsplit(".", 1)[-1]
+                if parameter.ndim == 1:
+                    start = next(value for end, value in _STARTS.items() if kind.endswith(end))
+                    parameter.fill_(final_gain if name == "final_norm.gain" else start)
+                elif zero_out and kind in ("out", "down"):
+                    parameter.zero_()
+                else:
+                    std = embedding_std if kind.endswith("embedding") else matrix_scale * parameter.shape[1] ** -0.5
+                    parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+
+    def freeze_block_gains(self) -> None:
+        """Keep the blocks' gains at one. Biases, DyT's scales and sinks go on learning."""
+        for name, parameter in self.named_parameters():
+            if name.startswith("blocks.") and name.endswith("gain"):
+                assert bool((parameter == 1).all()), "only gains of one can be left out"
+                parameter.requires_grad_(False)
+
+    def compile_blocks(self) -> None:
+        """Raises InputError: compiled blocks are the default decoder's."""
+        name, value = self.config.exchanged()[0]
+        raise InputError.of("compile", "blocks", f'model.{name} = {value} runs plain; set compile = "off"')
+
+    def fused_rows(self) -> dict[str, list[int]]:
+        """As `Decoder.fused_rows`."""
+        config = self.config
+        key = config.kv_heads * config.head_size
+        rows = {"qkv": [config.heads * config.head_size, key, key]}
+        return rows | ({"gate_up": [config.mlp_size] * 2} if config.activation in GATED else {})
+
+    def _hidden(
+        self, tokens_BT: Tensor, embedding_VC: Tensor, document_ids_BT: Tensor | None, run_block: object = None
+    ) -> Tensor:
+        tokens, device = tokens_BT.shape[1], tokens_BT.device
+        assert tokens <= self.config.context_tokens, "a window is longer than the context"
+        if document_ids_BT is not None and bool((document_ids_BT == document_ids_BT[:, :1]).all()):
+            document_ids_BT = None
+        queries_1T = torch.arange(tokens, device=device)[None]
+        places_RT = queries_1T
+        if document_ids_BT is not None:
+            begins = F.pad(document_ids_BT[:, 1:] != document_ids_BT[:, :-1], (1, 0))
+            places_RT = queries_1T - (queries_1T * begins).cummax(dim=1).values
+        far = Sight(queries_1T, 0, tokens, document_ids_BT, None if document_ids_BT is None else places_RT)
+        given = self._pass(far, tokens, None, None)
+        x = self._embedded(tokens_BT, embedding_VC, places_RT)
+        for block in self.blocks:
+            x = block(x, given)
+        return self.final_norm(x)
+
+    def _embedded(self, tokens_BT: Tensor, embedding_VC: Tensor, places_RT: Tensor) -> Tensor:
+        """The stream's beginning: embeddings, scaled and with positions added where the config says so."""
+        config = self.config
+        x = F.embedding(tokens_BT, embedding_VC)
+        if config.scale_embedding:
+            # As Gemma: the factor is rounded to the stream's type first.
+            x = x * torch.tensor(config.hidden_size**0.5, dtype=x.dtype, device=x.device)
+        if self.position_embedding is not None:
+            x = x + F.embedding(places_RT, self.position_embedding.to(x.dtype))
+        elif config.positions == "sinusoidal":
+            x = x + sine_waves(config.context_tokens, config.hidden_size).to(x)[places_RT]
+        return x
+
+    def _pass(self, far: Sight, tokens: int, where_BT: Tensor | None, slots: CacheSlots | None) -> Pass:
+        """What the layers share. `where_BT`: positions of the tokens, None for the first `tokens`."""
+        config, device = self.config, far.queries_RT.device
+        near = None
+        if config.window is not None:
+            given = (far.queries_RT, far.start, far.keys, far.documents_BP, far.places_BP)
+            near = Sight(*given, config.window, config.sink_tokens)
+        tables, near_tables, slopes_H = None, None, None
+        if config.positions == "rope":
+            tables, near_tables = (self._turning(tokens, local, where_BT, device) for local in (False, True))
+        elif config.positions == "alibi":
+            slopes_H = alibi_slopes(config.heads).to(device)
+        return Pass(far, near, tables, near_tables, slopes_H, slots)
+
+    def _turning(
+        self, tokens: int, local: bool, where_BT: Tensor | None, device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        """Rotary tables of these positions, in the stream's type; `local`: of layers with a window."""
+        config = self.config
+        dynamic = config.rope_scaling is not None and config.rope_scaling.kind == "dynamic"
+        length = tokens if dynamic else config.context_tokens
+        key = (length if dynamic else 0, local)
+        if key not in self._tables_of:
+            # Dynamic scaling has other tables at every length: only the last is kept.
+            self._tables_of = {} if dynamic else self._tables_of
+            self._tables_of[key] = rotary_tables(config, length, local)
+        cos, sin = (table.to(device=device, dtype=self.dtype) for table in self._tables_of[key])
+        if where_BT is None:
+            return cos[:tokens], sin[:tokens]
+        return cos[where_BT][:, None], sin[where_BT][:, None]
+
+    def logits(self, hidden: Tensor, embedding_VC: Tensor) -> Tensor:
+        """As `Decoder.logits`, capped where the config says so."""
+        logits = F.linear(hidden, embedding_VC).float()
+        cap = self.config.logit_softcap
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    def loss(self, tokens_BT: Tensor, targets_BT: Tensor, document_ids_BT: Tensor | None = None) -> Tensor:
+        """As `Decoder.loss`."""
+        embedding = self.embedding.to(self.dtype)
+        x_NC = self._hidden(tokens_BT, embedding, document_ids_BT).flatten(0, 1)
+        targets_N = targets_BT.flatten()
+        if self.config.logit_softcap is None:
+            return kernels.tied_cross_entropy(x_NC, embedding, targets_N)
+        total = torch.zeros((), device=x_NC.device)
+        for x, targets in zip(x_NC.split(kernels.ROWS_PER_CHUNK), targets_N.split(kernels.ROWS_PER_CHUNK), strict=True):
+            total = total + checkpoint(self._nats, x, embedding, targets, use_reentrant=False)
+        return total / targets_N.shape[0]
+
+    def _nats(self, x_NC: Tensor, embedding_VC: Tensor, targets_N: Tensor) -> Tensor:
+        return F.cross_entropy(self.logits(x_NC, embedding_VC), targets_N, reduction="sum")
+
+    @torch.inference_mode()
+    def extend(
+        self, tokens_BT: Tensor, cache: KVCache, first: int = 0, counts: list[int] | None = None, every: bool = False
+    ) -> Tensor:
+        """As `Decoder.extend`. Raises InputError when dynamic NTK would go beyond its original context."""
+        batch, tokens = tokens_BT.shape
+        lengths = cache.lengths[first : first + batch]
+        start, end = min(lengths), max(lengths) + tokens
+        assert len(lengths) == batch and end <= cache.context_tokens, "the cache has no room for these tokens"
+        scaling = self.config.rope_scaling
+        if scaling is not None and scaling.kind == "dynamic" and end > scaling.original_context_tokens:
+            mend = (
+                f"over a cache it ends at original_context_tokens = {scaling.original_context_tokens}; use yarn or ntk"
+            )
+            raise InputError.of("model.rope_scaling.kind", "dynamic", mend)
+        device = tokens_BT.device
+        where_BT = torch.tensor(lengths, device=device)[:, None] + torch.arange(tokens, device=device)
+        aligned = start + tokens == end
+        far = Sight(where_BT[:1] if aligned else where_BT, start, end)
+        given = self._pass(far, end, where_BT, CacheSlots(cache, first, where_BT, end))
+        x = self._embedded(tokens_BT, self.embedding, where_BT)
+        for block in self.blocks:
+            x = block(x, given)
+        for row in range(batch):
+            cache.lengths[first + row] += tokens if counts is None else counts[row]
+        if not every:
+            x = x[:, -1] if counts is None else x[torch.arange(batch), torch.tensor(counts) - 1]
+        return self.logits(self.final_norm(x), self.embedding)
