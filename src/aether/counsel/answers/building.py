@@ -4,8 +4,10 @@ Nothing is measured here: `aether plan` probes the machine, trains pilots for mi
 intervals. Until then quality, time and memory are unknown, and said to be.
 """
 
+import re
+
 from aether.counsel.answers.brief_text import brief_toml
-from aether.counsel.answers.draft import Draft, command, items, name, paragraph, table
+from aether.counsel.answers.draft import Draft, command, items, name, note, paragraph, table
 from aether.counsel.answers.recipe import (
     DataPart,
     EvaluationPart,
@@ -14,12 +16,20 @@ from aether.counsel.answers.recipe import (
     ModelPart,
     OptimisationPart,
 )
+from aether.counsel.explain import cited_text, number_evidence
+from aether.knowledge.topics import topic
 from aether.spec.report import Bound, Paragraph, Table, Text, text_of
 from aether.stages.train.recipe import Optimiser, Schedule
 
 _BY_PLAN = "fixed by the plan before the main run, and kept in plan.json"
 _SOURCE = "default of stages.train.recipe, with the source of each in docs/training.md"
 
+_STANDS_ON = (
+    "muon", "adamw", "wsd-schedule", "gqa", "swiglu", "rmsnorm", "rope", "minhash-deduplication", "contamination", "scaling-laws", "statistical-significance",
+)  # fmt: skip
+"""Topics of `aether explain` that the recipe's choices come from, in its order."""
+_SOURCES = 2
+"""Of each topic; its own page has all."""
 USES = frozenset({"muon", "adamw", "gqa", "rope", "minhash-deduplication", "contamination", "quantisation"})
 """Methods that the plan and its stages do."""
 
@@ -41,6 +51,12 @@ def answer_build(draft: Draft) -> None:
     draft.section("options", "Options", _options())
     draft.section("recipe", "Recipe", *_recipe(draft).blocks())
     draft.section(
+        "why",
+        "Why these choices",
+        items(*_reasons(draft)),
+        note("More of each: ", command("aether explain TOPIC"), "."),
+    )
+    draft.section(
         "code",
         "Code",
         paragraph("The brief, as ", command("brief.toml"), ":"),
@@ -53,6 +69,20 @@ def answer_build(draft: Draft) -> None:
         ),
     )
     _closing(draft)
+
+
+def _reasons(draft: Draft) -> list[Text]:
+    """Why each part of the recipe is there, in its topic's first sentence; the topic's first sources join the answer's."""
+    reasons: list[Text] = []
+    for about in map(topic, _STANDS_ON):
+        first = re.split(r"(?<=[.]) ", about.why, maxsplit=1)[0]
+        reasons.append((*text_of(name(about.title), ": "), *cited_text(about, first)))
+        for number in about.number:
+            if f"{{{number.key}}}" in first:
+                draft.record(number_evidence(about, number))
+        for source in [source for source in about.source if source.kind == "cited"][:_SOURCES]:
+            draft.refer(source.title, source.address, (source.read or source.as_of).isoformat())
+    return reasons
 
 
 def _closing(draft: Draft) -> None:

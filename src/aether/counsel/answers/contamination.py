@@ -144,5 +144,5 @@ def _numbers(draft: Draft) -> list[Block]:
             found.append(paragraph(*cited_text(about, number.claim), ": ", cited, "."))
         for source in about.source:
             if source.kind == "cited":
-                draft.refer(source.title, source.address, source.as_of.isoformat())
+                draft.refer(source.title, source.address, (source.read or source.as_of).isoformat())
     return found
