@@ -153,3 +153,13 @@ def test_every_concept_is_used():
     for row in (*known.rules, *known.dual_uses):
         used |= {name for pattern in row.patterns for element in pattern.split()[::2] for name in element.split("|")}
     assert used == set(known.concepts)
+
+
+def test_the_hard_rules_are_refused_and_what_looks_like_them_is_not():
+    golden = Path(__file__).parents[1] / "golden"
+    asked = (golden / "hard_rule_requests.txt").read_text(encoding="utf-8").splitlines()
+    alike = (golden / "hard_rule_lookalikes.txt").read_text(encoding="utf-8").splitlines()
+    passed = [text for text in asked if judge_request(text).decision != "refuse"]
+    refused = [text for text in alike if judge_request(text).decision == "refuse"]
+    assert len(passed) <= 0.05 * len(asked), passed
+    assert len(refused) <= 0.03 * len(alike), refused
