@@ -167,6 +167,7 @@ def main() -> None:
             "ask": {name: {"command_s": both[0], "command_processor_s": both[1]} for name, both in asked.items()},
             "demo_plan_s": None,
             "load_average": os.getloadavg()[1],
+            "niceness": os.getpriority(os.PRIO_PROCESS, 0),
             "circumstances": records.circumstances("benchmarks.plan_speed", words=[]),
         }
         if given.demo_run is not None:
@@ -196,7 +197,7 @@ def _markdown(record: dict[str, Any]) -> str:
     lines += ["", f"`aether --help`: {record['help_s']:.2f} s. The demo brief's plan, its pilots on record: {demo}."]
     lines += [
         f"Medians of {REPEATS}; {machine['cores']} cores of {machine['cpu']}, {record['circumstances']['date']}, other work beside it "
-        f"(load average at the end {record['load_average']:.1f});"
+        f"(load average at the end {record['load_average']:.1f}, niceness of the measured processes {record['niceness']});"
     ]
     return "\n".join([*lines, "`python -m benchmarks.plan_speed [--demo-run FOLDER]`.", ""])
 
