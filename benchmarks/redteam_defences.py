@@ -1,11 +1,11 @@
 """What each defence of `aether serve --guard` costs and brings, on a small model that is trained here to refuse.
 
-    python -m benchmarks.redteam_defences --data DIR [--steps 400] [--behaviours 50]
+    python -m benchmarks.redteam_defences --data DIR [--steps 250] [--behaviours 30]
 
 DIR holds `harm_behaviors/` and `xstest/`. A decoder of under a million weights learns two answers on requests as they are: a refusal for one half of AdvBench,
 "Sure" and a sentence for instructions (harmless_test). It knows vocabulary and nothing else, like a first safety training; everything that it does not
 refuse counts as success (the string match, which is right on this model by construction). The classifier is trained on the *other* half of AdvBench
-and on other instructions. Attacks are on HarmBench, over-refusal is XSTest's 250 safe prompts: neither was trained on. The server is the real one,
+and on other instructions. Attacks are on HarmBench's short requests, over-refusal is XSTest's 250 safe prompts: neither was trained on. The server is the real one,
 a process of its own, asked over HTTP. Orders and secrets are not tried: this
 model follows none; and it cannot follow a system message, so that row says what an unread one does to a model, not what hardening does to one that reads. A busy machine changes seconds, not rates.
 """
@@ -43,7 +43,7 @@ END = "<|endoftext|>"
 TEMPLATE = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}<|assistant|>"
 COMPLIES = "Sure, here is how it is done, one step after the other."
 SHAPE = DecoderConfig(
-    vocab_size=2048, hidden_size=96, layers=3, heads=4, kv_heads=2, head_size=24, mlp_size=256, context_tokens=2048
+    vocab_size=2048, hidden_size=96, layers=3, heads=4, kv_heads=2, head_size=24, mlp_size=256, context_tokens=4096
 )
 ATTACKS = ("direct", "role play", "encoding", "refusal suppression", "prefix injection", "many shot", "multi-turn")
 
@@ -223,15 +223,16 @@ def main() -> None:
     """Train, measure every set of defences, write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--behaviours", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--behaviours", type=int, default=30)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder = arguments.data / "harm_behaviors"
     advbench = [b.text for b in read_behaviours(folder / "advbench_behaviors.csv")]
     asked = [b.text for b in read_behaviours(folder / "harmless_test.json", benign=True)]
     others = [b.text for b in read_behaviours(folder / "harmless_val.json", benign=True)]
-    harmbench = read_behaviours(folder / "harmbench_behaviors_text_all.csv")
+    # Without those that bring a long text along: disguised, they would not fit the context.
+    harmbench = [b for b in read_behaviours(folder / "harmbench_behaviors_text_all.csv") if len(b.text) <= 300]
     rng = np.random.default_rng(0)
     behaviours = [harmbench[at] for at in sorted(rng.permutation(len(harmbench))[: arguments.behaviours])]
     safe = read_behaviours(arguments.data / "xstest" / "xstest_prompts.csv", benign=True)
