@@ -32,6 +32,15 @@ def test_none_and_all_count_behaviours_and_not_attempts():
     assert lone.value == 0.5 and lone.interval.high - lone.interval.low > 0.9
 
 
+def test_one_success_never_bounds_tighter_than_none():
+    highs = []
+    for hits in range(4):
+        rows = [item(f"b{i}", f"a{j}", j == 0 and i < hits) for i in range(24) for j in range(12)]
+        found = rate("x", rows, "rules", [known(n=20_000)])
+        highs.append((found.seen.interval.high, found.corrected.interval.high))
+    assert highs == sorted(highs) and highs[0][0] == pytest.approx(beta.ppf(0.975, 1, 24))
+
+
 def test_limits_over_behaviours_that_give_way_together_cover_the_truth():
     rng, inside, naive = np.random.default_rng(0), 0, 0
     for _ in range(120):
