@@ -42,6 +42,7 @@ _ITS_RUN = re.compile(r"\s+(?:\w+\s+)?(?:runs?|jobs?|training|logs?)\b")
 _SIGN_OF = re.compile(r"\s+(?:loss|win|scores?|accuracy|acc|curves?|ppl|perplexity|rewards?|metrics?|set|steps?)\b")
 """After "eval" it makes it a part of a name."""
 _WE = re.compile(r"\s+(?:i|we|you|one)\b(?!\s+(?:know|tell|interpret|read|think))")
+_MINE = re.compile(r"\s+(?:my|our)\b")
 _FOR = re.compile(r"\b(?:for|to|when|while|if (?:i|we)|before)\s+$")
 _HOW_TO = re.compile(
     r"(?:please |can you |could you |hey,? |hi,? |hello,? |so,? )*(?:tell me |explain (?:to me )?|show me )?(?:how (?:do|can|could|should|would|might|to)\b(?: (?:i|we|you|one|people)\b)?|what(?:'s| is) the \w+ way (?:to|of))\s+(?!use|choose|understand|know|work|pick|decide|think)"
@@ -207,6 +208,8 @@ def _means_another(text: Text, intent: Intent, words: str, span: Span) -> bool:
     if intent == "finetune" and words.startswith(("fine", "fin")) and _OWN.search(text.plain[: span.start]):
         return True
     if intent == "explain" and words == "how do" and _WE.match(text.plain, span.end):
+        return True
+    if intent == "explain" and words.startswith("why") and _MINE.match(text.plain, span.end):
         return True
     if words == "eval" and _SIGN_OF.match(text.plain, span.end):
         return True

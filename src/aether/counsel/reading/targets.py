@@ -5,7 +5,7 @@ metric goes on with the last metric. A latency without a percentile is read as i
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aether.counsel.reading.quantities import Quantity
 from aether.counsel.reading.text import Span, Text
@@ -59,6 +59,7 @@ class _State:
 _CORRECTS = re.compile(
     r"\b(?:actually|sorry|correction|i mean|or rather|make that|no,|scratch that|better)\b[^.;]{0,25}$"
 )
+_BY_IT = re.compile(r"\s*(?:to|for|until|till)?\s*(?:the\s+)?")
 _AND = re.compile(r"[^,;.\d]{0,25}\b(?:and|&)\b[^,;.\d]{0,30}")
 """Joins a second metric to a first: it has the same percentile."""
 
@@ -100,30 +101,21 @@ def _latency(text: Text, quantity: Quantity, times: list[Quantity], state: _Stat
     per_token = _PER_TOKEN.match(text.plain, quantity.span.end)
     metric, taken = state.metric, [quantity.span]
     if per_token:
-        metric = "tpot"
-        taken.append(Span(*per_token.span()))
-    elif left and not re.search(r",\s*(?:and\s+)?[^,]{0,6}$", text.plain[left[-1].end() : quantity.span.start]):
-        metric = left[-1].lastgroup
-        taken.append(Span(*left[-1].span()))
-    elif right and len(text.plain[quantity.span.end : right[0].start()].split()) <= 3:
-        metric = right[0].lastgroup
-        taken.append(Span(*right[0].span()))
-    elif left:
-        metric = left[-1].lastgroup
-        taken.append(Span(*left[-1].span()))
+        metric, named = "tpot", Span(*per_token.span())
+        taken.append(named)
+    elif (match := _named(text, quantity, left, right)) is not None:
+        metric = match.lastgroup
+        taken.append(Span(*match.span()))
     elif state.metric and _CORRECTS.search(text.plain, clause.start, quantity.span.start):
         pass  # "under 300 ms. Actually no, 500 ms is fine"
     elif not shares and not later and not (state.metric and _LOWER_TOO.search(text.plain, before, quantity.span.start)):
         return None
+    if not shares and later and right and taken[-1].start == right[0].start():
+        quantity = replace(quantity, span=Span(quantity.span.start, right[0].end()))
     share, assumed = _share(shares, later, quantity, text, taken)
     metric = metric or "e2e"
-    if (
-        share is None
-        and state.share
-        and state.at is not None
-        and _AND.fullmatch(text.plain, state.at, quantity.span.start)
-    ):
-        share = state.share
+    goes_on = state.at is not None and _AND.fullmatch(text.plain, state.at, quantity.span.start)
+    share = state.share if share is None and goes_on else share
     if share is None:
         share, assumed = "p99", "p99 assumed: no percentile was named"
     if metric == "tpot" and share == "p95":
@@ -138,6 +130,20 @@ def _latency(text: Text, quantity: Quantity, times: list[Quantity], state: _Stat
     return Bounded(
         f"{metric}_{share}", quantity.high, Span(min(s.start for s in taken), max(s.end for s in taken)), assumed
     )
+
+
+def _named(
+    text: Text, quantity: Quantity, left: list[re.Match[str]], right: list[re.Match[str]]
+) -> re.Match[str] | None:
+    """The name of a metric that a time belongs to: the nearest before it, else the one right after it."""
+    between = text.plain[quantity.span.end : right[0].start()] if right else ""
+    if left and right and left[-1][0].startswith("latenc") and _BY_IT.fullmatch(between):
+        return right[0]  # "latency budget: 350 ms to first token"
+    if left and not re.search(r",\s*(?:and\s+)?[^,]{0,6}$", text.plain[left[-1].end() : quantity.span.start]):
+        return left[-1]
+    if right and len(between.split()) <= 3:
+        return right[0]
+    return left[-1] if left else None
 
 
 def _until_comma(text: Text, start: int, end: int) -> int:
