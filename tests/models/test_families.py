@@ -33,6 +33,8 @@ CASES = {
         GEMMA | {"full_attention_every": 3, "local_rope_theta": 100.0, "rope_scaling": YARN | {"kind": "linear"}},
     ),
     "gpt2": ("gpt2", GPT2 | SQUARE),
+    "mixtral": ("mixtral", {"qk_norm": "none", "experts": {"count": 4, "active": 2}}),
+    "qwen3_moe": ("qwen3_moe", {"experts": {"count": 6, "active": 2, "normalise": False}, "rope_scaling": YARN}),
 }
 
 
@@ -80,6 +82,7 @@ OWN = {
     "dyt": {"norm": "dyt"},
     "squared relu": {"activation": "relu2"},
     "sinks": {"sink_logits": True},
+    "sigmoid": {"experts": {"count": 4, "active": 2, "router": "sigmoid", "shared_size": 16, "bias_rate": 0.001}},
 }
 
 
@@ -96,7 +99,8 @@ def test_what_no_class_computes_is_kept_in_aethers_own_format(tmp_path, name):
     with pytest.raises(ValueError, match="aether_decoder"):
         AutoConfig.from_pretrained(tmp_path)
     field, value = next(iter(OWN[name].items()))
-    with pytest.raises(InputError, match=rf"model\.{field} = {value!r}: no transformers class"):
+    shown = "" if isinstance(value, dict) else f"{value!r}: no transformers class"
+    with pytest.raises(InputError, match=rf"model\.{field} = {shown}"):
         demand_family(config)
 
 
@@ -115,6 +119,8 @@ def test_what_no_class_computes_is_kept_in_aethers_own_format(tmp_path, name):
         ("gpt2", {"activation_function": "relu"}, "activation_function"),
         ("gpt2", {"n_inner": 81}, "mlp"),
         ("llama", {"model_type": "phi"}, "model_type"),
+        ("mixtral", {"sliding_window": 8}, "sliding_window"),
+        ("qwen3_moe", {"mlp_only_layers": [0]}, "mlp_only_layers"),
     ],
 )
 def test_a_config_that_the_decoder_does_not_compute_is_refused_by_name(tmp_path, case, change, field):

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from aether.models import accounting
 from aether.models.config_fields import grouped
-from aether.models.config_parts import DecoderParts, check_attention, check_positions
-from aether.spec.architecture import Architecture, Attention, FeedForward, LayerGroup
+from aether.models.config_parts import DecoderParts, check_attention, check_experts, check_positions
+from aether.spec.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup
 from aether.spec.errors import InputError
 
 
@@ -37,7 +37,21 @@ class DecoderConfig(DecoderParts):
             raise InputError.of("head_size", self.head_size, "rotary positions need an even number")
         check_positions(self, self.head_size, self.context_tokens)
         check_attention(self)
+        check_experts(self, {"hidden_size": self.hidden_size, "mlp_size": self.mlp_size})
         return self
+
+    def _mlp(self) -> FeedForward | Experts:
+        one = self.experts
+        if one is None:
+            return FeedForward(size=self.mlp_size, gated=self.gated, bias=self.bias)
+        return Experts(
+            count=one.count,
+            active=one.active,
+            size=self.mlp_size,
+            gated=self.gated,
+            shared_size=one.shared_size,
+            router_bias=one.bias_rate > 0,
+        )
 
     def architecture(self) -> Architecture:
         """The same model as the accounting knows it."""
@@ -53,7 +67,7 @@ class DecoderConfig(DecoderParts):
                 qk_norm=self.qk_norm,
                 sinks=self.sink_logits,
             )
-            mlp = FeedForward(size=self.mlp_size, gated=self.gated, bias=self.bias)
+            mlp = self._mlp()
             groups.append(LayerGroup(count=1, mixer=mixer, mlp=mlp, norms=4 if self.norm_place == "sandwich" else 2))
         norms = sum(group.norms for group in groups) + 1
         return Architecture(

@@ -48,6 +48,35 @@ class RopeScaling(Noun):
         return self.attention_factor if self.attention_factor is not None else 0.1 * math.log(self.factor) + 1.0
 
 
+class Mixture(Noun):
+    """A mixture of experts in every layer; the inner size of one expert is `mlp_size`."""
+
+    count: int = Field(gt=1)
+    """Routed experts."""
+    active: int = Field(gt=0)
+    """Experts that a token takes."""
+    router: Literal["softmax", "sigmoid"] = "softmax"
+    """Scores over all experts together (Mixtral, arXiv 2401.04088) or of each alone (DeepSeek-V3, arXiv 2412.19437)."""
+    normalise: bool = True
+    """The weights of the active experts add up to one."""
+    scale: float = Field(default=1.0, gt=0)
+    """The weights times this (DeepSeek-V3: routed_scaling_factor)."""
+    shared_size: int = Field(default=0, ge=0)
+    """Inner size of the shared experts together (DeepSeekMoE, arXiv 2401.06066); 0: none."""
+    balance_loss: float = Field(default=0.0, ge=0)
+    """Coefficient of the load-balance loss (Switch, arXiv 2101.03961: 0.01)."""
+    z_loss: float = Field(default=0.0, ge=0)
+    """Coefficient of the router's z-loss (ST-MoE, arXiv 2202.08906: 0.001)."""
+    bias_rate: float = Field(default=0.0, ge=0)
+    """Step of the bias that balances without a loss (arXiv 2408.15664: 0.001); 0: no bias."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Mixture":
+        if self.active > self.count:
+            raise InputError.of("experts.active", self.active, f"at most experts.count = {self.count}")
+        return self
+
+
 class DecoderParts(Noun):
     """Which part stands where."""
 
@@ -85,6 +114,8 @@ class DecoderParts(Noun):
     """The same for the logits of the vocabulary (Gemma 2: 30)."""
     local_rope_theta: float | None = Field(default=None, gt=0)
     """The rotary base of layers with a window, without scaling (Gemma 3, arXiv 2503.19786: 10000); None: that of all layers."""
+
+    experts: Mixture | None = None
 
     @model_serializer(mode="wrap")
     def _exchanged_alone(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -168,3 +199,15 @@ def check_attention(config: DecoderParts) -> None:
             if bad:
                 mend = "it does not go with attention_softcap: bias and sink are added where the cap has no formula for them"
                 raise InputError.of(name, getattr(config, name), mend)
+
+
+def check_experts(config: DecoderParts, sizes: dict[str, int]) -> None:
+    """Raise InputError for what experts do not have, and for `sizes` that their grouped products cannot take."""
+    if config.experts is None:
+        return
+    if config.bias:
+        raise InputError.of("bias", True, "experts have no biases here; set it to false")
+    for name, size in sizes.items():
+        if size % 8:
+            # grouped_mm needs rows of whole 16 bytes: 8 values of bfloat16.
+            raise InputError.of(name, size, "with experts it must be a multiple of 8")

@@ -210,6 +210,9 @@ class Decoder(nn.Module):
         """The rows of each matrix inside a fused parameter, by the parameter's last name."""
         return fused_rows(self.config)
 
+    def settle(self, applied: bool) -> None:
+        """After each update, `applied` or skipped: what learns without a gradient. Nothing here does."""
+
     def compile_blocks(self) -> None:
         """Let `loss` run its blocks through torch.compile: one graph for all of a shape, made at the first pass over it.
 

@@ -5,11 +5,12 @@ A family fixes some parts and leaves others open; a config that fits none has no
 transformers 5.17. Tensor names stand in `aether.models.families_weights`.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from aether.models.config import DecoderConfig
-from aether.models.config_parts import DecoderParts, RopeScaling
+from aether.models.config_parts import DecoderParts, Mixture, RopeScaling
 from aether.models.config_rope import rope_parameters, rope_scaling
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
@@ -44,9 +45,21 @@ class Family:
             return "head_size", config.head_size, config.hidden_size / config.heads
         if self.model_type == "mistral" and config.window is None:
             return "window", None, "a number"
+        if self.model_type in ("mixtral", "qwen3_moe"):
+            given = None if config.experts is None else config.experts.model_dump()
+            wanted = _their_mixture(self.model_type, config.experts)
+            return None if config.experts is not None and config.experts == wanted else ("experts", given, wanted)
         if self.model_type == "gpt2" and config.kv_heads != config.heads:
             return "kv_heads", config.kv_heads, config.heads
         return None
+
+
+def _their_mixture(model_type: str, given: Mixture | None) -> Mixture | str:
+    """The nearest mixture that the class computes: softmax, no shared experts, no bias; Mixtral always normalises."""
+    if given is None:
+        return "a mixture"
+    kept = {"count": given.count, "active": given.active, "balance_loss": given.balance_loss, "z_loss": given.z_loss}
+    return Mixture(**kept, normalise=model_type == "mixtral" or given.normalise)
 
 
 _GEMMA = {"norm_place": "sandwich", "activation": "geglu", "scale_embedding": True}
@@ -71,6 +84,8 @@ FAMILIES = (
         "hidden_activation",
         "gelu_pytorch_tanh",
     ),
+    Family("mixtral", "MixtralForCausalLM", {"qk_norm": "none"}, _ROPE | {"experts"}),
+    Family("qwen3_moe", "Qwen3MoeForCausalLM", {}, _ROPE | {"experts"}),
     Family(
         "gpt2",
         "GPT2LMHeadModel",
@@ -81,6 +96,7 @@ FAMILIES = (
         square=True,
     ),
 )
+_MOE = ("mixtral", "qwen3_moe")
 BY_TYPE = {family.model_type: family for family in FAMILIES}
 
 
@@ -142,6 +158,8 @@ def transformers_config(config: DecoderConfig, dtype: str, end_of_text: int) -> 
         said["max_position_embeddings"] = config.rope_scaling.original_context_tokens
     said |= {"attention_bias": config.bias, "attention_dropout": 0.0}
     said |= {"mlp_bias": config.bias} if family.model_type == "llama" else {}
+    if config.experts is not None:
+        said |= _said_experts(config, config.experts, family.model_type)
     if "window" in family.varying:
         said |= {"sliding_window": config.window}
         said |= {"use_sliding_window": config.window is not None} if family.model_type == "qwen3" else {}
@@ -157,6 +175,32 @@ def transformers_config(config: DecoderConfig, dtype: str, end_of_text: int) -> 
         near_rope = rope if config.local_rope_theta is None else rope_parameters(config.local_rope_theta, None, 0)
         return common | said | {"rope_parameters": {"full_attention": rope, "sliding_attention": near_rope}}
     return common | said | {"rope_theta": rope["rope_theta"], "rope_parameters": rope}
+
+
+def _said_experts(config: DecoderConfig, one: Mixture, model_type: str) -> dict[str, Any]:
+    said = {
+        "num_experts_per_tok": one.active,
+        "router_aux_loss_coef": one.balance_loss,
+        "output_router_logits": False,
+        "sliding_window": None,
+    }
+    if model_type == "mixtral":
+        return said | {"num_local_experts": one.count, "router_jitter_noise": 0.0}
+    own = {"moe_intermediate_size": config.mlp_size, "decoder_sparse_step": 1, "mlp_only_layers": []}
+    return said | own | {"num_experts": one.count, "norm_topk_prob": one.normalise, "use_sliding_window": False}
+
+
+def _experts(raw: dict[str, Any], model_type: str) -> dict[str, Any]:
+    """The mixture of a config, and the inner size of one expert."""
+    given = {"active": raw.get("num_experts_per_tok"), "balance_loss": raw.get("router_aux_loss_coef", 0.001)}
+    if model_type == "mixtral":
+        return {"experts": given | {"count": raw.get("num_local_experts")}}
+    # transformers 5.17 writes the count under either name.
+    given |= {
+        "count": raw.get("num_experts", raw.get("num_local_experts")),
+        "normalise": raw.get("norm_topk_prob", False),
+    }
+    return {"experts": given, "mlp_size": raw.get("moe_intermediate_size")}
 
 
 def config_key(model_type: str, field: str) -> str:
@@ -203,6 +247,8 @@ def config_of(raw: dict[str, Any]) -> DecoderConfig:
         given["query_scale"] = None if scalar == given["head_size"] else scalar
         given["logit_softcap"] = raw.get("final_logit_softcapping")
         given["attention_softcap"] = raw.get("attn_logit_softcapping")
+    if family.model_type in _MOE:
+        given |= _experts(raw, family.model_type)
     given["bias"] = family.model_type == "llama" and bool(raw.get("attention_bias"))
     return DecoderConfig.model_validate(given)
 
@@ -224,6 +270,13 @@ def _demand(raw: dict[str, Any], family: Family) -> None:
         expected["use_bidirectional_attention"] = raw.get("use_bidirectional_attention") or None
         if expected["use_bidirectional_attention"]:
             expected["use_bidirectional_attention"] = None
+    if family.model_type in _MOE:
+        moe = {"sliding_window": None, "router_jitter_noise": 0.0, "decoder_sparse_step": 1, "mlp_only_layers": []}
+        expected |= moe
+        defaults |= moe
+        if family.model_type == "qwen3_moe":
+            del expected["sliding_window"]
+            expected["use_sliding_window"] = defaults["use_sliding_window"] = False
     for key, value in expected.items():
         found = raw.get(key, defaults.get(key))
         if found != value and not (value is None and not found):
@@ -231,7 +284,7 @@ def _demand(raw: dict[str, Any], family: Family) -> None:
 
 
 def _json(value: Any) -> str:
-    return {True: "true", False: "false", None: "null"}.get(value, f'"{value}"')
+    return json.dumps(value)
 
 
 def _windows(raw: dict[str, Any], family: Family, layers: Any) -> dict[str, Any]:

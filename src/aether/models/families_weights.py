@@ -51,7 +51,22 @@ _GPT2 = {
 }
 
 
-def _their_names(family: Family, ours: str) -> tuple[str, ...]:
+_MIXTURES = {
+    "mixtral": ("block_sparse_moe", ("w1", "w3"), "w2"),
+    "qwen3_moe": ("mlp", ("gate_proj", "up_proj"), "down_proj"),
+}
+"""Where the experts of a class lie on disk, and what it calls gate, up and down."""
+
+
+def _expert_names(family: Family, part: str, count: int) -> tuple[str, ...]:
+    where, up, down = _MIXTURES[family.model_type]
+    if part == "router":
+        return (f"{where}.gate.weight",)
+    names = {"expert_gate_up": up, "expert_down": (down,)}[part]
+    return tuple(f"{where}.experts.{expert}.{name}.weight" for expert in range(count) for name in names)
+
+
+def _their_names(family: Family, ours: str, experts: int) -> tuple[str, ...]:
     """The tensors of the class that hold our parameter."""
     gpt2 = family.model_type == "gpt2"
     if not ours.startswith("blocks."):
@@ -59,6 +74,9 @@ def _their_names(family: Family, ours: str) -> tuple[str, ...]:
     _, layer, rest = ours.split(".", 2)
     if gpt2:
         return tuple(f"transformer.h.{layer}.{name}" for name in _GPT2[rest])
+    if family.model_type in _MIXTURES and rest.startswith("mlp."):
+        part = rest.removeprefix("mlp.")
+        return tuple(f"model.layers.{layer}.{name}" for name in _expert_names(family, part, experts))
     norms = {"post": _POST, "sandwich": _POST | _AROUND}.get(family.fixed.get("norm_place", "pre"), _PRE)
     return tuple(f"model.layers.{layer}.{name}" for name in (_LLAMA | norms)[rest])
 
@@ -75,11 +93,16 @@ def _stored(family: Family, ours: str, tensor: Tensor, back: bool) -> Tensor:
 def to_transformers(model: Decoder, family: Family) -> dict[str, Tensor]:
     """The model's tensors under the class's names, contiguous, in the model's own type and on CPU."""
     named: dict[str, Tensor] = {}
+    experts = _count(model)
     for ours, parameter in model.named_parameters():
-        tensor, theirs = parameter.detach().cpu(), _their_names(family, ours)
+        tensor, theirs = parameter.detach().cpu(), _their_names(family, ours, experts)
         parts = tensor.split([tensor.shape[0]] if len(theirs) == 1 else _rows(model, ours))
         named |= {name: _stored(family, ours, part, back=False) for name, part in zip(theirs, parts, strict=True)}
     return {name: tensor.contiguous() for name, tensor in named.items()}
+
+
+def _count(model: Decoder) -> int:
+    return 0 if model.config.experts is None else model.config.experts.count
 
 
 def _rows(model: Decoder, ours: str) -> list[int]:
@@ -91,5 +114,5 @@ def _rows(model: Decoder, ours: str) -> list[int]:
 def from_transformers(model: Decoder, family: Family, named: dict[str, Tensor]) -> None:
     """Fill a model from tensors under the class's names and shapes (`weights` has compared them)."""
     for ours, parameter in model.named_parameters():
-        parts = [_stored(family, ours, named[name], back=True) for name in _their_names(family, ours)]
+        parts = [_stored(family, ours, named[name], back=True) for name in _their_names(family, ours, _count(model))]
         parameter.copy_(torch.cat(parts) if len(parts) > 1 else parts[0])

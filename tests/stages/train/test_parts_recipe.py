@@ -32,6 +32,7 @@ KINDS = {
         "logit_softcap": 20.0,
     },
     "olmo2": {"norm_place": "post", "qk_norm": "full"},
+    "experts": {"experts": {"count": 4, "active": 2, "balance_loss": 0.01, "z_loss": 0.001, "bias_rate": 0.001, "shared_size": 16}},
     "sinks": {"sink_logits": True, "window": 8, "rope_fraction": 0.5},
 }  # fmt: skip
 
@@ -57,8 +58,9 @@ def test_it_learns_what_can_be_learnt(tmp_path, kind):
     assert all(bool(p.isfinite().all()) for p in state.model.parameters())
 
 
-def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(tmp_path):
-    wanted = recipe(KINDS["gpt2"], steps=12)
+@pytest.mark.parametrize("kind", ["gpt2", "experts"])
+def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(tmp_path, kind):
+    wanted = recipe(KINDS[kind], steps=12)
     whole = train(tmp_path / "whole", wanted)
     half = new_state(wanted, seed=0)
     context = StepContext("train", tmp_path / "half", {}, 0, 1, lambda progress: None)

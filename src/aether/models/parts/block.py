@@ -6,17 +6,17 @@ gradients and new tokens over a cache are the same code.
 Shapes: B batch, T tokens, C hidden size, H query heads, K key-value heads, D head size, F MLP size, R rotated values of a head.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aether.models import kernels
 from aether.models.cache import KVCache
 from aether.models.config import DecoderConfig
-from aether.models.parts.activations import GATED, activate
 from aether.models.parts.attention import Scores, Sight, attend
+from aether.models.parts.experts import MixtureOfExperts, Routed
+from aether.models.parts.feed_forward import FeedForward, linear
 from aether.models.parts.norms import Norm
 
 
@@ -53,6 +53,8 @@ class Pass:
     near_tables: tuple[Tensor, Tensor] | None
     slopes_H: Tensor | None
     slots: CacheSlots | None = None
+    routed: list[Routed] = field(default_factory=list)
+    """What the routers did, layer by layer."""
 
 
 def turned(x_BHTD: Tensor, tables: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -62,31 +64,6 @@ def turned(x_BHTD: Tensor, tables: tuple[Tensor, Tensor] | None) -> Tensor:
     size = tables[0].shape[-1]
     rotated = kernels.rotate(x_BHTD[..., :size], *tables)
     return rotated if size == x_BHTD.shape[-1] else torch.cat((rotated, x_BHTD[..., size:]), dim=-1)
-
-
-class FeedForward(nn.Module):
-    """A dense feed-forward part: gated (three matrices, two of them fused) or plain (two)."""
-
-    def __init__(self, config: DecoderConfig, size: int) -> None:
-        super().__init__()
-        self.kind = config.activation
-        width, inner = config.hidden_size, size * (2 if self.kind in GATED else 1)
-        name = "gate_up" if self.kind in GATED else "up"
-        self.register_parameter(name, nn.Parameter(torch.empty(inner, width)))
-        self.down = nn.Parameter(torch.empty(width, size))
-        self.up_bias = nn.Parameter(torch.zeros(inner)) if config.bias else None
-        self.down_bias = nn.Parameter(torch.zeros(width)) if config.bias else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., C] to [..., C]."""
-        matrix = self.gate_up if self.kind in GATED else self.up
-        assert isinstance(matrix, Tensor)
-        return linear(activate(self.kind, linear(x, matrix, self.up_bias)), self.down, self.down_bias)
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A product in the type of `x`."""
-    return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
 
 class PartsBlock(nn.Module):
@@ -107,7 +84,9 @@ class PartsBlock(nn.Module):
         before, after = config.norm_place != "post", config.norm_place != "pre"
         self.attention_norm, self.mlp_norm = (self._norm() if before else None for _ in range(2))
         self.attention_post_norm, self.mlp_post_norm = (self._norm() if after else None for _ in range(2))
-        self.mlp = FeedForward(config, config.mlp_size)
+        self.mlp = (
+            FeedForward(config, config.mlp_size) if config.experts is None else MixtureOfExperts(config, config.experts)
+        )
 
     def _norm(self) -> Norm:
         return Norm(self.config.norm, self.config.hidden_size, self.config.norm_eps)
@@ -118,7 +97,7 @@ class PartsBlock(nn.Module):
         change = self.attention(normal, given)
         x = x_BTC + (change if self.attention_post_norm is None else self.attention_post_norm(change))
         normal = x if self.mlp_norm is None else self.mlp_norm(x)
-        change = self.mlp(normal)
+        change = self.mlp(normal, given.routed) if isinstance(self.mlp, MixtureOfExperts) else self.mlp(normal)
         return x + (change if self.mlp_post_norm is None else self.mlp_post_norm(change))
 
     def attention(self, x_BTC: Tensor, given: Pass) -> Tensor:

@@ -16,9 +16,9 @@ from aether.models import kernels
 from aether.models.cache import KVCache
 from aether.models.config import DecoderConfig
 from aether.models.decoder import Decoder
-from aether.models.parts.activations import GATED
 from aether.models.parts.attention import Sight
 from aether.models.parts.block import CacheSlots, PartsBlock, Pass
+from aether.models.parts.experts import MixtureOfExperts, Routed, router_loss
 from aether.models.parts.norms import DYT_ALPHA, Norm
 from aether.models.parts.positions import alibi_slopes, rotary_tables, sine_waves
 from aether.spec.errors import InputError
@@ -64,7 +64,7 @@ class PartsDecoder(Decoder):
                 if parameter.ndim == 1:
                     start = next(value for end, value in _STARTS.items() if kind.endswith(end))
                     parameter.fill_(final_gain if name == "final_norm.gain" else start)
-                elif zero_out and kind in ("out", "down"):
+                elif zero_out and kind in ("out", "down", "expert_down"):
                     parameter.zero_()
                 else:
                     std = embedding_std if kind.endswith("embedding") else matrix_scale * parameter.shape[1] ** -0.5
@@ -87,11 +87,28 @@ class PartsDecoder(Decoder):
         config = self.config
         key = config.kv_heads * config.head_size
         rows = {"qkv": [config.heads * config.head_size, key, key]}
-        return rows | ({"gate_up": [config.mlp_size] * 2} if config.activation in GATED else {})
+        inner, one = config.mlp_size, config.experts
+        if one is None:
+            return rows | ({"gate_up": [inner] * 2} if config.gated else {})
+        rows |= {"gate_up": [one.shared_size] * 2} if config.gated and one.shared_size else {}
+        rows |= {"expert_gate_up": [inner] * 2 * one.count} if config.gated else {"expert_up": [inner] * one.count}
+        return rows | {"expert_down": [config.hidden_size] * one.count}
+
+    def settle(self, applied: bool) -> None:
+        """As `Decoder.settle`: the routers' biases."""
+        for block in self.blocks:
+            if isinstance(block, PartsBlock) and isinstance(block.mlp, MixtureOfExperts):
+                block.mlp.settle(applied)
 
     def _hidden(
         self, tokens_BT: Tensor, embedding_VC: Tensor, document_ids_BT: Tensor | None, run_block: object = None
     ) -> Tensor:
+        return self._routed(tokens_BT, embedding_VC, document_ids_BT)[0]
+
+    def _routed(
+        self, tokens_BT: Tensor, embedding_VC: Tensor, document_ids_BT: Tensor | None
+    ) -> tuple[Tensor, list[Routed]]:
+        """The stream after the last norm, and what the routers did."""
         tokens, device = tokens_BT.shape[1], tokens_BT.device
         assert tokens <= self.config.context_tokens, "a window is longer than the context"
         if document_ids_BT is not None and bool((document_ids_BT == document_ids_BT[:, :1]).all()):
@@ -106,7 +123,7 @@ class PartsDecoder(Decoder):
         x = self._embedded(tokens_BT, embedding_VC, places_RT)
         for block in self.blocks:
             x = block(x, given)
-        return self.final_norm(x)
+        return self.final_norm(x), given.routed
 
     def _embedded(self, tokens_BT: Tensor, embedding_VC: Tensor, places_RT: Tensor) -> Tensor:
         """The stream's beginning: embeddings, scaled and with positions added where the config says so."""
@@ -159,10 +176,20 @@ class PartsDecoder(Decoder):
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor, document_ids_BT: Tensor | None = None) -> Tensor:
-        """As `Decoder.loss`."""
+        """As `Decoder.loss`. The routers' own losses give gradients and are not in the value: it stays cross-entropy."""
         embedding = self.embedding.to(self.dtype)
-        x_NC = self._hidden(tokens_BT, embedding, document_ids_BT).flatten(0, 1)
-        targets_N = targets_BT.flatten()
+        x_BTC, routed = self._routed(tokens_BT, embedding, document_ids_BT)
+        loss = self._cross_entropy(x_BTC.flatten(0, 1), embedding, targets_BT.flatten())
+        mixture = self.config.experts
+        if mixture is None:
+            return loss
+        for block, one in zip(self.blocks, routed, strict=True):
+            assert isinstance(block, PartsBlock) and isinstance(block.mlp, MixtureOfExperts)
+            block.mlp.load_E = block.mlp.load_E.to(one.counts_E.device) + one.counts_E
+        extra = router_loss(routed, mixture)
+        return loss + (extra - extra.detach()).to(loss.dtype)
+
+    def _cross_entropy(self, x_NC: Tensor, embedding: Tensor, targets_N: Tensor) -> Tensor:
         if self.config.logit_softcap is None:
             return kernels.tied_cross_entropy(x_NC, embedding, targets_N)
         total = torch.zeros((), device=x_NC.device)

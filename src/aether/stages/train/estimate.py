@@ -39,7 +39,12 @@ def optimiser_flops_per_step(recipe: TrainRecipe) -> float:
     """FLOPs of Muon's Newton-Schulz products for one update: (4 m^2 n + 2 m^3) for an m x n matrix, m <= n, per step."""
     model, total = recipe.model, 0.0
     queries, keys = model.head_size * model.heads, model.head_size * model.kv_heads
-    inner = [(model.mlp_size, model.hidden_size)] * (3 if model.gated else 2)
+    parts = 3 if model.gated else 2
+    inner = [(model.mlp_size, model.hidden_size)] * parts
+    if model.experts is not None:
+        shared = model.experts.shared_size
+        inner = inner * model.experts.count + [(model.experts.count, model.hidden_size)]
+        inner += [(shared, model.hidden_size)] * parts if shared else []
     shapes = [(queries, model.hidden_size)] * 2 + [(keys, model.hidden_size)] * 2 + inner
     for rows, columns in shapes:
         small, large = min(rows, columns), max(rows, columns)

@@ -129,6 +129,7 @@ class Loop:
         if judgement == "apply":
             momentum = muon_momentum(recipe.optimiser, state.step, recipe.steps)
             state.optimisers.step(Rates(rate_factor(recipe, state.step), momentum))
+        state.model.settle(judgement == "apply")
         for parameter in state.model.parameters():
             parameter.grad = None
         sequences = recipe.sequences_at(state.step)

@@ -1,0 +1,114 @@
+"""Mixture of experts: each token goes to the few experts that its router scores highest, and to the shared ones. Dropless.
+
+Routing by softmax (Mixtral, arXiv 2401.04088) or by sigmoid (DeepSeek-V3, arXiv 2412.19437, section 2.1.2); the load-balance loss of
+Switch (arXiv 2101.03961, equations 4 to 6) pooled over layers as transformers pools it; the router z-loss of ST-MoE (arXiv 2202.08906,
+equation 5); or no loss but a bias that only chooses (arXiv 2408.15664). Tokens are sorted by expert, and each projection is one grouped
+product (`torch.nn.functional.grouped_mm`). No capacity, no dropping, no expert parallelism.
+
+Shapes: N tokens, C hidden size, E experts, A active experts, M = N * A, F expert size.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aether.models.config import DecoderConfig
+from aether.models.config_parts import Mixture
+from aether.models.parts.activations import activate
+from aether.models.parts.feed_forward import FeedForward
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What one layer's router did with N tokens."""
+
+    logits_NE: Tensor
+    scores_NE: Tensor
+    counts_E: Tensor
+    """Tokens of each expert; they add up to N * A."""
+
+
+def route(logits_NE: Tensor, bias_E: Tensor | None, mixture: Mixture) -> tuple[Tensor, Tensor, Tensor]:
+    """(scores [N, E], chosen experts [N, A], their weights [N, A]), in float32. The bias chooses; it weighs nothing."""
+    scores_NE = logits_NE.softmax(-1) if mixture.router == "softmax" else logits_NE.sigmoid()
+    wanted_NE = scores_NE if bias_E is None else scores_NE + bias_E
+    chosen_NA = wanted_NE.topk(mixture.active, dim=-1).indices
+    weights_NA = scores_NE.gather(-1, chosen_NA)
+    if mixture.normalise:
+        # Sigmoids may all be near zero: DeepSeek-V3's class adds the same.
+        weights_NA = weights_NA / (weights_NA.sum(-1, keepdim=True) + (0.0 if mixture.router == "softmax" else 1e-20))
+    return scores_NE, chosen_NA, weights_NA * mixture.scale
+
+
+def grouped(x_MI: Tensor, matrices_EOI: Tensor, ends_E: Tensor) -> Tensor:
+    """Rows up to ends[0] times the first matrix, and so on: [M, O]. `matrices_EOI` as nn.Linear keeps them."""
+    if x_MI.dtype == torch.float64:
+        # grouped_mm has no float64.
+        begins = [0, *ends_E.tolist()]
+        rows = zip(begins[:-1], begins[1:], matrices_EOI, strict=True)
+        return torch.cat([F.linear(x_MI[begin:end], matrix) for begin, end, matrix in rows])
+    return F.grouped_mm(x_MI, matrices_EOI.mT, offs=ends_E)
+
+
+class MixtureOfExperts(nn.Module):
+    """The feed-forward part of one layer. Experts lie below each other in one matrix, so that the optimiser sees matrices."""
+
+    def __init__(self, config: DecoderConfig, mixture: Mixture) -> None:
+        super().__init__()
+        self.mixture, self.kind, self.size, self.gated = mixture, config.activation, config.mlp_size, config.gated
+        width, count = config.hidden_size, mixture.count
+        self.router = nn.Parameter(torch.empty(count, width))
+        self.router_bias = nn.Parameter(torch.zeros(count), requires_grad=False) if mixture.bias_rate else None
+        name = "expert_gate_up" if self.gated else "expert_up"
+        self.register_parameter(name, nn.Parameter(torch.empty(count * self.size * (2 if self.gated else 1), width)))
+        self.expert_down = nn.Parameter(torch.empty(count * width, self.size))
+        self.shared = FeedForward(config, mixture.shared_size) if mixture.shared_size else None
+        self.load_E = torch.zeros(count)
+
+    def forward(self, x_BTC: Tensor, routed: list[Routed]) -> Tensor:
+        """x [..., C] to [..., C]; what the router did is added to `routed`."""
+        x_NC, mixture = x_BTC.flatten(0, -2), self.mixture
+        logits_NE = F.linear(x_NC.float(), self.router.float())
+        scores_NE, chosen_NA, weights_NA = route(logits_NE, self.router_bias, mixture)
+        counts_E = torch.bincount(chosen_NA.flatten(), minlength=mixture.count)
+        routed.append(Routed(logits_NE, scores_NE, counts_E))
+        order_M = chosen_NA.flatten().argsort(stable=True)
+        ends_E = counts_E.cumsum(0).to(torch.int32)
+        # Copies first, then a permutation: each row has one gradient, so no sum depends on threads.
+        copies_MC = x_NC[:, None].expand(-1, mixture.active, -1).reshape(-1, x_NC.shape[-1])[order_M]
+        matrix = self.expert_gate_up if self.gated else self.expert_up
+        assert isinstance(matrix, Tensor)
+        up_EOC = matrix.to(x_NC.dtype).view(mixture.count, -1, x_NC.shape[-1])
+        down_ECF = self.expert_down.to(x_NC.dtype).view(mixture.count, -1, self.size)
+        inner_MF = activate(self.kind, grouped(copies_MC, up_EOC, ends_E))
+        out_MC = grouped(inner_MF.contiguous(), down_ECF, ends_E)
+        back_NAC = out_MC[order_M.argsort()].view(-1, mixture.active, x_NC.shape[-1])
+        out_NC = (back_NAC * weights_NA[..., None].to(back_NAC.dtype)).sum(1)
+        if self.shared is not None:
+            out_NC = out_NC + self.shared(x_NC)
+        return out_NC.view(x_BTC.shape)
+
+    @torch.no_grad()
+    def settle(self, applied: bool) -> None:
+        """After an update: move the bias by its rate towards equal loads (arXiv 2408.15664, algorithm 1), and count anew."""
+        if self.router_bias is not None and applied:
+            load_E = self.load_E.to(self.router_bias.device)
+            self.router_bias.add_((load_E.mean() - load_E).sign(), alpha=self.mixture.bias_rate)
+        self.load_E = torch.zeros_like(self.load_E)
+
+
+def router_loss(routed: list[Routed], mixture: Mixture) -> Tensor:
+    """Load-balance and z-loss with their coefficients, over all layers of one pass."""
+    total = torch.zeros((), device=routed[0].logits_NE.device)
+    if mixture.balance_loss:
+        rows = sum(one.logits_NE.shape[0] for one in routed)
+        shares = [one.scores_NE / one.scores_NE.sum(-1, keepdim=True) for one in routed]
+        mean_E = torch.stack([share.sum(0) for share in shares]).sum(0) / rows
+        taken_E = torch.stack([one.counts_E for one in routed]).sum(0) / rows
+        total = total + mixture.balance_loss * mixture.count * (taken_E * mean_E).sum()
+    if mixture.z_loss:
+        squares = torch.stack([one.logits_NE.logsumexp(-1).square().mean() for one in routed])
+        total = total + mixture.z_loss * squares.mean()
+    return total
