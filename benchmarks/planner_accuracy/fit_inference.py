@@ -422,10 +422,11 @@ def main() -> None:
 
 
 def cross_validated(found: list[Sample], fitted: Coefficients) -> tuple[Spread, ...]:
-    """Prints the errors with each source, device, model and tenth of the loads left out, and keeps how far the rows of the last
-    three lay off."""
-    print("leaving out one source:")
-    left_out(found, fitted, lambda s: s.source)
+    """Prints the errors with each source, engine, device, model and tenth of the loads left out, and the share of them inside the
+    intervals of `fitted`; keeps how far the rows of the last three lay off."""
+    for name, key in {"source": lambda s: s.source, "engine": lambda s: s.case.setup.engine}.items():
+        print(f"leaving out one {name}:")
+        print_inside(left_out(found, fitted, key), fitted)
     errors = Errors()
     ways: dict[str, Callable[[Sample], str]] = {
         "device": lambda s: s.case.setup.device.name,
@@ -434,13 +435,24 @@ def cross_validated(found: list[Sample], fitted: Coefficients) -> tuple[Spread, 
     }
     for name, key in ways.items():
         print(f"leaving out one {name}:")
-        errors.add(left_out(found, fitted, key))
+        some = left_out(found, fitted, key)
+        print_inside(some, fitted)
+        errors.add(some)
     spread = []
     for (quantity, familiarity), rows in sorted(errors.found.items()):
         if len(rows) >= _OWN_ROWS:
             shift = -float(np.median(rows)) if "tail" in quantity else 0.0
             spread.append(spread_of(quantity, np.array(rows) + shift, familiarity, shift))
     return tuple(spread)
+
+
+def print_inside(errors: Errors, fitted: Coefficients) -> None:
+    """Per quantity, the share of left-out rows inside the 80 % intervals that `fitted` ships."""
+    inside: dict[str, list[bool]] = {}
+    for (quantity, familiarity), rows in errors.found.items():
+        width, shift = fitted.width(quantity, familiarity), fitted.shift(quantity, familiarity)
+        inside.setdefault(quantity, []).extend(abs(row + shift) <= width for row in rows)
+    print("  inside: " + ", ".join(f"{q} {np.mean(held):.3f} of {len(held)}" for q, held in sorted(inside.items())))
 
 
 def _fold(sample: Sample) -> str:

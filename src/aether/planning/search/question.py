@@ -22,9 +22,9 @@ from aether.planning.search.problem import TRAINING_FORMATS as TRAINING_PRECISIO
 from aether.planning.search.serving_space import FORMATS
 from aether.planning.search.training import CHECKPOINT_S, RESTART_S, TrainingCandidate, TrainingSearch
 from aether.planning.serving.closed_loop import ClosedLoop
-from aether.planning.serving.estimate import serving_estimates
+from aether.planning.serving.estimate import serving_estimates, serving_note
 from aether.planning.serving.setup import ServingSetup
-from aether.planning.training.estimate import estimate_training
+from aether.planning.training.estimate import estimate_training, unmeasured_note
 from aether.planning.training.setup import Layout, TrainingSetup
 from aether.spec.architecture import Architecture, Attention, LatentAttention
 from aether.spec.brief import Brief, Hardware, ModelChoice
@@ -169,15 +169,20 @@ def _train(model: str, on: str, devices: int, given: Mapping[str, Any]) -> Answe
     )
     subject = f"{name} on {setup.devices} x {chosen.name}, {setup.precision}, {layout or 'one device'}, {setup.software.framework}"
     numbers = (found.step_time, found.tokens_per_s_per_device, found.mfu, found.memory)
+    known = _known(unmeasured_note(chosen))
     if devices == 1:
-        return Answer(subject, (*numbers, *found.run), setup.model_dump(mode="json"))
+        return Answer(subject, (*numbers, *found.run), setup.model_dump(mode="json"), known)
     failures, note = _failures(setup.devices, found.of_run("run_time") if found.run else None, given)
     return Answer(
         subject,
         (*numbers, failures[0], *found.run, *failures[1:]),
         setup.model_dump(mode="json"),
-        (*_idle(devices, idle), note),
+        (*known, *_idle(devices, idle), note),
     )
+
+
+def _known(note: str | None) -> tuple[str, ...]:
+    return () if note is None else (note,)
 
 
 def _idle(devices: int, idle: int) -> tuple[str, ...]:
@@ -288,4 +293,5 @@ def _serve(kind: Kind, model: str, on: str, devices: int, given: Mapping[str, An
     if kind == "serve":
         numbers += tuple(value for key, value in found.items() if key not in first)
     subject = f"{name} on {devices} x {setup.device.name}, {given['precision']}, tp{tp}, {given['concurrency']} clients"
-    return Answer(subject, numbers, setup.model_dump(mode="json"))
+    note = None if kind == "memory" else serving_note(setup)
+    return Answer(subject, numbers, setup.model_dump(mode="json"), _known(note))

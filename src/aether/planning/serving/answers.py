@@ -8,7 +8,7 @@ their width is what 80 % of the rows of models left out of the fit lay within. E
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from aether.planning.serving.efficiency import UNMEASURED, Coefficients, Familia
 from aether.planning.serving.setup import ServingSetup
 from aether.planning.serving.step import StepModel
 from aether.spec.architecture import Architecture, Experts, LatentAttention, Recurrence
+from aether.spec.evidence import Kind
 
 Z_80 = 1.2815515655446004
 """The standard normal's quantile at 0.9: half of an 80 % interval."""
@@ -122,14 +123,16 @@ class Range:
     high: float
     words: str = ""
     """How far the setup is from what was measured."""
+    kind: Kind = "computed"
+    """`assumed` where no operator of such a device was measured."""
 
     def times(self, factor: float) -> "Range":
         """In another unit; a factor."""
-        return Range(self.value * factor, self.low * factor, self.high * factor, self.words)
+        return replace(self, value=self.value * factor, low=self.low * factor, high=self.high * factor)
 
     def inverse(self, numerator: float = 1.0) -> "Range":
         """numerator / value, with the interval turned round."""
-        return Range(numerator / self.value, numerator / self.high, numerator / self.low, self.words)
+        return replace(self, value=numerator / self.value, low=numerator / self.high, high=numerator / self.low)
 
 
 class Answers:
@@ -145,10 +148,19 @@ class Answers:
 
     def _range(self, quantity: str, value: float, share: float | None = None) -> Range:
         kind = f"{quantity}, tail" if share is not None and share > TAIL else quantity
-        width = self.fitted.width(kind, self.distance.familiarity)
-        width = math.exp(width * (UNMEASURED_WIDTH if self.distance.unmeasured else 1.0))
         value *= math.exp(self.fitted.shift(kind, self.distance.familiarity))
-        return Range(value, value / width, value * width, self.distance.words)
+        return self._around(value, math.exp(self._width(kind, quantity)))
+
+    def _width(self, kind: str, quantity: str) -> float:
+        """Half of the interval, in logs. On a device of which nothing was measured a tail is known no better than the middle."""
+        width = self.fitted.width(kind, self.distance.familiarity)
+        if self.distance.unmeasured:
+            width = UNMEASURED_WIDTH * max(width, self.fitted.width(quantity, self.distance.familiarity))
+        return width
+
+    def _around(self, value: float, factor: float) -> Range:
+        kind = "assumed" if self.distance.unmeasured else "computed"
+        return Range(value, value / factor, value * factor, self.distance.words, kind)
 
     def token_s(self, share: float | None = None) -> Range:
         """Time per output token: the mean over requests, or a quantile of them."""
@@ -176,7 +188,7 @@ class Answers:
         value = first.value + tokens * token.value
         # Sums of independent parts are known better than their worst part; the wider of the two factors is on the careful side.
         width = max(first.high / first.value, token.high / token.value)
-        return Range(value, value / width, value * width, self.distance.words)
+        return self._around(value, width)
 
     def output_tokens_per_s(self) -> Range:
         """Output of the whole replica."""

@@ -6,9 +6,10 @@ has no value.
 """
 
 from aether.planning.intervals import LEVEL, memory_estimate
-from aether.planning.serving.answers import Answers, Range
+from aether.planning.serving.answers import UNMEASURED_WIDTH, Answers, Range, distance
 from aether.planning.serving.bounds import Bounds, bounds
 from aether.planning.serving.closed_loop import ClosedLoop
+from aether.planning.serving.efficiency import coefficients
 from aether.planning.serving.memory import ServingMemory, serving_memory
 from aether.planning.serving.setup import ServingSetup
 from aether.spec.errors import InputError
@@ -48,11 +49,17 @@ def _estimate(metric: str, value: Range, unit: str, formula: str, terms: tuple[T
         value=value.value,
         unit=unit,
         interval=interval,
-        kind="computed",
+        kind=value.kind,
         formula=formula,
         terms=terms,
         binding=binding,
     )
+
+
+def serving_note(setup: ServingSetup) -> str | None:
+    """What to say of a device on which no operator was measured; None where some were."""
+    found = distance(setup, coefficients())
+    return f"{found.words} (assumed), intervals {UNMEASURED_WIDTH} times theirs" if found.unmeasured else None
 
 
 def _step_terms(answers: Answers) -> tuple[tuple[Term, ...], str]:

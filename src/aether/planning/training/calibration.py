@@ -14,10 +14,13 @@ from typing import Literal
 
 from aether.knowledge.library import Device
 from aether.planning.training.setup import TrainingSetup
-from aether.planning.training.step import residual_groups
+from aether.planning.training.step import generation, residual_groups
 
 Familiarity = Literal["known", "new model", "new hardware", "new both"]
 """What the calibration data hold: this model in this framework, only its class on this generation, neither, ..."""
+OTHER_MAKER = 1.5
+"""Factor on the interval where no run on hardware of that maker and generation was measured (assumed: the generations that were left
+out to make the interval were NVIDIA's, and one of Google's)."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,16 @@ class Calibration:
             return "known"
         return "new model" if hardware else ("new hardware" if model else "new both")
 
+    def unmeasured(self, device: Device) -> bool:
+        """Whether no run was measured on the device's generation, nor on any of NVIDIA's, whose neighbours were."""
+        return device.vendor != "NVIDIA" and not any(f"|{generation(device)}|" in f"{name}|" for name in self.effects)
+
     def halfwidth(self, setup: TrainingSetup, device: Device, level: Literal[80, 90] = 80) -> float:
         """Half of the interval, in the logarithm of time."""
         kind = residual_groups(setup, device)[0].split("|")[2].split()[0]
         key = f"{kind}|{self.familiarity(setup, device)}"
-        return self.halfwidths[key if level == 80 else f"{key}|90"]
+        width = self.halfwidths[key if level == 80 else f"{key}|90"]
+        return width * (OTHER_MAKER if self.unmeasured(device) else 1.0)
 
 
 @functools.cache

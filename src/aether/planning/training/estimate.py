@@ -7,13 +7,13 @@ the person, energy the device's power: without them they stay unknown. Two verdi
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from aether.knowledge import library
 from aether.knowledge.library import Device
 from aether.planning.intervals import LEVEL, memory_estimate
-from aether.planning.training.calibration import calibration
+from aether.planning.training.calibration import OTHER_MAKER, calibration
 from aether.planning.training.memory import Memory, ledger, training_memory
 from aether.planning.training.setup import TrainingSetup
 from aether.planning.training.step import coefficient_terms, effective, step_terms
@@ -117,6 +117,16 @@ def _scaled(metric: str, unit: str, value: float, spread: float, formula: str, b
     )
 
 
+def unmeasured_note(device: Device) -> str | None:
+    """What to say of a device on whose generation no run was measured; None where one was."""
+    if not calibration().unmeasured(device):
+        return None
+    return (
+        f"no training run on a {device.name} or its kind was measured: efficiencies are assumed, from other makers' devices and what "
+        f"is published of its matrix products, and the interval is {OTHER_MAKER} times theirs"
+    )
+
+
 def _memory_estimate(memory: Memory, device: Device) -> Estimate:
     return memory_estimate(
         {name: value for name, value in vars(memory).items() if name.endswith("_bytes")},
@@ -203,7 +213,7 @@ def estimate_training(
     run: tuple[Estimate, ...] = ()
     if tokens is not None:
         run = _run_estimates(setup, device, step, spread, tokens, price_usd_per_hour, idle_devices)
-    return TrainingEstimate(
+    found = TrainingEstimate(
         step_time=step,
         tokens_per_s_per_device=_scaled(
             "tokens_per_s_per_device", "token/s", rate, spread, "tokens per step / step time / devices", binding
@@ -213,4 +223,20 @@ def estimate_training(
         ledger=memory,
         familiarity=fitted.familiarity(setup, device),
         run=run,
+    )
+    return _assumed(found) if fitted.unmeasured(device) else found
+
+
+def _assumed(found: TrainingEstimate) -> TrainingEstimate:
+    """The same with every number that comes from the step time called assumed."""
+
+    def marked(one: Estimate) -> Estimate:
+        return one.model_copy(update={"kind": "assumed"})
+
+    return replace(
+        found,
+        step_time=marked(found.step_time),
+        tokens_per_s_per_device=marked(found.tokens_per_s_per_device),
+        mfu=marked(found.mfu),
+        run=tuple(marked(one) for one in found.run),
     )
