@@ -43,7 +43,7 @@ _NAMES = (
 )  # fmt: skip
 _NAME = re.compile("|".join(_NAMES))
 _LABEL = re.compile(
-    r"^\s*(?:#{1,6}\s*)?(?:[-*+]\s*)?(?:\(?\d{1,2}[.)]\s|[Ss]tep \d{1,2}\b|[Oo]ption \d{1,2}\b|[Pp]hase \d{1,2}\b|[Pp]art \d{1,2}\b)|\b(?:[Ss]tep|[Oo]ption|[Pp]oint|[Qq]uestion|[Pp]hase|[Aa]lternative|[Pp]lan) \d{1,2}\b(?!\s*%)"
+    r"^\s*(?:#{1,6}\s*)?(?:[-*+]\s*)?(?:\(?\d{1,2}[.)]\s|[Ss]tep \d{1,2}\b|[Oo]ption \d{1,2}\b|[Pp]hase \d{1,2}\b|[Pp]art \d{1,2}\b)|\b(?:[Ss]tep|[Oo]ption|[Pp]oint|[Qq]uestion|[Pp]hase|[Aa]lternative|[Pp]lan) \d{1,2}\b(?!\s*(?:%|requests?|req/s|tokens?|GPUs?|devices?|runs?|ms\b|s\b|GB\b))"
 )
 
 

@@ -117,7 +117,10 @@ class Sentence:
         for _ in range(2):
             widths = [n for n in self.said if n.unit == "byte" and n.high in (1, 2, 4, 8)]
             ends = [end for stands in (*self.stands.values(), *widths) for end in _ends(stands)]
-            known = [operand(end) for end in ends] + spelled_operands(self.text)
+            counts = [
+                n for n in self.said if _OF_DEVICES.match(self.text, n.start) and n.high in self.ground.device_counts
+            ]
+            known = [operand(end) for end in (*ends, *counts)] + spelled_operands(self.text)
             if concludes(self.text) or "|" in self.context:
                 known += [replace(operand(r), start=-1 - i) for i, r in enumerate(self.earlier)]
             known += [

@@ -34,6 +34,10 @@ def supported(
     return all(any(holds(number, value, fact, around, ground) for fact in facts) for value in {number.low, number.high})
 
 
+_TELLING = 0.01
+"""A rate with three digits is of nothing else in its conversation: assumed."""
+
+
 def records_of(number: Said, text: str, context: str, ground: Ground) -> list[Fact]:
     """The records that say this number of what the sentence speaks of."""
     around = replace(around_of(number, text, context, ground), labels=frozenset())
@@ -81,8 +85,10 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
     same_share = around.subject.percentile is not None and around.subject.percentile == fact.subject.percentile
     same_share = same_share or (around.pair is not None and fact.subject.percentile in around.pair)
     shown = fact.kind == "record" and around.subject.family is None and bool(around.words & _SHOWN)
+    told_by_unit = number.unit == fact.unit == "request/s" and number.step < _TELLING * abs(value)
     return (
         counted
+        or told_by_unit
         or shared >= fact.needed
         or ((same_share or shown) and number.unit == fact.unit not in ("count", "fraction"))
     )
