@@ -1,8 +1,8 @@
 """Which transformers class computes what a `DecoderConfig` says, and its config.json in both directions. No torch.
 
 A family fixes some parts and leaves others open; a config that fits none has no class there and is kept in Aether's own format
-(`aether.models.weights`). The default decoder is Qwen3's and has its own, older path in `weights`. The classes read for this:
-transformers 5.17. Tensor names stand in `aether.models.families_weights`.
+(`aether.models.weights`). The default decoder is Qwen3's and has its own, older path in `weights`. Of transformers 5.17; that a class computes
+the same is what `tests/models/test_families.py` shows, by equal logits. Tensor names stand in `aether.models.families_weights`.
 """
 
 import json
