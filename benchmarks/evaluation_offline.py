@@ -1,6 +1,6 @@
 """The demo's model and a published one, end to end and offline: suites, pages, and their paired comparison.
 
-    python -m benchmarks.evaluation_offline MODEL [MODEL] --data FOLDER [--limit 200] [--json]
+    python -m benchmarks.evaluation_offline MODEL [MODEL] --data FOLDER [--json]
 
 MODEL is a run of `aether build` or a model's file or folder; FOLDER holds `wikitext2` and `blimp` as `docs/evaluation.md` names them. The
 evaluations go through the command line, with no network allowed to the libraries; each is asked for a second time, which must ask nothing.
@@ -18,7 +18,8 @@ from typing import Any
 
 from benchmarks import records
 
-SUITES = ("wikitext2", "blimp")
+SUITES = {"wikitext2": 10, "blimp": 200}
+"""Suite -> items drawn by lot: a text of a few thousand words takes a published model a minute on a processor."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 
@@ -27,14 +28,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         rows = [_evaluated(model, suite, asked, Path(work)) for suite in SUITES for model in asked.models]
         pairs = [_compared(suite, asked.models, Path(work)) for suite in SUITES] if len(asked.models) == 2 else []
     names = [model.name for model in asked.models]
-    words = [*names, "--data", "FOLDER", "--limit", str(asked.limit)]
+    words = [*names, "--data", "FOLDER"]
     about = records.circumstances("benchmarks.evaluation_offline", "transformers", "lm_eval", words=words)
     record = {"about": about, "evaluations": rows, "comparisons": pairs}
     records.write("evaluation_offline", record, _markdown(record))
@@ -51,7 +51,7 @@ def _aether(*words: object) -> dict[str, Any]:
 
 def _evaluated(model: Path, suite: str, asked: argparse.Namespace, work: Path) -> dict[str, Any]:
     out = work / f"{model.name}-{suite}"
-    words = ("evaluate", model, "--suite", suite, "--data", asked.data, "--out", out, "--limit", asked.limit)
+    words = ("evaluate", model, "--suite", suite, "--data", asked.data, "--out", out, "--limit", SUITES[suite])
     began = time.perf_counter()
     found = _aether(*words)
     first = time.perf_counter() - began
