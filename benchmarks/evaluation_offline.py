@@ -1,6 +1,6 @@
 """The demo's model and a published one, end to end and offline: suites, pages, and their paired comparison.
 
-    python -m benchmarks.evaluation_offline MODEL [MODEL] --data FOLDER [--json]
+    python -m benchmarks.evaluation_offline MODEL [MODEL] --data FOLDER --context N [--json]
 
 MODEL is a run of `aether build` or a model's file or folder; FOLDER holds `wikitext2` and `blimp` as `docs/evaluation.md` names them. The
 evaluations go through the command line, with no network allowed to the libraries; each is asked for a second time, which must ask nothing.
@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import records
 
-SUITES = {"wikitext2": 10, "blimp": 200}
+SUITES = {"wikitext2": 2, "blimp": 60}
 """Suite -> items drawn by lot: a text of a few thousand words takes a published model a minute on a processor."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
@@ -28,13 +28,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument(
+        "--context", type=int, required=True, help="Tokens that each model sees, no more than the smaller one's."
+    )
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         rows = [_evaluated(model, suite, asked, Path(work)) for suite in SUITES for model in asked.models]
         pairs = [_compared(suite, asked.models, Path(work)) for suite in SUITES] if len(asked.models) == 2 else []
     names = [model.name for model in asked.models]
-    words = [*names, "--data", "FOLDER"]
+    words = [*names, "--data", "FOLDER", "--context", str(asked.context)]
     about = records.circumstances("benchmarks.evaluation_offline", "transformers", "lm_eval", words=words)
     record = {"about": about, "evaluations": rows, "comparisons": pairs}
     records.write("evaluation_offline", record, _markdown(record))
@@ -51,7 +54,8 @@ def _aether(*words: object) -> dict[str, Any]:
 
 def _evaluated(model: Path, suite: str, asked: argparse.Namespace, work: Path) -> dict[str, Any]:
     out = work / f"{model.name}-{suite}"
-    words = ("evaluate", model, "--suite", suite, "--data", asked.data, "--out", out, "--limit", SUITES[suite])
+    words = ("evaluate", model, "--suite", suite, "--data", asked.data, "--out", out, "--limit", SUITES[suite],
+             "--set", f"max_length={asked.context}", "--set", "batch_size=2")  # fmt: skip
     began = time.perf_counter()
     found = _aether(*words)
     first = time.perf_counter() - began

@@ -43,7 +43,11 @@ class _Given(TypedDict):
 )
 @click.option("--model", default="", help="The endpoint's name for the model.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="FIELD=VALUE", help="chat, dtype, device, batch_size, concurrency."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="chat, dtype, device, batch_size, max_length, concurrency.",
 )
 @json_option
 @explained

@@ -15,7 +15,7 @@ from aether.surfaces.cli.edge import explained, json_option, say_json
 @click.option("--judge", "place", required=True, help="A model folder, a .gguf file, or the address of an endpoint.")
 @click.option("--model", default="", help="The endpoint's name for the judge.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("judged"), show_default=True, help="The folder of the judgement; an unfinished one goes on.")  # fmt: skip
-@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="chat, dtype, device, batch_size, concurrency.")  # fmt: skip
+@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="chat, dtype, device, batch_size, max_length, concurrency.")  # fmt: skip
 @json_option
 @explained
 def judge(places: tuple[Path, ...], place: str, model: str, out: Path, settings: tuple[str, ...], as_json: bool) -> int:

@@ -96,7 +96,7 @@ def _claim(order: Order) -> None:
     identity: dict[str, Any] = {
         "suite": suite.model_dump(mode="json"),
         "data": {name: hash_file(data / name) for name in files},
-        "target": target.identity() | {"chat": target.chat, "dtype": target.dtype},
+        "target": target.identity() | {"chat": target.chat, "dtype": target.dtype, "max_length": target.max_length},
         "limit": order.rule or order.limit,
         "versions": {name: version(name) for name in ("lm_eval", "inspect_ai", "transformers", "torch")},
     }

@@ -27,6 +27,9 @@ class Target(Noun):
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     device: str = "cpu"
     batch_size: int = Field(default=8, ge=1)
+    max_length: int | None = Field(default=None, ge=1)
+    """Tokens of context that weights are given; None: as many as they were made for. Scores for every token of a long context are kept at once:
+    32,768 tokens of a vocabulary of 262,144 are 34 GB."""
     concurrency: int = Field(default=4, ge=1)
     """Requests at a time to an endpoint."""
 
@@ -54,6 +57,8 @@ class Target(Noun):
                 "model", self.place, "no such folder or file; give a model folder, a .gguf file or an address"
             )
         arguments: dict[str, Any] = {"dtype": self.dtype, "device": self.device, "batch_size": self.batch_size}
+        if self.max_length is not None:
+            arguments["max_length"] = self.max_length
         where = {"pretrained": str(path)}
         if path.is_file():
             where = {"pretrained": str(path.parent), "gguf_file": path.name}
@@ -93,7 +98,9 @@ def target_of(place: str, model: str, settings: Sequence[str]) -> Target:
     for setting in settings:
         name, mark, value = setting.partition("=")
         if not mark or name not in Target.model_fields or name in fields:
-            raise InputError.of("set", setting, "write FIELD=VALUE with chat, dtype, device, batch_size or concurrency")
+            raise InputError.of(
+                "set", setting, "write FIELD=VALUE with chat, dtype, device, batch_size, max_length or concurrency"
+            )
         fields[name] = value
     if not place.startswith(("http://", "https://")) and (Path(place) / "model" / "config.json").is_file():
         fields["place"] = str(Path(place) / "model")
