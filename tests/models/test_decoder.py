@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.helpers.parts_toys import shape
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from aether.models.cache import KVCache
@@ -10,14 +11,6 @@ from aether.models.decoder import Decoder
 from aether.models.weights import qwen3_config, to_qwen3
 
 torch.set_num_threads(1)
-
-
-def shape(**changes) -> DecoderConfig:
-    given = {
-        "vocab_size": 61, "hidden_size": 48, "layers": 3, "heads": 4, "kv_heads": 2, "head_size": 12,
-        "mlp_size": 80, "context_tokens": 64,
-    }  # fmt: skip
-    return DecoderConfig(**(given | changes))
 
 
 def random_decoder(config: DecoderConfig, seed: int = 1) -> Decoder:

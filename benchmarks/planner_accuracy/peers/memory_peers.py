@@ -103,6 +103,18 @@ def hf_vram_calc(row: dict) -> float:
     return 2.0**30 * found.calculate_lora_memory(weights, count)
 
 
+def sizes(given: dict) -> dict:
+    """A model's dimensions under the names that two of the peers share."""
+    return {
+        "hidden_size": given["hidden_size"],
+        "num_layers": given["num_hidden_layers"],
+        "num_attention_heads": given["num_attention_heads"],
+        "num_kv_heads": given["num_key_value_heads"],
+        "intermediate_size": given["intermediate_size"],
+        "vocab_size": given["vocab_size"],
+    }
+
+
 def fitcheck_llm(row: dict) -> float:
     """fitcheck-llm: its ledger of one device."""
     from fitcheck import ModelConfig, ServingConfig, TrainingConfig, estimate, estimate_inference, get_gpu
@@ -113,12 +125,7 @@ def fitcheck_llm(row: dict) -> float:
     model = ModelConfig(
         name="row",
         num_params=given["parameters"],
-        hidden_size=given["hidden_size"],
-        num_layers=given["num_hidden_layers"],
-        num_attention_heads=given["num_attention_heads"],
-        num_kv_heads=given["num_key_value_heads"],
-        intermediate_size=given["intermediate_size"],
-        vocab_size=given["vocab_size"],
+        **sizes(given),
         head_dim=given["head_dim"],
         tie_word_embeddings=given["tie_word_embeddings"],
     )
@@ -190,12 +197,7 @@ def ftuneai(row: dict) -> float:
     spec = ModelSpec(
         name="row",
         parameters=given["parameters"],
-        hidden_size=given["hidden_size"],
-        num_layers=given["num_hidden_layers"],
-        num_attention_heads=given["num_attention_heads"],
-        num_kv_heads=given["num_key_value_heads"],
-        intermediate_size=given["intermediate_size"],
-        vocab_size=given["vocab_size"],
+        **sizes(given),
         max_seq_length=1 << 20,
         default_dtype="float32" if wide(row) else "bfloat16",
     )

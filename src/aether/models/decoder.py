@@ -188,13 +188,17 @@ class Decoder(nn.Module):
             for name, parameter in self.named_parameters():
                 kind = name.rsplit(".", 1)[-1]
                 if parameter.ndim == 1:
-                    parameter.fill_(final_gain if name == "final_gain" else 1.0)
-                elif zero_out and kind in ("out", "down"):
+                    parameter.fill_(self.start_of(name, final_gain))
+                elif zero_out and kind in ("out", "down", "expert_down"):
                     parameter.zero_()
                 else:
                     fan_in_std = matrix_scale * parameter.shape[1] ** -0.5
-                    std = embedding_std if kind == "embedding" else fan_in_std
+                    std = embedding_std if kind.endswith("embedding") else fan_in_std
                     parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+
+    def start_of(self, name: str, final_gain: float) -> float:
+        """Where every entry of a vector starts: gains at one, the last norm's at `final_gain`."""
+        return final_gain if name == "final_gain" else 1.0
 
     def freeze_block_gains(self) -> None:
         """Keep the blocks' gains at one: no gradient, and training passes leave out the products with them."""

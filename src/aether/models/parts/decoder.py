@@ -48,27 +48,11 @@ class PartsDecoder(Decoder):
         self._tables_of: dict[tuple[int, bool], tuple[Tensor, Tensor]] = {}
         self.initialise(seed=0)
 
-    def initialise(
-        self,
-        seed: int,
-        embedding_std: float = 0.02,
-        matrix_scale: float = 1.0,
-        zero_out: bool = False,
-        final_gain: float = 1.0,
-    ) -> None:
-        """As `Decoder.initialise`; learnt positions start as the embedding does, biases and sinks at zero."""
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                kind = name.rsplit(".", 1)[-1]
-                if parameter.ndim == 1:
-                    start = next(value for end, value in _STARTS.items() if kind.endswith(end))
-                    parameter.fill_(final_gain if name == "final_norm.gain" else start)
-                elif zero_out and kind in ("out", "down", "expert_down"):
-                    parameter.zero_()
-                else:
-                    std = embedding_std if kind.endswith("embedding") else matrix_scale * parameter.shape[1] ** -0.5
-                    parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+    def start_of(self, name: str, final_gain: float) -> float:
+        """As `Decoder.start_of`; biases and sinks start at zero. Learnt positions are a matrix and start as the embedding does."""
+        if name == "final_norm.gain":
+            return final_gain
+        return next(value for end, value in _STARTS.items() if name.endswith(end))
 
     def freeze_block_gains(self) -> None:
         """Keep the blocks' gains at one. Biases, DyT's scales and sinks go on learning."""

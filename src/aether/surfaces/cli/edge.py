@@ -18,6 +18,17 @@ def say_json(value: dict[str, Any]) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
+def progress(as_json: bool) -> Callable[[int], None]:
+    """Tells every fiftieth answer of a model, on the standard error of now: libraries' own words to it are kept off while they run."""
+    stream = sys.stderr
+
+    def count(answers: int) -> None:
+        if not as_json and answers % 50 == 0:
+            click.echo(f"{answers} answers", file=stream)
+
+    return count
+
+
 def explained(command: Callable[..., int | None]) -> Callable[..., None]:
     """Run a command; turn a person's errors into a sentence and an exit code. Ours stay tracebacks."""
 

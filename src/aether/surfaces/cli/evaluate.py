@@ -1,13 +1,11 @@
 """`aether evaluate`."""
 
-import sys
-from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from aether.surfaces.cli.edge import explained, json_option, say_json
+from aether.surfaces.cli.edge import explained, json_option, progress, say_json
 
 if TYPE_CHECKING:
     from aether.counsel.evaluating import Evaluated
@@ -65,11 +63,11 @@ def evaluate(target: str, as_json: bool, **given: Unpack[_Given]) -> int:
 
     order = _order(target, given)
     folder, against = order.out, given["against"]
-    told = partial(_told, stream=None if as_json else sys.stderr)
+    count = progress(as_json)
     if against is None:
-        run(order, told)
+        run(order, lambda _suite, answers: count(answers))
     else:
-        evaluate_until_decided(order, against, told=told)
+        evaluate_until_decided(order, against, told=lambda _suite, answers: count(answers))
     done = read_evaluation(folder)
     pages = write_pages(done)
     if as_json:
@@ -102,12 +100,6 @@ def _order(target: str, given: _Given) -> "Order":
     said += ["--model", model] if model else []
     said += [word for setting in given["settings"] for word in ("--set", setting)]
     return Order(where, chosen, given["data"], folder, limit, " ".join(said))
-
-
-def _told(_suite: str, count: int, stream: IO[str] | None) -> None:
-    # The stream of before: libraries' own words to standard error are kept off the terminal while they run.
-    if stream is not None and count % 50 == 0:
-        click.echo(f"{count} answers", file=stream)
 
 
 def _print(done: "Evaluated") -> None:

@@ -1,13 +1,10 @@
 """`aether judge`."""
 
-import sys
-from functools import partial
 from pathlib import Path
-from typing import IO
 
 import click
 
-from aether.surfaces.cli.edge import explained, json_option, say_json
+from aether.surfaces.cli.edge import explained, json_option, progress, say_json
 
 
 @click.command()
@@ -39,8 +36,7 @@ def judge(places: tuple[Path, ...], place: str, model: str, out: Path, settings:
     said = ["aether", "judge", *map(str, places), "--judge", place, "--out", str(out)]
     said += ["--model", model] if model else []
     said += [word for setting in settings for word in ("--set", setting)]
-    told = partial(_told, stream=None if as_json else sys.stderr)
-    verdicts = run(Judging(pairs, target, out, " ".join(said)), told)
+    verdicts = run(Judging(pairs, target, out, " ".join(said)), progress(as_json))
     done = Judged(out, target.model or Path(target.place).name, pairs, verdicts, people)
     page = page_of(done)
     report = write_pages(done, page)
@@ -58,9 +54,3 @@ def judge(places: tuple[Path, ...], place: str, model: str, out: Path, settings:
         print_page(page)
         click.echo(f"\n{report}")
     return 0
-
-
-def _told(count: int, stream: IO[str] | None) -> None:
-    # The stream of before: libraries' own words to standard error are kept off the terminal while they run.
-    if stream is not None and count % 50 == 0:
-        click.echo(f"{count} answers", file=stream)

@@ -59,7 +59,7 @@ def evaluate_until_decided(
     limit, before = FIRST_DRAW, -1
     while True:
         items = {(i.task, i.id): i for i in evaluate(replace(order, limit=limit, rule=rule), told, load)}
-        new = sorted(key for key in items if key not in set(seen) and key in theirs)
+        new = sorted(items.keys() & theirs.keys() - set(seen))
         random.Random(limit).shuffle(new)
         seen += new
         found = tuple(
