@@ -13,13 +13,14 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
+from aether.evidence.claiming import claim
 from aether.evidence.hashing import hash_value
 from aether.evidence.pairs import Pair, Side
 from aether.evidence.swapped import Twice, Verdict
 from aether.spec.errors import InputError
 from aether.stages.evaluate.suites.harness import JournaledLM
 from aether.stages.evaluate.suites.journal import Journal
-from aether.stages.evaluate.suites.run import ANSWERS, claim, quiet
+from aether.stages.evaluate.suites.run import ANSWERS, REQUEST, quiet
 from aether.stages.evaluate.suites.target import Target
 
 PROMPT = """Two answers to the same request are to be compared. Which one serves the person who asked better?
@@ -60,7 +61,8 @@ def judge(order: Judging, told: Callable[[int], None] = lambda _count: None) -> 
         "prompt": PROMPT,
         "target": order.judge.identity() | {"chat": order.judge.chat, "dtype": order.judge.dtype},
     }
-    claim(order.out, identity, {"place": order.judge.place, "command": order.command})
+    about = {"place": order.judge.place, "command": order.command}
+    claim(order.out / REQUEST, identity, about, "a judgement by another judge, or of other pairs")
     asked = [prompt_of(pair, side) for pair in order.pairs for side in ("a", "b")]
     journal = Journal(order.out / ANSWERS)
     model = JournaledLM(lambda: _roomy(order.judge.load(), asked), journal, told)

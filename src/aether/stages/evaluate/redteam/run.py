@@ -4,17 +4,16 @@
 the judges were right on replies that people labelled. A folder that was cut off goes on where it was; one of another run is refused.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from aether.evidence.files import read_json, write_atomically, write_json
+from aether.evidence.claiming import claim
+from aether.evidence.files import write_atomically, write_json
 from aether.evidence.hashing import hash_value
 from aether.evidence.items import Item, write_lines
-from aether.evidence.provenance import provenance
 from aether.evidence.redteam import Judged, judged, pooled
 from aether.spec.errors import InputError
 from aether.stages.evaluate.recipe import RedTeamRecipe
@@ -166,13 +165,6 @@ def _claim(order: Order) -> None:
         "target": target.identity() | {"dtype": target.dtype},
         "versions": {name: version(name) for name in names},
     }
-    fingerprint = hash_value(identity)
-    path = order.out / REQUEST
-    if path.exists() and read_json(path).get("fingerprint") != fingerprint:
-        mend = "it holds a run on another model, set, judge or attacks; choose another folder"
-        raise InputError.of("out", str(order.out), mend)
-    if not path.exists():
-        order.out.mkdir(parents=True, exist_ok=True)
-        about = {"fingerprint": fingerprint, "place": target.place, "command": order.command, **identity}
-        about["sets"] = {"behaviours": len(order.behaviours), "benign": len(order.benign)}
-        write_json(path, about | {"provenance": json.loads(provenance().model_dump_json())})
+    sets = {"behaviours": len(order.behaviours), "benign": len(order.benign)}
+    about = {"place": target.place, "command": order.command, "sets": sets}
+    claim(order.out / REQUEST, identity, about, "a run on another model, set, judge or attacks")

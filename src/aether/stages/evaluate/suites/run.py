@@ -7,7 +7,6 @@ model or data is refused.
 
 import contextlib
 import io
-import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from typing import Any
 
 from lm_eval.api.model import LM
 
-from aether.evidence.files import read_json, write_atomically, write_json
-from aether.evidence.hashing import hash_file, hash_value
+from aether.evidence.claiming import claim
+from aether.evidence.files import write_atomically
+from aether.evidence.hashing import hash_file
 from aether.evidence.items import Item, write_lines
-from aether.evidence.provenance import provenance
 from aether.spec.errors import InputError
 from aether.stages.evaluate.suites.harness import Asking, JournaledLM, run_task
 from aether.stages.evaluate.suites.inspect_tasks import run_inspect
@@ -100,17 +99,5 @@ def _claim(order: Order) -> None:
         "limit": order.rule or order.limit,
         "versions": {name: version(name) for name in ("lm_eval", "inspect_ai", "transformers", "torch")},
     }
-    claim(order.out, identity, {"place": target.place, "command": order.command})
-
-
-def claim(out: Path, identity: dict[str, Any], about: dict[str, Any]) -> None:
-    """Take a folder for one evaluation, or go on with it. Raises InputError where it is of another one."""
-    fingerprint = hash_value(identity)
-    path = out / REQUEST
-    if path.exists() and read_json(path).get("fingerprint") != fingerprint:
-        mend = "it holds an evaluation of another model, suite, data or limit; choose another folder"
-        raise InputError.of("out", str(out), mend)
-    if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        made = {"fingerprint": fingerprint, **about, **identity}
-        write_json(path, made | {"provenance": json.loads(provenance().model_dump_json())})
+    about = {"place": target.place, "command": order.command}
+    claim(order.out / REQUEST, identity, about, "an evaluation of another model, suite, data or limit")
