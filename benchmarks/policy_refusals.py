@@ -4,13 +4,13 @@
 
 DIR holds `harm_behaviors/` (advbench_behaviors.csv, harmbench_behaviors_text_all.csv, strongreject_dataset.csv,
 harmless_val.json, harmless_test.json) and `xstest/xstest_prompts.csv`. Intervals are Wilson's at 95 %. Nothing is fitted by
-this script; the word lists were written while reading errors on the rows whose SHA-256 is even (all of XSTest), so the
-rows with an odd one are the ones to read: `other half`. Only the request's own line is judged, not HarmBench's context.
+this script; the word lists were written while reading errors on these rows, all of them by 2026-11-26, so the rates say what is
+covered of these sets and not what is covered of others (`docs/policy.md` has those). Only the request's own line is judged, not
+HarmBench's context.
 """
 
 import argparse
 import csv
-import hashlib
 import json
 import time
 from collections import Counter
@@ -57,11 +57,6 @@ def read_sets(data: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     return harmful, harmless
 
 
-def other_half(text: str) -> bool:
-    """Whether a row belongs to the half that was not used to find missing words."""
-    return hashlib.sha256(text.encode()).digest()[-1] % 2 == 1
-
-
 def rate(texts: list[str]) -> dict[str, Any]:
     """Share refused with Wilson's interval, n, and what was decided."""
     judged = [judge_request(text) for text in texts]
@@ -83,15 +78,11 @@ def markdown(record: dict[str, Any]) -> str:
     lines = [f"`{record['circumstances']['command']}`, {record['circumstances']['date']}", ""]
     for title in ("harmful", "harmless"):
         lines += [
-            f"| {title} | n | refused, all | other half n | refused, other half (95 % Wilson) |",
-            "|---|--:|--:|--:|--:|",
+            f"| {title} | n | refused (95 % Wilson) |",
+            "|---|--:|--:|",
         ]
         for name, row in record[title].items():
-            half = row["other_half"]
-            lines.append(
-                f"| {name} | {row['all']['n']} | {row['all']['rate']:.1%} | {half['n']} "
-                f"| {half['rate']:.1%} ({half['low']:.1%} to {half['high']:.1%}) |"
-            )
+            lines.append(f"| {name} | {row['n']} | {row['rate']:.1%} ({row['low']:.1%} to {row['high']:.1%}) |")
         lines.append("")
     lines.append(f"Milliseconds a request: {record['ms_per_request']:.2f}.")
     return "\n".join(lines) + "\n"
@@ -107,8 +98,8 @@ def main() -> None:
     for title, sets in (("harmful", harmful), ("harmless", harmless)):
         record[title] = {}
         for name, rows in sets.items():
-            record[title][name] = {"all": rate(rows), "other_half": rate([t for t in rows if other_half(t)])}
-            texts += len(rows) + record[title][name]["other_half"]["n"]
+            record[title][name] = rate(rows)
+            texts += len(rows)
     record["ms_per_request"] = 1000 * (time.process_time() - start) / texts
     record["circumstances"] = records.circumstances("benchmarks.policy_refusals", words=["--data", "DIR"])
     text = markdown(record)
