@@ -17,10 +17,11 @@ from aether.models.cache import KVCache
 from aether.models.config import DecoderConfig
 from aether.models.decoder import Decoder
 from aether.models.parts.attention import Sight
-from aether.models.parts.block import CacheSlots, PartsBlock, Pass
+from aether.models.parts.block import PartsBlock
 from aether.models.parts.experts import MixtureOfExperts, Routed, router_loss
 from aether.models.parts.norms import DYT_ALPHA, Norm
 from aether.models.parts.positions import alibi_slopes, rotary_tables, sine_waves
+from aether.models.parts.shared import CacheSlots, Pass
 from aether.spec.errors import InputError
 
 _STARTS = {"bias": 0.0, "alpha": DYT_ALPHA, "sink": 0.0, "gain": 1.0}
