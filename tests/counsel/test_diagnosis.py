@@ -287,3 +287,33 @@ def test_every_symptom_can_be_found():
         "device-fault",
     }
     assert known == set(symptoms())
+
+
+def event_file(folder, rows):
+    """An event file as transformers and Lightning write them, through torch's own writer."""
+    writer_of = pytest.importorskip("torch.utils.tensorboard", reason="needs the extra ops").SummaryWriter
+    with writer_of(folder) as writer:
+        for row in rows:
+            for name in ("loss", "grad_norm", "learning_rate"):
+                writer.add_scalar(f"train/{name}", row[name], row["step"])
+        writer.add_scalar("eval/loss", 2.5, rows[-1]["step"])
+    return log_of(folder)
+
+
+def test_an_event_file_of_tensorboard_gives_the_same_curve(tmp_path):
+    rows = healthy()
+    log = read_log(event_file(tmp_path, rows))
+    assert log.values("loss") == pytest.approx([r["loss"] for r in rows], rel=1e-6)
+    assert [p.step for p in log.series["grad_norm"]] == [r["step"] for r in rows]
+    assert log.values("val_loss") == [2.5]
+
+
+def test_a_spike_is_found_in_an_event_file_and_an_empty_one_is_refused(tmp_path):
+    rows = healthy()
+    spike(rows)
+    page = diagnose(event_file(tmp_path / "run", rows))
+    assert "spike" in page_markdown(page).lower()
+    empty = tmp_path / "events.out.tfevents.1"
+    empty.touch()
+    with pytest.raises(InputError, match="no curve is in this event file"):
+        read_log(empty)

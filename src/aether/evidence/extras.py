@@ -26,7 +26,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "agent": ("pydantic_ai_slim",),
     "mcp": ("mcp",),
     "web": ("markdown_it_py", "python_multipart", "starlette", "uvicorn"),
-    "ops": ("mlflow",),
+    "ops": ("mlflow", "tensorboard"),
 }
 """Extra -> the packages that it brings; a test holds it to pyproject.toml."""
 

@@ -3,6 +3,7 @@
 import statistics
 from pathlib import Path
 
+from aether.counsel.diagnosis.events import PATTERN
 from aether.counsel.diagnosis.findings import Fact, Found, find
 from aether.counsel.diagnosis.logs import Log, read_log
 from aether.evidence.hashing import hash_file
@@ -13,7 +14,7 @@ from aether.spec.errors import InputError
 from aether.spec.evidence import Evidence
 from aether.spec.report import Block, Cite, Items, Paragraph, Report, Section, Table, Text, Verbatim, heads, text_of
 
-_LOGS = ("metrics.jsonl", "trainer_state.json", "trainer_log.jsonl")
+_LOGS = ("metrics.jsonl", "trainer_state.json", "trainer_log.jsonl", PATTERN)
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 _SHOWN = {
     "loss": "nat/token",

@@ -1,4 +1,4 @@
-"""Reads a training log into series by step: JSON lines, dictionaries as trainers print them, `key: value` lines, CSV.
+"""Reads a training log into series by step: JSON lines, dictionaries as trainers print them, `key: value` lines, CSV, event files.
 
 Follows what transformers (also trainer_state.json), TRL, Axolotl, LLaMA-Factory, torchtitan, Megatron-LM, DeepSpeed, nanoGPT and
 Aether itself write; the names are data (`knowledge.training_logs`). A log is data of somebody else: nothing in it is evaluated or
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aether.counsel.diagnosis.events import PATTERN, event_rows
 from aether.evidence.files import explained_os_errors
 from aether.knowledge.training_symptoms import messages, quantities
 from aether.spec.errors import InputError
@@ -71,6 +72,10 @@ class Log:
 
 def read_log(path: Path) -> Log:
     """The log at `path`. Raises InputError for a file without a single known quantity or message."""
+    if path.is_file() and path.match(PATTERN):
+        log = Log(str(path))
+        _read_rows(log, map(_with_one_held_out, event_rows(path)))
+        return _demand_known(log)
     text, cut = _text(path)
     log = Log(str(path), cut_bytes=cut)
     if path.suffix == ".csv":
@@ -82,9 +87,13 @@ def read_log(path: Path) -> Log:
     else:
         for number, line in enumerate(text.splitlines(), 1):
             _read_line(log, number, _COLOUR.sub("", line[:LINE_CHARACTERS]))
+    return _demand_known(log)
+
+
+def _demand_known(log: Log) -> Log:
     if not log.series and not log.said:
         mend = "no loss, rate, norm or message of a trainer was found in it; give a trainer's log, metrics.jsonl or a CSV of them"
-        raise InputError.of("path", str(path), mend)
+        raise InputError.of("path", log.path, mend)
     return log
 
 
