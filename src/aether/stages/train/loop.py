@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import torch
 
+from aether.models.decoder import Decoder
 from aether.models.parts.decoder import decoder
 from aether.spec.errors import InputError
 from aether.spec.run import StepContext
@@ -52,12 +53,17 @@ class Outcome:
     wall_s: float
 
 
-def new_state(recipe: TrainRecipe, seed: int) -> TrainState:
-    """A run before its first update."""
+def new_model(recipe: TrainRecipe, seed: int) -> Decoder:
+    """The model with its first weights."""
     model = decoder(recipe.model, torch.bfloat16 if recipe.precision == "bfloat16" else None)
     initial = recipe.initial
     model.initialise(seed, initial.embedding_std, initial.matrix_scale, initial.zero_out, initial.final_gain)
-    model.to(recipe.device)
+    return model.to(recipe.device)
+
+
+def new_state(recipe: TrainRecipe, seed: int) -> TrainState:
+    """A run before its first update."""
+    model = new_model(recipe, seed)
     return TrainState(model, Optimisers(model, recipe.optimiser), SpikeGuard(recipe.spikes))
 
 
@@ -87,7 +93,7 @@ class Loop:
         """
         self._resume(identity)
         state, recipe = self.state, self.recipe
-        with MetricsLog(self.context.out / "metrics.jsonl", state.metrics_bytes) as log:
+        with self._open_log() as log:
             while state.step < recipe.steps:
                 if state.step % recipe.spikes.snapshot_every_steps == 0:
                     state.take_snapshot()
@@ -96,10 +102,17 @@ class Loop:
                 self._tell(outcome)
                 if outcome.judgement == "rewind":
                     self._rewind(outcome)
-                elif time.monotonic() - self._saved_s >= recipe.checkpoint_every_s:
+                elif self._is_due():
                     self._save(log, identity)
             log.flush(to_disk=True)
             self._save(log, identity)
+
+    def _open_log(self) -> MetricsLog:
+        return MetricsLog(self.context.out / "metrics.jsonl", self.state.metrics_bytes)
+
+    def _is_due(self) -> bool:
+        """Whether the clock asks for a checkpoint."""
+        return time.monotonic() - self._saved_s >= self.recipe.checkpoint_every_s
 
     def _resume(self, identity: str) -> None:
         found = checkpoint.load(self.folder, damaged=lambda sentence: self.context.tell(message=sentence))
@@ -130,8 +143,7 @@ class Loop:
             momentum = muon_momentum(recipe.optimiser, state.step, recipe.steps)
             state.optimisers.step(Rates(rate_factor(recipe, state.step), momentum))
         state.model.settle(judgement == "apply")
-        for parameter in state.model.parameters():
-            parameter.grad = None
+        self._drop_gradients()
         sequences = recipe.sequences_at(state.step)
         state.cursor += sequences
         state.step += 1
@@ -157,6 +169,10 @@ class Loop:
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         torch.nn.utils.clip_grads_with_norm_(parameters, recipe.optimiser.clip_norm, norm)
         return total.item(), norm.item()
+
+    def _drop_gradients(self) -> None:
+        for parameter in self.state.model.parameters():
+            parameter.grad = None
 
     def _rewind(self, outcome: Outcome) -> None:
         guard, allowed = self.state.guard, self.recipe.spikes.rewinds

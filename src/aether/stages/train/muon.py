@@ -8,13 +8,13 @@ Shapes: S stacked matrices, R rows, C columns.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from aether.models.decoder import Decoder
 from aether.stages.train.recipe import Optimiser
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -106,13 +106,52 @@ class Muon:
                 parameter[place].add_(update, alpha=scale)
 
 
+class Trainable(Protocol):
+    """What is optimised: a `Decoder`, or the pieces of one that a process holds."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of its products."""
+        ...
+
+    def named_parameters(self) -> Iterable[tuple[str, nn.Parameter]]:
+        """(name, parameter) of all."""
+        ...
+
+    def fused_rows(self) -> dict[str, list[int]]:
+        """The rows of each matrix inside a fused parameter, by the parameter's last name."""
+        ...
+
+    def freeze_block_gains(self) -> None:
+        """Keep the blocks' gains at one."""
+        ...
+
+
+Matrices = list[tuple[nn.Parameter, list[int]]]
+
+
+class MatrixRule(Protocol):
+    """The rule for matrices: `Muon`, or one whose work several processes share."""
+
+    momenta: list[Tensor]
+
+    def step(self, rates: Rates) -> None:
+        """One update."""
+        ...
+
+
 class Optimisers:
     """All of a decoder's parameters, each with its rule. `tensors` and `load` are its whole state.
 
     Newton-Schulz multiplies in the type that the model's own products have: the recipe's precision decides both.
     """
 
-    def __init__(self, model: Decoder, settings: Optimiser) -> None:
+    def __init__(
+        self,
+        model: Trainable,
+        settings: Optimiser,
+        rule: Callable[[Matrices, Optimiser, torch.dtype], MatrixRule] = Muon,
+    ) -> None:
         if not settings.learn_block_gains:
             model.freeze_block_gains()
         fused = model.fused_rows()
@@ -124,7 +163,8 @@ class Optimisers:
                 tables.append(parameter)
             else:
                 matrices.append((parameter, fused.get(name.rsplit(".", 1)[-1], [parameter.shape[0]])))
-        self.muon = Muon(matrices, settings, model.dtype)
+        self.muon = rule(matrices, settings, model.dtype)
+        self.matrices = [parameter for parameter, _ in matrices]
         groups = [
             {"params": tables, "lr": settings.embedding_lr, "weight_decay": settings.embedding_weight_decay},
             {"params": gains, "lr": settings.gain_lr, "weight_decay": 0.0},
@@ -133,8 +173,8 @@ class Optimisers:
         self._peaks = [group["lr"] for group in groups]
         betas = (settings.beta1, settings.beta2)
         self._adam = torch.optim.AdamW(groups, betas=betas, eps=settings.epsilon, fused=True)
-        self._plain = [p for group in groups for p in group["params"]]
-        for parameter in self._plain:
+        self.plain = [p for group in groups for p in group["params"]]
+        for parameter in self.plain:
             self._adam.state[parameter] = {
                 "step": torch.zeros((), device=parameter.device),
                 "exp_avg": torch.zeros_like(parameter),
@@ -151,7 +191,7 @@ class Optimisers:
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state, by name; the live ones, not copies."""
         named = {f"muon.{i}": t for i, t in enumerate(self.muon.momenta)}
-        for i, parameter in enumerate(self._plain):
+        for i, parameter in enumerate(self.plain):
             named |= {f"adam.{i}.{key}": t for key, t in self._adam.state[parameter].items()}
         return named
 

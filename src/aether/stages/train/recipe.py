@@ -5,12 +5,13 @@ Does not choose sizes or learning rates for a machine: the planner does, by writ
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from aether.models.config import DecoderConfig
 from aether.models.config_parts import refuse_parts
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
+from aether.stages.train.parallel.recipe import Parallel, check_batch, check_model
 
 
 class Schedule(Noun):
@@ -147,9 +148,16 @@ class TrainRecipe(Noun):
     validation_bytes: int = Field(
         default=100_000, ge=1, description="About this much of the validation split is scored at the end (assumed)."
     )
+    parallel: Parallel = Field(default=Parallel(), description="The grid of processes; by default one.")
     peak_flops_per_s: float | None = Field(
         default=None, gt=0, description="The machine's measured matrix rate; utilisation is told when it is known."
     )
+
+    @model_serializer(mode="wrap")
+    def _one_process_unsaid(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A recipe for one process keeps the fingerprint that it always had."""
+        dumped = handler(self)
+        return dumped if self.parallel != Parallel() else {k: v for k, v in dumped.items() if k != "parallel"}
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -166,6 +174,15 @@ class TrainRecipe(Noun):
         if self.initial.zero_out and self.model.norm_place != "pre":
             mend = f'under norm_place = "{self.model.norm_place}" a zero output has a gradient of 1 / sqrt(norm_eps); set it to false'
             raise InputError.of("initial.zero_out", True, mend)
+        return self
+
+    @model_validator(mode="after")
+    def _parallel_fits(self) -> "TrainRecipe":
+        check_model(self.parallel, self.model)
+        for sequences in (self.batch_sequences, *(stage.sequences for stage in self.ramp)):
+            check_batch(self.parallel, sequences, self.micro_batch_sequences)
+        if self.parallel.processes > 1 and self.compile != "off":
+            raise InputError.of("compile", self.compile, 'several processes run plain blocks; set compile = "off"')
         return self
 
     @model_validator(mode="after")

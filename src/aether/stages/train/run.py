@@ -29,6 +29,7 @@ from aether.stages.train.compiling import Compilation, compile_for
 from aether.stages.train.estimate import flops_per_token
 from aether.stages.train.loop import Loop, new_state
 from aether.stages.train.metrics import curve, read_losses
+from aether.stages.train.parallel import launch
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.state import TrainState
 
@@ -47,12 +48,15 @@ def run(recipe: TrainRecipe, context: StepContext) -> tuple[Evidence, ...]:
         raise InputError.of("model.vocab_size", recipe.model.vocab_size, mend)
     packed = PackedTokens(data_folder / "train", recipe.model.context_tokens, context.seed)
     try:
-        state = new_state(recipe, context.seed)
-        compilation = _compile(recipe, state, context)
-        # A run that began compiled cannot go on plain: the bits would be those of neither.
-        choices = [recipe.model_dump(mode="json"), compilation.used]
-        identity = hash_value([*choices, described, context.seed, context.threads])
-        Loop(recipe, state, ShuffledWindows(packed, context.seed), context).run(identity)
+        if recipe.parallel.processes > 1:
+            compilation, state = Compilation(), launch.train(recipe, context)
+        else:
+            state = new_state(recipe, context.seed)
+            compilation = _compile(recipe, state, context)
+            # A run that began compiled cannot go on plain: the bits would be those of neither.
+            choices = [recipe.model_dump(mode="json"), compilation.used]
+            identity = hash_value([*choices, described, context.seed, context.threads])
+            Loop(recipe, state, ShuffledWindows(packed, context.seed), context).run(identity)
         validation = _validate(recipe, state.model, data_folder, context)
     except (RuntimeError, MemoryError) as error:
         raise _explained(error, recipe) from error

@@ -64,6 +64,12 @@ class TrainState:
     def as_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """(tensors, JSON value) that hold everything."""
         tensors = {name: tensor.cpu() for name, tensor in self.tensors().items()}
+        if self.snapshot is not None:
+            tensors |= {f"snapshot.{name}": tensor.cpu() for name, tensor in self.snapshot.tensors.items()}
+        return tensors, self.plain()
+
+    def plain(self) -> dict[str, Any]:
+        """What is no tensor, as JSON."""
         plain: dict[str, Any] = {
             "step": self.step,
             "cursor": self.cursor,
@@ -73,20 +79,23 @@ class TrainState:
             "peak_memory_bytes": self.peak_memory_bytes,
         }
         if self.snapshot is not None:
-            tensors |= {f"snapshot.{name}": tensor.cpu() for name, tensor in self.snapshot.tensors.items()}
             plain["snapshot"] = {"step": self.snapshot.step, "guard": self.snapshot.guard}
-        return tensors, plain
+        return plain
 
     def from_checkpoint(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """Become what `as_checkpoint` described."""
         self._load_tensors(tensors)
-        self.step, self.cursor = plain["step"], plain["cursor"]
-        self.guard.load(plain["guard"])
-        self.metrics_bytes, self.step_s = plain["metrics_bytes"], list(plain["step_s"])
-        self.peak_memory_bytes = plain["peak_memory_bytes"]
+        self.load_plain(plain)
         held = plain.get("snapshot")
         if held is not None:
             device = self.model.embedding.device
             prefix = "snapshot."
             copies = {n[len(prefix) :]: t.to(device) for n, t in tensors.items() if n.startswith(prefix)}
             self.snapshot = Snapshot(held["step"], copies, held["guard"])
+
+    def load_plain(self, plain: dict[str, Any]) -> None:
+        """Take over what is no tensor."""
+        self.step, self.cursor = plain["step"], plain["cursor"]
+        self.guard.load(plain["guard"])
+        self.metrics_bytes, self.step_s = plain["metrics_bytes"], list(plain["step_s"])
+        self.peak_memory_bytes = plain["peak_memory_bytes"]

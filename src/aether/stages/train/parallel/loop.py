@@ -1,0 +1,140 @@
+"""The training loop of several processes: the same updates as one would make, each process with its share of every batch.
+
+A batch is a function of the step alone: processes only divide its windows. Loss and gradient norm are summed over all, so every
+process judges alike. The first process's clock decides when a checkpoint is due, and it alone keeps metrics.jsonl.
+"""
+
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.distributed.fsdp import FSDPModule
+
+from aether.spec.run import StepContext
+from aether.stages.train.loop import Batches, Loop, new_model
+from aether.stages.train.metrics import MetricsLog
+from aether.stages.train.muon import Optimisers
+from aether.stages.train.parallel import checkpoint
+from aether.stages.train.parallel.mesh import Team
+from aether.stages.train.parallel.muon import SharedMuon
+from aether.stages.train.parallel.sharding import Shards, shard, whole
+from aether.stages.train.parallel.state import SharedState
+from aether.stages.train.recipe import TrainRecipe
+from aether.stages.train.spikes import SpikeGuard
+
+FOLDER = "checkpoint/sharded"
+"""Of a step's output: where its checkpoints lie."""
+ERROR = "tmp/error.json"
+"""Of a step's output: where a process leaves a sentence for a person."""
+
+
+def new_shared_state(recipe: TrainRecipe, seed: int, team: Team) -> SharedState:
+    """A run before its first update, cut and sharded over the team."""
+    model = new_model(recipe, seed)
+    if not recipe.optimiser.learn_block_gains:
+        model.freeze_block_gains()
+    cuts = whole(model)
+    shard(model, team, lambda block: None)
+    shards = Shards(model, team, cuts, set())
+    optimisers = Optimisers(shards, recipe.optimiser, partial(SharedMuon, shards.blocks))
+    return SharedState(model, optimisers, SpikeGuard(recipe.spikes), shards=shards)
+
+
+class _NoLog(MetricsLog):
+    """What the other processes write to."""
+
+    def __init__(self) -> None:
+        self._path, self._file = Path(os.devnull), open(os.devnull, "ab")  # noqa: SIM115
+
+    def flush(self, *, to_disk: bool = False) -> int:
+        """Nothing is kept."""
+        return 0
+
+
+class SharedLoop(Loop):
+    """As `Loop`, carried out by a team."""
+
+    state: SharedState
+
+    def __init__(
+        self, recipe: TrainRecipe, state: SharedState, data: Batches, context: StepContext, team: Team
+    ) -> None:
+        super().__init__(recipe, state, data, context)
+        self.team = team
+        self._saver = checkpoint.Saver(self.folder, team.saving)
+        self._due = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoints are."""
+        return self.context.out / FOLDER
+
+    def run(self, identity: str) -> None:
+        """As `Loop.run`; the last checkpoint is on the disk when it returns."""
+        try:
+            super().run(identity)
+        finally:
+            self._saver.finish()
+
+    def _open_log(self) -> MetricsLog:
+        return super()._open_log() if self.team.first else _NoLog()
+
+    def _is_due(self) -> bool:
+        self._saver.poll()
+        return self._due
+
+    def _resume(self, identity: str) -> None:
+        found = None
+        if self.team.first:
+            found = checkpoint.newest(self.folder, lambda sentence: self.context.tell(message=sentence))
+        place, plain = self.team.tell_all(found) or (None, {})  # pyright: ignore[reportGeneralTypeIssues]
+        if place is None:
+            return
+        if plain["identity"] != identity:
+            self.context.tell(message="the checkpoint in this folder belongs to another run; starting anew")
+            return
+        self.state.expect(plain)
+        checkpoint.load(place, self.state.pieces())
+        self.state.load_plain(plain)
+        self.context.tell(self.state.step, self.recipe.steps, "steps", f"going on from step {self.state.step}")
+
+    def _save(self, log: MetricsLog, identity: str) -> None:
+        self.state.metrics_bytes = log.flush(to_disk=True)
+        self._saver.save(self.state.step, self.state.pieces(), self.state.plain() | {"identity": identity})
+        self._saved_s = time.monotonic()
+
+    def _gradients(self) -> tuple[float, float]:
+        """Mean loss of the whole batch, and its gradient norm before clipping. Leaves clipped gradients in the local pieces."""
+        sequences = self.recipe.sequences_at(self.state.step)
+        share = sequences // self.recipe.parallel.readers
+        first = self.state.cursor + self.team.reader * share
+        told = torch.zeros(2, device=self.team.device)
+        told[0] = self._backward(first, share, sequences)
+        # The sum of a flag that the first process alone may raise.
+        told[1] = float(self.team.first and super()._is_due())
+        shards = self.state.shards
+        shards.take_gradients()
+        total = self.team.total(torch.cat((told, shards.squared_norm(self.team.device)[None])))
+        self._due = bool(total[1])
+        norm = total[2].sqrt()
+        parameters = [held.tensor for held in shards.held if held.tensor.grad is not None]
+        torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.optimiser.clip_norm, norm)
+        return total[0].item(), norm.item()
+
+    def _backward(self, first: int, share: int, sequences: int) -> torch.Tensor:
+        """Gradients of this process's windows; its part of the mean loss over all tokens of the batch."""
+        model, total = self.state.model, torch.zeros((), device=self.team.device)
+        micro = self.recipe.micro_batch_sequences or share
+        assert isinstance(model, FSDPModule)
+        for start in range(first, first + share, micro):
+            tokens, ids = (torch.from_numpy(a).to(self.team.device) for a in self.data.batch(start, micro))
+            model.set_requires_gradient_sync(start + micro == first + share)
+            loss = model.loss(tokens[:, :-1], tokens[:, 1:], ids[:, :-1]) * (micro / sequences)
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _drop_gradients(self) -> None:
+        self.state.shards.drop_gradients()

@@ -1,0 +1,122 @@
+"""How many processes train, and what each kind of parallelism shares out among them. No heavy import.
+
+The product of the six sizes is the number of processes. What a layout cannot do is refused here in one sentence, before anything
+is started. Does not choose a layout.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from aether.models.config import DecoderConfig
+from aether.models.config_parts import DecoderParts
+from aether.spec.base import Noun
+from aether.spec.errors import InputError
+
+
+class Parallel(Noun):
+    """The grid of processes, outermost first: pipeline, replicate, expert, shard, context, tensor."""
+
+    pipeline: int = Field(default=1, ge=1, description="Stages of consecutive layers, 1F1B (arXiv 1806.03377).")
+    replicate: int = Field(default=1, ge=1, description="Copies of the sharded model (HSDP): other windows each.")
+    expert: int = Field(default=1, ge=1, description="Groups among which a mixture's experts are shared out.")
+    shard: int = Field(
+        default=1, ge=1, description="Processes that hold a piece of every weight (FSDP2): other windows each."
+    )
+    context: int = Field(default=1, ge=1, description="Processes among which each window's tokens are shared out.")
+    tensor: int = Field(
+        default=1, ge=1, description="Processes among which heads and MLP columns are shared out (arXiv 1909.08053), the tokens "
+        "between them (sequence parallel, arXiv 2205.05198)."
+    )  # fmt: skip
+    attention: Literal["ring", "ulysses"] = Field(
+        default="ring",
+        description="With context: keys go round (Ring Attention, arXiv 2310.01889, in zig-zag order), or heads and tokens change "
+        "places (DeepSpeed Ulysses, arXiv 2309.14509).",
+    )
+    restarts: int = Field(default=2, ge=0, description="Times that a job with a lost process starts again (assumed).")
+
+    @property
+    def processes(self) -> int:
+        """How many processes the layout takes."""
+        return self.pipeline * self.replicate * self.expert * self.shard * self.context * self.tensor
+
+    @property
+    def readers(self) -> int:
+        """Into how many shares a batch's windows are split."""
+        return self.replicate * self.expert * self.shard
+
+
+def check_model(parallel: Parallel, model: DecoderConfig) -> None:
+    """Raise InputError where the layout does not fit the model."""
+    for name in ("heads", "kv_heads", "mlp_size"):
+        _divides(parallel, "tensor", f"model.{name}", getattr(model, name))
+    _divides(parallel, "pipeline", "model.layers", model.layers)
+    context, tensor = parallel.context, parallel.tensor
+    pieces = context * tensor * (2 if context > 1 and parallel.attention == "ring" else 1)
+    if model.context_tokens % pieces:
+        mend = f"context x tensor cut it into {pieces} pieces; use a multiple"
+        raise InputError.of("model.context_tokens", model.context_tokens, mend)
+    if parallel.attention == "ulysses":
+        for name in ("heads", "kv_heads"):
+            if getattr(model, name) % (tensor * context):
+                mend = f"model.{name} = {getattr(model, name)} must be a multiple of tensor x context for ulysses; use ring"
+                raise InputError.of("parallel.context", context, mend)
+    count = 1 if model.experts is None else model.experts.count
+    if count % parallel.expert:
+        mend = (
+            "the model has no experts; use shard"
+            if model.experts is None
+            else f"it must divide experts.count = {count}"
+        )
+        raise InputError.of("parallel.expert", parallel.expert, mend)
+    for axis in ("pipeline", "expert", "context", "tensor"):
+        if getattr(parallel, axis) > 1 and axis not in _BUILT:
+            raise InputError.of(f"parallel.{axis}", getattr(parallel, axis), "the loop does not know it; use shard")
+    for axis, allowed in _PARTS_THAT_FIT.items():
+        if getattr(parallel, axis) > 1:
+            _refuse_other_parts(axis, getattr(parallel, axis), model, allowed)
+
+
+_BUILT: set[str] = set()
+_SPLIT_BY_HEADS = {"positions", "rope_fraction", "rope_scaling", "norm", "norm_place", "activation", "scale_embedding"}
+_PARTS_THAT_FIT = {
+    "tensor": _SPLIT_BY_HEADS,
+    "context": _SPLIT_BY_HEADS,
+    "pipeline": set(),
+}
+"""Parts that may be exchanged under each axis; every other one is refused."""
+
+
+def _refuse_other_parts(axis: str, size: int, model: DecoderParts, allowed: set[str]) -> None:
+    for name, value in model.exchanged():
+        if name not in allowed or (name == "positions" and value == "alibi"):
+            shown = value.model_dump() if isinstance(value, Noun) else value
+            raise InputError.of(f"parallel.{axis}", size, f"model.{name} = {shown} is not cut that way; use shard")
+
+
+def _divides(parallel: Parallel, axis: str, name: str, value: int) -> None:
+    size = getattr(parallel, axis)
+    if value % size:
+        raise InputError.of(f"parallel.{axis}", size, f"it must divide {name} = {value}")
+
+
+def check_batch(parallel: Parallel, sequences: int, micro: int | None) -> None:
+    """Raise InputError where a batch of `sequences` windows, `micro` per pass, cannot be shared out."""
+    readers = parallel.readers
+    if sequences % readers:
+        mend = f"replicate x expert x shard = {readers} must divide every batch"
+        raise InputError.of("batch_sequences", sequences, mend)
+    share = sequences // readers
+    if micro is not None and share % micro:
+        raise InputError.of("micro_batch_sequences", micro, f"it must divide the {share} windows of each process")
+    passes = share // (micro or share)
+    if parallel.pipeline > 1 and passes < parallel.pipeline:
+        mend = f"a pipeline of {parallel.pipeline} stages needs as many passes per update; the {share} windows make {passes}"
+        raise InputError.of("micro_batch_sequences", micro, mend)
+
+
+def check_world(parallel: Parallel, world: int) -> None:
+    """Raise InputError unless `world` processes are what the layout takes."""
+    if parallel.processes != world:
+        mend = f"torchrun started {world}; start as many as the product of the sizes"
+        raise InputError.of("parallel", parallel.processes, mend)

@@ -1,0 +1,62 @@
+"""What several processes do in the tests of parallel training: train a toy over a layout, one after another in one launch."""
+
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from aether.models.config import DecoderConfig
+from aether.spec.run import StepContext
+from aether.stages.train.fakes import CountingTokens
+from aether.stages.train.metrics import read_losses
+from aether.stages.train.parallel.loop import SharedLoop, new_shared_state
+from aether.stages.train.parallel.mesh import joined, team
+from aether.stages.train.recipe import TrainRecipe
+
+TOY = DecoderConfig(
+    vocab_size=64, hidden_size=32, layers=4, heads=4, kv_heads=2, head_size=16, mlp_size=64, context_tokens=16
+)  # fmt: skip
+
+
+def toy_recipe(**changes) -> TrainRecipe:
+    return TrainRecipe(**({"model": TOY, "steps": 8, "batch_sequences": 12, "precision": "float32"} | changes))
+
+
+class Cut(Exception):
+    pass
+
+
+class CutShort:
+    """The toy's stream to window `end`, where the run is cut."""
+
+    def __init__(self, tokens: int, end: int | None) -> None:
+        self._inner, self._end = CountingTokens(64, tokens), end
+
+    def batch(self, first, count):
+        if self._end is not None and first >= self._end:
+            raise Cut
+        return self._inner.batch(first, count)
+
+
+def losses_of(recipe: TrainRecipe, out: Path, end: int | None = None) -> list[float]:
+    """Train over the recipe's layout, to window `end`. A collective."""
+    everyone = team(recipe.parallel, "cpu")
+    context = StepContext("train", out, {}, 0, 1, lambda progress: None)
+    state = new_shared_state(recipe, 0, everyone)
+    with suppress(Cut):
+        SharedLoop(recipe, state, CutShort(recipe.model.context_tokens, end), context, everyone).run("toy")
+    everyone.tell_all(None)
+    return list(read_losses(out / "metrics.jsonl").values())
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    out, runs = Path(sys.argv[1]), json.loads(sys.argv[2])
+    with joined("cpu"):
+        found = {}
+        for name, changes in runs.items():
+            where, end = out / changes.pop("out", name), changes.pop("end", None)
+            found[name] = losses_of(toy_recipe(**changes), where, end)
+    print(json.dumps(found), flush=True)

@@ -1,0 +1,141 @@
+"""Several processes train as one does: same losses over every layout, checkpoints that fit any, and a lost process."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from ranks import run_ranks
+from team_runs import CutShort, toy_recipe
+from tiny_data import VOCABULARY, write_tiny_data
+
+from aether.models.config import DecoderConfig
+from aether.models.weights import load as load_folder
+from aether.spec.run import StepContext
+from aether.stages.train.loop import Loop, new_model, new_state
+from aether.stages.train.metrics import read_losses
+from aether.stages.train.parallel import checkpoint
+from aether.stages.train.parallel.loop import FOLDER
+from aether.stages.train.parallel.pieces import pieces_of
+from aether.stages.train.parallel.sharding import whole
+from aether.stages.train.recipe import Parallel, TrainRecipe
+from aether.stages.train.run import run
+
+SCRIPT = Path(__file__).parents[3] / "helpers" / "team_runs.py"
+EVERY_STEP = {"checkpoint_every_s": 1e-9, "spikes": {"snapshot_every_steps": 3}}
+
+
+def alone(out: Path, recipe: TrainRecipe) -> tuple[list[float], torch.nn.Module]:
+    torch.set_num_threads(1)
+    state = new_state(recipe, 0)
+    data = CutShort(recipe.model.context_tokens, None)
+    Loop(recipe, state, data, StepContext("train", out, {}, 0, 1, lambda progress: None)).run("toy")
+    return list(read_losses(out / "metrics.jsonl").values()), state.model
+
+
+def together(processes: int, out: Path, runs: dict) -> dict[str, list[float]]:
+    return run_ranks(processes, SCRIPT, out, json.dumps(runs))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> tuple[Path, dict[str, list[float]]]:
+    """Everything that two processes do in the fast tests, in one launch."""
+    out = tmp_path_factory.mktemp("two")
+    runs = {
+        "shard": {"parallel": {"shard": 2}},
+        "replicate": {"parallel": {"replicate": 2}, "micro_batch_sequences": 2},
+        "cut": {"parallel": {"shard": 2}, "end": 60} | EVERY_STEP,
+    }
+    return out, together(2, out, runs)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory) -> tuple[list[float], torch.nn.Module]:
+    return alone(tmp_path_factory.mktemp("one"), toy_recipe())
+
+
+@pytest.mark.parametrize("name", ["shard", "replicate"])
+def test_two_processes_have_the_losses_of_one(one, two, name):
+    assert len(one[0]) == 8
+    assert two[1][name] == pytest.approx(one[0], abs=2e-6)
+
+
+def test_a_sharded_checkpoint_is_safetensors_and_holds_the_weights_of_one_process(one, two):
+    folder = two[0] / "shard" / FOLDER
+    assert {path.suffix for path in folder.rglob("*.*")} == {".json", ".safetensors"}
+    found = checkpoint.newest(folder, pytest.fail)
+    assert found is not None and found[1]["step"] == 8 and found[1]["cursor"] == 96
+    model = new_model(toy_recipe(), seed=1)
+    blocks = whole(model)
+    pieces = [p for n, t in model.named_parameters() for p in pieces_of(t.detach(), blocks[n], "model.")]
+    checkpoint.load(found[0], pieces, alone=True)
+    for (name, got), wanted in zip(model.named_parameters(), one[1].parameters(), strict=True):
+        assert torch.allclose(got, wanted, atol=2e-5), name
+
+
+def test_a_damaged_checkpoint_is_passed_over_aloud(two, tmp_path):
+    shutil.copytree(two[0] / "cut" / FOLDER, tmp_path / "c")
+    newest = sorted((tmp_path / "c").iterdir())[-1]
+    file = next(newest.glob("*.safetensors"))
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    heard: list[str] = []
+    found = checkpoint.newest(tmp_path / "c", heard.append)
+    assert found is not None and found[0] != newest and "not what was written" in heard[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("processes", "parallel"), [(1, {}), (3, {"shard": 3}), (4, {"shard": 2, "replicate": 2})], ids=["1", "3", "4"]
+)
+def test_a_checkpoint_of_two_processes_is_gone_on_from_by_any_number(two, tmp_path, processes, parallel):
+    assert len(two[1]["cut"]) == 5
+    shutil.copytree(two[0] / "cut", tmp_path / "more")
+    found = together(processes, tmp_path, {"more": {"parallel": parallel} | EVERY_STEP})
+    assert found["more"] == pytest.approx(two[1]["shard"], abs=2e-6)
+    rates = [
+        json.loads(line)["tokens_per_s"] for line in (tmp_path / "more" / "metrics.jsonl").read_text().splitlines()
+    ]
+    before = [json.loads(line)["tokens_per_s"] for line in (two[0] / "cut" / "metrics.jsonl").read_text().splitlines()]
+    assert rates[:5] == before, "the first steps were made anew"
+
+
+def stage_recipe(**changes) -> TrainRecipe:
+    config = DecoderConfig(
+        vocab_size=VOCABULARY, hidden_size=32, layers=2, heads=2, kv_heads=2, head_size=16, mlp_size=64, context_tokens=16
+    )  # fmt: skip
+    return TrainRecipe(model=config, batch_sequences=4, precision="float32", **changes)
+
+
+def stage(out: Path, recipe: TrainRecipe, data: Path, hear=lambda progress: None) -> list[float]:
+    out.mkdir(parents=True)
+    run(recipe, StepContext("train", out, {"data": data}, 0, 2, hear))
+    return list(read_losses(out / "metrics.jsonl").values())
+
+
+@pytest.mark.slow
+def test_a_killed_process_costs_no_more_than_the_steps_since_the_last_checkpoint(tmp_path):
+    data = write_tiny_data(tmp_path / "data")
+    recipe = stage_recipe(steps=150, checkpoint_every_s=0.2)
+    wanted = stage(tmp_path / "one", recipe, data)
+    killed: list[int] = []
+
+    def kill_one(progress) -> None:
+        checkpoints = list((tmp_path / "two" / FOLDER).glob("step-*9")) or progress.done >= 40
+        if checkpoints and not killed and progress.unit == "steps" and progress.done < 140:
+            ranks = {p.environ().get("RANK"): p for p in psutil.Process().children(recursive=True)}
+            killed.append(ranks["1"].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    heard = []
+    shared = recipe.model_copy(update={"parallel": Parallel(shard=2)})
+    found = stage(tmp_path / "two", shared, data, lambda progress: (heard.append(progress.message), kill_one(progress)))
+    assert killed and any("going on from step" in message for message in heard)
+    assert found == pytest.approx(wanted, abs=1e-3)
+    assert load_folder(tmp_path / "two" / "model") is not None
+    time.sleep(0.5)
+    assert not [p for p in psutil.Process().children(recursive=True) if "aether.stages" in " ".join(p.cmdline())]
