@@ -5,7 +5,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
+from attention_runs import attention_errors
 
 from aether.models.config import DecoderConfig
 from aether.spec.run import StepContext
@@ -29,7 +31,7 @@ class Cut(Exception):
 
 
 class CutShort:
-    """The toy's stream to window `end`, where the run is cut."""
+    """The toy's stream to window `end`, where the run is cut. Most windows hold two documents."""
 
     def __init__(self, tokens: int, end: int | None) -> None:
         self._inner, self._end = CountingTokens(64, tokens), end
@@ -37,7 +39,9 @@ class CutShort:
     def batch(self, first, count):
         if self._end is not None and first >= self._end:
             raise Cut
-        return self._inner.batch(first, count)
+        tokens, ids = self._inner.batch(first, count)
+        border = 3 + np.arange(first, first + count)[:, None] % tokens.shape[1]
+        return tokens, 2 * ids + (np.arange(tokens.shape[1]) >= border)
 
 
 def losses_of(recipe: TrainRecipe, out: Path, end: int | None = None) -> list[float]:
@@ -57,6 +61,9 @@ if __name__ == "__main__":
     with joined("cpu"):
         found = {}
         for name, changes in runs.items():
+            if changes.get("check") == "attention":
+                found[name] = attention_errors()
+                continue
             where, end = out / changes.pop("out", name), changes.pop("end", None)
             found[name] = losses_of(toy_recipe(**changes), where, end)
     print(json.dumps(found), flush=True)

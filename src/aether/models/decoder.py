@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from aether.models import kernels
 from aether.models.cache import KVCache
 from aether.models.config import DecoderConfig
+from aether.models.seams import ALONE, Seams
 
 MATMUL_ATTENTION_TOKENS = 1024
 """Up to this window, CPU training attends by matrix products (`kernels.attention`), beyond by SDPA. Measured on Zen 4
@@ -40,6 +41,8 @@ class _Window:
     positions: _Positions
     bias: Tensor | None
     mask: Tensor | None
+    documents_BT: Tensor | None = None
+    """For `Seams.attend`, which makes its own masks."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Block(nn.Module):
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.seams = config, ALONE
         size, width = config.head_size, config.hidden_size
         self.attention_gain = nn.Parameter(torch.ones(width))
         self.qkv = nn.Parameter(torch.empty((config.heads + 2 * config.kv_heads) * size, width))
@@ -85,19 +88,22 @@ class Block(nn.Module):
 
     def forward(self, x_BTC: Tensor, window: _Window) -> Tensor:
         """The layer over whole windows, with gradients."""
-        config, dtype = self.config, x_BTC.dtype
+        config, dtype, seams = self.config, x_BTC.dtype, self.seams
         learnt = self.gains_learnt
         normal = kernels.rms_norm(x_BTC, self.attention_gain if learnt else None, config.norm_eps)
-        qkv = F.linear(normal, self.qkv.to(dtype))
+        qkv = F.linear(seams.enter(normal), self.qkv.to(dtype))
         gains = (self.q_gain, self.k_gain) if learnt else (None, None)
         q, k, v = kernels.query_key_value(qkv, gains, window.positions, config.heads, config.kv_heads, config.norm_eps)
-        if window.bias is not None:
+        if seams.attend is not None:
+            attended = seams.attend(q, k, v, window.documents_BT)
+        elif window.bias is not None:
             attended = kernels.attention(q, k, v, window.bias)
         else:
             attended = _sdpa(q, k, v, window.mask, causal=window.mask is None)
-        x = x_BTC + F.linear(attended, self.out.to(dtype))
+        x = x_BTC + seams.leave(F.linear(attended, self.out.to(dtype)))
         normal = kernels.rms_norm(x, self.mlp_gain if learnt else None, config.norm_eps)
-        return x + F.linear(kernels.swiglu(F.linear(normal, self.gate_up.to(dtype))), self.down.to(dtype))
+        inner = kernels.swiglu(F.linear(seams.enter(normal), self.gate_up.to(dtype)))
+        return x + seams.leave(F.linear(inner, self.down.to(dtype)))
 
     def extend(self, x_BTC: Tensor, step: _CacheStep, layer: int) -> Tensor:
         """The layer over new tokens that see the cache. Without gradients; weights already in the stream's type."""
@@ -159,7 +165,7 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig, compute_dtype: torch.dtype | None = None) -> None:
         super().__init__()
         assert config.plain, "exchanged parts are built by models.parts.decoder"
-        self.config = config
+        self.config, self.seams = config, ALONE
         self.compute_dtype = compute_dtype
         self.matmul_attention_tokens = MATMUL_ATTENTION_TOKENS
         self.keep_plain()
@@ -214,6 +220,12 @@ class Decoder(nn.Module):
         """The rows of each matrix inside a fused parameter, by the parameter's last name."""
         return fused_rows(self.config)
 
+    def join(self, seams: Seams) -> None:
+        """Let training passes meet other processes at these places."""
+        self.seams = seams
+        for block in self.blocks:
+            block.seams = seams  # pyright: ignore[reportArgumentType]
+
     def settle(self, applied: bool) -> None:
         """After each update, `applied` or skipped: what learns without a gradient. Nothing here does."""
 
@@ -251,7 +263,7 @@ class Decoder(nn.Module):
     ) -> Tensor:
         assert tokens_BT.shape[1] <= self.config.context_tokens, "a window is longer than the context"
         window = self._window(tokens_BT, document_ids_BT)
-        x = F.embedding(tokens_BT, embedding_VC)
+        x = F.embedding(self.seams.own(tokens_BT), embedding_VC)
         for block in self.blocks:
             x = run_block(block, x, window)
         return kernels.rms_norm(x, self.final_gain, self.config.norm_eps)
@@ -266,18 +278,21 @@ class Decoder(nn.Module):
         return F.linear(hidden, embedding_VC).float()
 
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor, document_ids_BT: Tensor | None = None) -> Tensor:
-        """Mean cross-entropy of the targets in nats, for training: gradients are computed on the way."""
+        """Mean cross-entropy of the targets in nats, for training: gradients are computed on the way. Of the own tokens."""
         embedding = self.embedding.to(self.dtype)
         x = self._hidden(tokens_BT, embedding, document_ids_BT, self._trained_block)
-        return kernels.tied_cross_entropy(x.flatten(0, 1), embedding, targets_BT.flatten())
+        return kernels.tied_cross_entropy(x.flatten(0, 1), embedding, self.seams.own(targets_BT).flatten())
 
     def _window(self, tokens_BT: Tensor, document_ids_BT: Tensor | None) -> _Window:
         tokens, device = tokens_BT.shape[1], tokens_BT.device
-        positions = _Positions(self.cos[:tokens].to(self.dtype), self.sin[:tokens].to(self.dtype))
+        tables = (self.seams.turning(table[:tokens]).to(self.dtype) for table in (self.cos, self.sin))
+        positions = _Positions(*tables)
         # A compiled graph is of one shape of the mask: leaving it out where it masks nothing would be a second graph.
         if document_ids_BT is not None and not self.compiled:
             alone = bool((document_ids_BT[:, 0] == document_ids_BT[:, -1]).all())
             document_ids_BT = None if alone else document_ids_BT
+        if self.seams.attend is not None:
+            return _Window(positions, None, None, document_ids_BT)
         by_products = device.type == "cpu" and tokens <= self.matmul_attention_tokens
         if document_ids_BT is None and not by_products:
             return _Window(positions, None, None)

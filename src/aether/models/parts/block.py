@@ -16,6 +16,7 @@ from aether.models.parts.experts import MixtureOfExperts
 from aether.models.parts.feed_forward import FeedForward, linear
 from aether.models.parts.norms import Norm
 from aether.models.parts.shared import Pass
+from aether.models.seams import ALONE
 
 
 def turned(x_BHTD: Tensor, tables: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -33,6 +34,7 @@ class PartsBlock(nn.Module):
     def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()
         self.config, self.layer, self.window = config, layer, config.layer_window(layer)
+        self.seams = ALONE
         size, width = config.head_size, config.hidden_size
         query, key = config.heads * size, config.kv_heads * size
         self.qkv = nn.Parameter(torch.empty(query + 2 * key, width))
@@ -58,16 +60,19 @@ class PartsBlock(nn.Module):
         change = self.attention(normal, given)
         x = x_BTC + (change if self.attention_post_norm is None else self.attention_post_norm(change))
         normal = x if self.mlp_norm is None else self.mlp_norm(x)
-        change = self.mlp(normal, given.routed) if isinstance(self.mlp, MixtureOfExperts) else self.mlp(normal)
+        change = self.mlp(normal, given.routed) if isinstance(self.mlp, MixtureOfExperts) else self._fed(normal)
         return x + (change if self.mlp_post_norm is None else self.mlp_post_norm(change))
+
+    def _fed(self, x_BTC: Tensor) -> Tensor:
+        return self.seams.leave(self.mlp(self.seams.enter(x_BTC)))
 
     def attention(self, x_BTC: Tensor, given: Pass) -> Tensor:
         """What attention adds to the stream, before a norm after it."""
         config = self.config
-        batch, tokens, _ = x_BTC.shape
         heads, kv_heads, size = config.heads, config.kv_heads, config.head_size
-        projected = linear(x_BTC, self.qkv, self.qkv_bias)
+        projected = linear(self.seams.enter(x_BTC), self.qkv, self.qkv_bias)
         q, k, v = projected.split((heads * size, kv_heads * size, kv_heads * size), dim=-1)
+        batch, tokens, _ = projected.shape
         full = config.qk_norm == "full"
         if full and self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
@@ -83,4 +88,8 @@ class PartsBlock(nn.Module):
         scores = Scores(scale, config.attention_softcap, given.slopes_H, self.sink)
         sight = given.near if near else given.far
         assert sight is not None
-        return linear(attend(q, k, v, sight, scores), self.out, self.out_bias)
+        if self.seams.attend is None or given.slots is not None:
+            attended = attend(q, k, v, sight, scores)
+        else:
+            attended = self.seams.attend(q, k, v, sight.documents_BP)
+        return self.seams.leave(linear(attended, self.out, self.out_bias))

@@ -22,6 +22,7 @@ from aether.models.parts.experts import MixtureOfExperts, Routed, router_loss
 from aether.models.parts.norms import DYT_ALPHA, Norm
 from aether.models.parts.positions import alibi_slopes, rotary_tables, sine_waves
 from aether.models.parts.shared import CacheSlots, Pass
+from aether.models.seams import ALONE
 from aether.spec.errors import InputError
 
 _STARTS = {"bias": 0.0, "alpha": DYT_ALPHA, "sink": 0.0, "gain": 1.0}
@@ -38,7 +39,7 @@ class PartsDecoder(Decoder):
 
     def __init__(self, config: DecoderConfig, compute_dtype: torch.dtype | None = None) -> None:
         nn.Module.__init__(self)
-        self.config, self.compute_dtype = config, compute_dtype
+        self.config, self.compute_dtype, self.seams = config, compute_dtype, ALONE
         self.keep_plain()
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
         learned = config.positions == "learned"
@@ -105,7 +106,7 @@ class PartsDecoder(Decoder):
             places_RT = queries_1T - (queries_1T * begins).cummax(dim=1).values
         far = Sight(queries_1T, 0, tokens, document_ids_BT, None if document_ids_BT is None else places_RT)
         given = self._pass(far, tokens, None, None)
-        x = self._embedded(tokens_BT, embedding_VC, places_RT)
+        x = self._embedded(self.seams.own(tokens_BT), embedding_VC, self.seams.own(places_RT))
         for block in self.blocks:
             x = block(x, given)
         return self.final_norm(x), given.routed
@@ -151,7 +152,7 @@ class PartsDecoder(Decoder):
             self._tables_of[key] = rotary_tables(config, length, local)
         cos, sin = (table.to(device=device, dtype=self.dtype) for table in self._tables_of[key])
         if where_BT is None:
-            return cos[:tokens], sin[:tokens]
+            return self.seams.turning(cos[:tokens]), self.seams.turning(sin[:tokens])
         return cos[where_BT][:, None], sin[where_BT][:, None]
 
     def logits(self, hidden: Tensor, embedding_VC: Tensor) -> Tensor:
@@ -164,7 +165,7 @@ class PartsDecoder(Decoder):
         """As `Decoder.loss`. The routers' own losses give gradients and are not in the value: it stays cross-entropy."""
         embedding = self.embedding.to(self.dtype)
         x_BTC, routed = self._routed(tokens_BT, embedding, document_ids_BT)
-        loss = self._cross_entropy(x_BTC.flatten(0, 1), embedding, targets_BT.flatten())
+        loss = self._cross_entropy(x_BTC.flatten(0, 1), embedding, self.seams.own(targets_BT).flatten())
         mixture = self.config.experts
         if mixture is None:
             return loss

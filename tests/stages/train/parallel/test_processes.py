@@ -6,12 +6,13 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import torch
 from ranks import run_ranks
-from team_runs import CutShort, toy_recipe
+from team_runs import TOY, CutShort, toy_recipe
 from tiny_data import VOCABULARY, write_tiny_data
 
 from aether.models.config import DecoderConfig
@@ -22,11 +23,13 @@ from aether.stages.train.metrics import read_losses
 from aether.stages.train.parallel import checkpoint
 from aether.stages.train.parallel.loop import FOLDER
 from aether.stages.train.parallel.pieces import pieces_of
+from aether.stages.train.parallel.recipe import Parallel
 from aether.stages.train.parallel.sharding import whole
-from aether.stages.train.recipe import Parallel, TrainRecipe
+from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.run import run
 
 SCRIPT = Path(__file__).parents[3] / "helpers" / "team_runs.py"
+PARTS = TOY.model_copy(update={"norm": "layer", "positions": "learned", "activation": "gelu", "qk_norm": "none"})
 EVERY_STEP = {"checkpoint_every_s": 1e-9, "spikes": {"snapshot_every_steps": 3}}
 
 
@@ -38,17 +41,23 @@ def alone(out: Path, recipe: TrainRecipe) -> tuple[list[float], torch.nn.Module]
     return list(read_losses(out / "metrics.jsonl").values()), state.model
 
 
-def together(processes: int, out: Path, runs: dict) -> dict[str, list[float]]:
+def together(processes: int, out: Path, runs: dict) -> dict[str, Any]:
     return run_ranks(processes, SCRIPT, out, json.dumps(runs))
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory) -> tuple[Path, dict[str, list[float]]]:
+def two(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     """Everything that two processes do in the fast tests, in one launch."""
     out = tmp_path_factory.mktemp("two")
     runs = {
         "shard": {"parallel": {"shard": 2}},
         "replicate": {"parallel": {"replicate": 2}, "micro_batch_sequences": 2},
+        "ring": {"parallel": {"context": 2}},
+        "ulysses": {"parallel": {"context": 2, "attention": "ulysses"}},
+        "tensor": {"parallel": {"tensor": 2}},
+        "attention": {"check": "attention"},
+        "parts ring": {"parallel": {"context": 2}, "model": PARTS.model_dump(mode="json")},
+        "parts tensor": {"parallel": {"tensor": 2}, "model": PARTS.model_dump(mode="json")},
         "cut": {"parallel": {"shard": 2}, "end": 60} | EVERY_STEP,
     }
     return out, together(2, out, runs)
@@ -59,10 +68,37 @@ def one(tmp_path_factory) -> tuple[list[float], torch.nn.Module]:
     return alone(tmp_path_factory.mktemp("one"), toy_recipe())
 
 
-@pytest.mark.parametrize("name", ["shard", "replicate"])
+@pytest.mark.parametrize("name", ["shard", "replicate", "ring", "ulysses", "tensor"])
 def test_two_processes_have_the_losses_of_one(one, two, name):
     assert len(one[0]) == 8
     assert two[1][name] == pytest.approx(one[0], abs=2e-6)
+
+
+@pytest.mark.parametrize("name", ["parts ring", "parts tensor"])
+def test_exchanged_parts_are_shared_out_too(two, tmp_path, name):
+    assert two[1][name] == pytest.approx(alone(tmp_path, toy_recipe(model=PARTS))[0], abs=5e-6)
+
+
+def test_attention_over_two_processes_is_that_of_one(two):
+    errors = two[1]["attention"]
+    assert len(errors) == 4 and max(errors.values()) < 1e-5, errors
+
+
+@pytest.mark.slow
+def test_four_processes_share_windows_tokens_heads_and_weights_at_once(one, tmp_path):
+    runs = {
+        "ring": {"parallel": {"context": 4}},
+        "shard x tensor": {"parallel": {"shard": 2, "tensor": 2}},
+        "shard x ring": {"parallel": {"shard": 2, "context": 2}},
+        "tensor x ring": {"parallel": {"tensor": 2, "context": 2}},
+        "replicate x ulysses": {"parallel": {"replicate": 2, "context": 2, "attention": "ulysses"}},
+        "attention": {"check": "attention"},
+    }
+    found = together(4, tmp_path, runs)
+    errors = found.pop("attention")
+    assert max(errors.values()) < 1e-5, errors
+    for name, losses in found.items():
+        assert losses == pytest.approx(one[0], abs=2e-6), name
 
 
 def test_a_sharded_checkpoint_is_safetensors_and_holds_the_weights_of_one_process(one, two):

@@ -17,9 +17,9 @@ from aether.stages.train.loop import Batches, Loop, new_model
 from aether.stages.train.metrics import MetricsLog
 from aether.stages.train.muon import Optimisers
 from aether.stages.train.parallel import checkpoint
+from aether.stages.train.parallel.layout import lay_out
 from aether.stages.train.parallel.mesh import Team
 from aether.stages.train.parallel.muon import SharedMuon
-from aether.stages.train.parallel.sharding import Shards, shard, whole
 from aether.stages.train.parallel.state import SharedState
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.spikes import SpikeGuard
@@ -35,9 +35,7 @@ def new_shared_state(recipe: TrainRecipe, seed: int, team: Team) -> SharedState:
     model = new_model(recipe, seed)
     if not recipe.optimiser.learn_block_gains:
         model.freeze_block_gains()
-    cuts = whole(model)
-    shard(model, team, lambda block: None)
-    shards = Shards(model, team, cuts, set())
+    shards = lay_out(model, team)
     optimisers = Optimisers(shards, recipe.optimiser, partial(SharedMuon, shards.blocks))
     return SharedState(model, optimisers, SpikeGuard(recipe.spikes), shards=shards)
 
@@ -127,11 +125,12 @@ class SharedLoop(Loop):
         """Gradients of this process's windows; its part of the mean loss over all tokens of the batch."""
         model, total = self.state.model, torch.zeros((), device=self.team.device)
         micro = self.recipe.micro_batch_sequences or share
+        own = self.team.size("context") * self.team.size("tensor")
         assert isinstance(model, FSDPModule)
         for start in range(first, first + share, micro):
             tokens, ids = (torch.from_numpy(a).to(self.team.device) for a in self.data.batch(start, micro))
             model.set_requires_gradient_sync(start + micro == first + share)
-            loss = model.loss(tokens[:, :-1], tokens[:, 1:], ids[:, :-1]) * (micro / sequences)
+            loss = model.loss(tokens[:, :-1], tokens[:, 1:], ids[:, :-1]) * (micro / sequences / own)
             loss.backward()
             total += loss.detach()
         return total

@@ -77,19 +77,26 @@ def check_model(parallel: Parallel, model: DecoderConfig) -> None:
             _refuse_other_parts(axis, getattr(parallel, axis), model, allowed)
 
 
-_BUILT: set[str] = set()
-_SPLIT_BY_HEADS = {"positions", "rope_fraction", "rope_scaling", "norm", "norm_place", "activation", "scale_embedding"}
-_PARTS_THAT_FIT = {
-    "tensor": _SPLIT_BY_HEADS,
-    "context": _SPLIT_BY_HEADS,
-    "pipeline": set(),
+_BUILT = {"context", "tensor"}
+_BY_TOKENS = {
+    "positions",
+    "rope_fraction",
+    "rope_scaling",
+    "norm",
+    "norm_place",
+    "qk_norm",
+    "activation",
+    "scale_embedding",
 }
+_PARTS_THAT_FIT = {"tensor": _BY_TOKENS, "context": _BY_TOKENS, "pipeline": set()}
 """Parts that may be exchanged under each axis; every other one is refused."""
+_BUT_NOT = {("tensor", "positions", "alibi"), ("context", "positions", "alibi"), ("tensor", "qk_norm", "full")}
+"""ALiBi's slopes and norms over a whole projection are of all heads."""
 
 
 def _refuse_other_parts(axis: str, size: int, model: DecoderParts, allowed: set[str]) -> None:
     for name, value in model.exchanged():
-        if name not in allowed or (name == "positions" and value == "alibi"):
+        if name not in allowed or (axis, name, str(value)) in _BUT_NOT:
             shown = value.model_dump() if isinstance(value, Noun) else value
             raise InputError.of(f"parallel.{axis}", size, f"model.{name} = {shown} is not cut that way; use shard")
 

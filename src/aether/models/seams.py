@@ -1,0 +1,37 @@
+"""Where a training pass meets other processes: what a layout puts between a decoder's parts. By default nothing.
+
+A process may hold some of a window's tokens and some of a layer's heads and columns. The decoder calls these at the places where
+that matters; what they do is `aether.stages.train.parallel`'s business. Inference never calls them.
+
+Shapes: B windows, T tokens, t tokens of this process, H query heads, K key-value heads, D head size, C hidden size.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+def as_is(x: Tensor) -> Tensor:
+    """What a single process does everywhere."""
+    return x
+
+
+@dataclass(frozen=True)
+class Seams:
+    """The places, in the order of a pass."""
+
+    own: Callable[[Tensor], Tensor] = as_is
+    """Of a tensor [B, T]: the tokens whose stream this process holds, [B, t]."""
+    turning: Callable[[Tensor], Tensor] = as_is
+    """Of rotary tables [T, D]: the rows of the tokens that its attention has queries of."""
+    enter: Callable[[Tensor], Tensor] = as_is
+    """Before a layer's matrices: the stream [B, t, C] to what they multiply."""
+    leave: Callable[[Tensor], Tensor] = as_is
+    """After them: what they made to what is added to the stream."""
+    attend: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor] | None = None
+    """In place of causal attention: q [B, H, t, D], k and v [B, K, t, D], document ids [B, T] or None, to [B, t, H * D]."""
+
+
+ALONE = Seams()
+"""One process."""

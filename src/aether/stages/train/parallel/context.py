@@ -1,0 +1,24 @@
+"""Context parallelism: a window's tokens shared out among processes, ring or Ulysses behind one interface."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from aether.stages.train.parallel.mesh import Team
+from aether.stages.train.parallel.ring import ring_attention, zigzag
+from aether.stages.train.parallel.ulysses import ulysses_attention
+
+
+def places(team: Team, tokens: int) -> Tensor:
+    """The positions of a window that this process has queries of, in the order in which it holds them."""
+    place, size = team.place("context"), team.size("context")
+    if team.parallel.attention == "ring":
+        return zigzag(tokens, place, size).to(team.device)
+    return torch.arange(tokens, device=team.device).chunk(size)[place]
+
+
+def attention(team: Team) -> partial[Tensor]:
+    """What attends over the whole windows (`Seams.attend`)."""
+    kind = ring_attention if team.parallel.attention == "ring" else ulysses_attention
+    return partial(kind, group=team.group("context"))
