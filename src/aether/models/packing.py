@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aether.models.corpus import read_documents
+from aether.models.corpus import Document, read_documents
 from aether.spec.errors import DamagedRecord, InputError
 
 
@@ -98,6 +98,14 @@ class PackedTokens:
                 filled, position, rank = filled + take, position + take, rank + 1
             epoch, position = epoch + 1, 0
         return tokens, ids
+
+    def documents(self, index: int) -> tuple[Document, ...]:
+        """The documents with a token in sample `index`, in order. Reads the list of documents again: not for every step."""
+        places = [divmod(int(one), self.documents_count) for one in dict.fromkeys(self.sample(index)[1].tolist())]
+        rows = [int(self._epoch(epoch)[0][rank]) for epoch, rank in places]
+        wanted = set(rows)
+        found = {row: document for row, document in enumerate(read_documents(self.folder)) if row in wanted}
+        return tuple(found[row] for row in rows)
 
     def batch(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Samples `first` .. `first + count - 1`: (tokens int64 [B, T + 1], document_ids int64 [B, T + 1])."""

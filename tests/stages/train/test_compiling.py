@@ -26,7 +26,7 @@ _CHILD = """
 import sys, torch
 sys.path[:0] = {path!r}
 from pathlib import Path
-from test_loop import context, recipe
+from tiny_training import context, recipe
 from aether.stages.train.run import run
 wanted = recipe(steps=int(sys.argv[3]), checkpoint_every_s=0.05, precision="bfloat16", compile="blocks")
 run(wanted, context(Path(sys.argv[1]), Path(sys.argv[2])))

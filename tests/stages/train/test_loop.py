@@ -11,42 +11,19 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_data import VOCABULARY, write_tiny_data
+from tiny_training import CONFIG, Cut, context, cut_short, recipe, same_weights, train
 
-from aether.models.config import DecoderConfig
 from aether.models.weights import load
 from aether.spec.errors import EnvironmentFault, InputError
-from aether.spec.run import Progress, StepContext
+from aether.spec.run import Progress
 from aether.stages.train import checkpoint
 from aether.stages.train.fakes import CountingTokens, PoisonedTokens
-from aether.stages.train.loop import Loop, new_state
 from aether.stages.train.metrics import curve, read_losses
-from aether.stages.train.recipe import Spikes, TrainRecipe
+from aether.stages.train.recipe_watch import Spikes
 from aether.stages.train.run import run
 
 torch.set_num_threads(1)
-CONFIG = DecoderConfig(
-    vocab_size=VOCABULARY, hidden_size=32, layers=2, heads=2, kv_heads=1, head_size=16, mlp_size=64, context_tokens=16
-)  # fmt: skip
 GOLDEN = Path(__file__).parents[2] / "golden" / "train_losses.txt"
-
-
-def recipe(**changes) -> TrainRecipe:
-    return TrainRecipe(**({"model": CONFIG, "steps": 40, "batch_sequences": 4, "precision": "float32"} | changes))
-
-
-def context(out: Path, data: Path | None = None, heard: list[Progress] | None = None) -> StepContext:
-    heard = [] if heard is None else heard
-    return StepContext("train", out, {} if data is None else {"data": data}, 0, 1, heard.append)
-
-
-def train(out: Path, wanted: TrainRecipe, data=None, heard: list[Progress] | None = None):
-    state = new_state(wanted, seed=0)
-    Loop(wanted, state, data or CountingTokens(VOCABULARY, 16), context(out, heard=heard)).run("test")
-    return state
-
-
-def same_weights(one, two) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True))
 
 
 def test_it_overfits_what_can_be_learnt(tmp_path):
@@ -95,28 +72,6 @@ def test_a_run_cut_anywhere_equals_one_that_was_not(tmp_path):
         assert same_weights(train(out, wanted), whole)
         steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
         assert steps == list(range(1, 31))
-
-
-class _Cut(Exception):
-    pass
-
-
-def cut_short(out: Path, wanted: TrainRecipe, steps: int) -> None:
-    """Run to `steps`, checkpointing each, and die; a half-written line stays behind."""
-
-    class Dying:
-        def __init__(self):
-            self.inner = CountingTokens(VOCABULARY, 16)
-
-        def batch(self, first, count):
-            if first >= steps * wanted.batch_sequences:
-                raise _Cut
-            return self.inner.batch(first, count)
-
-    with pytest.raises(_Cut):
-        train(out, wanted.model_copy(update={"checkpoint_every_s": 1e-9}), Dying())
-    with (out / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 99')
 
 
 def test_a_damaged_checkpoint_is_passed_over_aloud(tmp_path):
@@ -182,11 +137,11 @@ def test_a_bad_stretch_rewinds_and_passes_over_it_and_resumes_exactly(tmp_path):
     class DyingAfterTheRewind:
         def batch(self, first, count):
             if first >= 130 * 4:
-                raise _Cut
+                raise Cut
             return poisoned(120, 3).batch(first, count)
 
     out = tmp_path / "cut"
-    with pytest.raises(_Cut):
+    with pytest.raises(Cut):
         train(out, wanted.model_copy(update={"checkpoint_every_s": 1e-9}), DyingAfterTheRewind())
     assert same_weights(train(out, wanted, poisoned(120, 3)), whole)
 
@@ -241,7 +196,7 @@ _CHILD = """
 import sys, torch
 sys.path[:0] = {path!r}
 from pathlib import Path
-from test_loop import context, recipe
+from tiny_training import context, recipe
 from aether.stages.train.run import run
 run(recipe(steps=120, checkpoint_every_s=0.05, precision="bfloat16"), context(Path(sys.argv[1]), Path(sys.argv[2])))
 """

@@ -3,6 +3,7 @@
 import statistics
 from pathlib import Path
 
+from aether.counsel.diagnosis.blamed import blamed_evidence, blamed_section, read_blamed
 from aether.counsel.diagnosis.events import PATTERN
 from aether.counsel.diagnosis.findings import Fact, Found, find
 from aether.counsel.diagnosis.logs import Log, read_log
@@ -33,7 +34,10 @@ def diagnose(path: Path) -> Page:
     found = sorted(find(log), key=lambda one: _ORDER[symptoms()[one.key].severity])
     digest = hash_file(file)
     evidence = [*_read(log, digest), *(e for i, one in enumerate(found) for e in _evidence(one, i, log, digest))]
-    sections = [_overview(log, found, evidence), *(_section(log, one, i) for i, one in enumerate(found)), _limits(log)]
+    blamed = read_blamed(file)
+    sections = [_overview(log, found, evidence), *(_section(log, one, i) for i, one in enumerate(found))]
+    sections += [*blamed_section(blamed), _limits(log)]
+    evidence += blamed_evidence(blamed, file)
     title = text_of("Diagnosis of ", Verbatim(role="path", text=path.name or str(path)))
     return Page(report=Report(title=title, sections=tuple(sections)), evidence=tuple(evidence))
 

@@ -241,10 +241,18 @@ def _loss_scale(log: Log) -> Iterator[Found]:
     if len(scales) >= LEAST_POINTS and scales[-1].value <= 1.0 < scales[0].value:
         facts = (Fact("first scale", scales[0].value), Fact("last scale", scales[-1].value))
         yield Found("loss-scale-collapse", facts, _lines([scales[0], scales[-1]]))
-    skipped = log.finite("skipped")
-    if len(skipped) >= LEAST_POINTS and sum(p.value > 0 for p in skipped[len(skipped) // 2 :]) > len(skipped) // 4:
-        late = [p for p in skipped[len(skipped) // 2 :] if p.value > 0]
+    skipped = _fresh(log.finite("skipped"))
+    late = [p for p in skipped[len(skipped) // 2 :] if p.value > 0]
+    if len(skipped) >= LEAST_POINTS and len(late) > len(skipped) // 4:
         yield Found("loss-scale-collapse", (Fact("lines with skipped steps", len(late)),), _lines(late))
+
+
+def _fresh(skipped: list[Point]) -> list[Point]:
+    """Skips since the line before. Some count from the beginning (DeepSpeed, Aether), some from line to line (Megatron-LM)."""
+    values = [p.value for p in skipped]
+    if values != sorted(values) or values[:1] == values[-1:]:
+        return skipped
+    return [Point(p.step, p.value - before, p.line) for before, p in zip([values[0], *values], skipped, strict=False)]
 
 
 def _times(log: Log) -> Iterator[Found]:

@@ -9,6 +9,7 @@ Shapes: B windows, T tokens.
 
 import numpy as np
 
+from aether.models.corpus import Document
 from aether.models.packing import PackedTokens, mix64
 
 _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
@@ -36,3 +37,7 @@ class ShuffledWindows:
         """Samples first .. first + count - 1: (tokens int64 [B, T + 1], document ids int64 [B, T + 1])."""
         samples = [self._packed.sample(self.place(index)) for index in range(first, first + count)]
         return np.stack([tokens for tokens, _ in samples]), np.stack([ids for _, ids in samples])
+
+    def documents(self, index: int) -> tuple[Document, ...]:
+        """The documents with a token in sample `index`, in order."""
+        return self._packed.documents(self.place(index))

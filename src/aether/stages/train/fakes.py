@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aether.models.corpus import Document
 from aether.models.packing import mix64
+from aether.stages.train.blame import Traceable
 from aether.stages.train.loop import Batches
 
 
@@ -44,3 +46,7 @@ class PoisonedTokens:
                 places = np.arange(tokens.shape[1], dtype=np.uint64) + np.uint64((first + row) << 20)
                 tokens[row] = (mix64(places) % np.uint64(self.vocab_size)).astype(np.int64)
         return tokens, ids
+
+    def documents(self, index: int) -> tuple[Document, ...]:
+        """Those of the inner stream, where it knows them."""
+        return self.inner.documents(index) if isinstance(self.inner, Traceable) else ()

@@ -21,8 +21,9 @@ from aether.models.parts.decoder import decoder
 from aether.spec.errors import InputError
 from aether.spec.run import StepContext
 from aether.stages.train import checkpoint
+from aether.stages.train.blame import MOST_BLAMED, blame
 from aether.stages.train.estimate import flops_per_token
-from aether.stages.train.metrics import MetricsLog
+from aether.stages.train.metrics import BLAMED, METRICS, Logs, finite
 from aether.stages.train.muon import Optimisers, Rates
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.schedule import learning_rate_factor, muon_momentum
@@ -49,6 +50,9 @@ class Outcome:
     loss: float
     grad_norm: float
     judgement: Judgement
+    rate_share: float
+    """Of the peak rates: the schedule's, times what a cut left of it."""
+    samples: range
     tokens: int
     wall_s: float
 
@@ -93,22 +97,21 @@ class Loop:
         """
         self._resume(identity)
         state, recipe = self.state, self.recipe
-        with self._open_log() as log:
+        with self._open_logs() as logs:
             while state.step < recipe.steps:
-                if state.step % recipe.spikes.snapshot_every_steps == 0:
+                if state.step % recipe.spikes.snapshot_every_steps == 0 and state.guard.calm:
                     state.take_snapshot()
                 outcome = self.update()
-                self._log(log, outcome)
+                self._log(logs, outcome)
                 self._tell(outcome)
-                if outcome.judgement == "rewind":
-                    self._rewind(outcome)
-                elif self._is_due():
-                    self._save(log, identity)
-            log.flush(to_disk=True)
-            self._save(log, identity)
+                if outcome.judgement != "apply":
+                    self._doubt(logs, outcome)
+                if self._is_due():
+                    self._save(logs, identity)
+            self._save(logs, identity)
 
-    def _open_log(self) -> MetricsLog:
-        return MetricsLog(self.context.out / "metrics.jsonl", self.state.metrics_bytes)
+    def _open_logs(self) -> Logs:
+        return Logs(self.context.out, self.state.log_bytes)
 
     def _is_due(self) -> bool:
         """Whether the clock asks for a checkpoint."""
@@ -127,8 +130,8 @@ class Loop:
         self.state.from_checkpoint(tensors, plain)
         self.context.tell(self.state.step, self.recipe.steps, "steps", f"going on from step {self.state.step}")
 
-    def _save(self, log: MetricsLog, identity: str) -> None:
-        self.state.metrics_bytes = log.flush(to_disk=True)
+    def _save(self, logs: Logs, identity: str) -> None:
+        self.state.log_bytes = logs.flush(to_disk=True)
         tensors, plain = self.state.as_checkpoint()
         checkpoint.save(self.folder, self.state.step, tensors, plain | {"identity": identity})
         self._saved_s = time.monotonic()
@@ -139,17 +142,18 @@ class Loop:
         state, recipe = self.state, self.recipe
         loss, grad_norm = self._gradients()
         judgement = state.guard.judge(loss, grad_norm)
+        share = rate_factor(recipe, state.step) * state.guard.rate_share
         if judgement == "apply":
             momentum = muon_momentum(recipe.optimiser, state.step, recipe.steps)
-            state.optimisers.step(Rates(rate_factor(recipe, state.step), momentum))
+            state.optimisers.step(Rates(share, momentum))
         state.model.settle(judgement == "apply")
         self._drop_gradients()
-        sequences = recipe.sequences_at(state.step)
-        state.cursor += sequences
+        samples = range(state.cursor, state.cursor + recipe.sequences_at(state.step))
+        state.cursor = samples.stop
         state.step += 1
         state.peak_memory_bytes = max(state.peak_memory_bytes, self._memory_bytes())
-        tokens = sequences * recipe.model.context_tokens
-        outcome = Outcome(loss, grad_norm, judgement, tokens, time.perf_counter() - began_s)
+        tokens = len(samples) * recipe.model.context_tokens
+        outcome = Outcome(loss, grad_norm, judgement, share, samples, tokens, time.perf_counter() - began_s)
         state.step_s.append(outcome.wall_s)
         return outcome
 
@@ -174,37 +178,60 @@ class Loop:
         for parameter in self.state.model.parameters():
             parameter.grad = None
 
-    def _rewind(self, outcome: Outcome) -> None:
-        guard, allowed = self.state.guard, self.recipe.spikes.rewinds
-        if guard.rewinds > allowed:
+    def _doubt(self, logs: Logs, outcome: Outcome) -> None:
+        """What follows from an update that was not believed: its data is named, and the rung of the ladder carried out."""
+        state, guard = self.state, self.state.guard
+        self._blame(logs, outcome)
+        if outcome.judgement == "cut":
+            self.context.tell(
+                message=f"the loss keeps breaking; learning rates cut to {guard.rate_share:.3g} of the schedule"
+            )
+        elif outcome.judgement == "rewind":
+            state.rewind()
+            self.context.tell(message=f"loss broke; went back to step {state.step} and passed over that data")
+        elif outcome.judgement == "stop":
+            logs.flush(to_disk=True)
             raise InputError.of(
                 "optimiser.muon_lr",
                 self.recipe.optimiser.muon_lr,
-                f"training broke {guard.rewinds} times (last at step {self.state.step}, loss {outcome.loss:.4g}, gradient norm "
-                f"{outcome.grad_norm:.4g}) and rewinding did not help; lower the learning rates or look at the data there",
+                f"training broke {guard.rewinds} times (last at step {state.step}, loss {outcome.loss:.4g}, gradient norm "
+                f"{outcome.grad_norm:.4g}); skipping, {guard.cuts} cuts of the learning rates and rewinding did not help; "
+                f"lower the learning rates or look at the data that {BLAMED} names",
             )
-        self.state.rewind()
-        self.context.tell(message=f"loss broke; went back to step {self.state.step} and passed over that data")
 
-    def _log(self, log: MetricsLog, outcome: Outcome) -> None:
+    def _blame(self, logs: Logs, outcome: Outcome) -> None:
+        state, samples = self.state, outcome.samples
+        state.blamed += 1
+        if state.blamed > MOST_BLAMED:
+            return
+        found = blame(state.model, self.data, samples.start, self.data.batch(samples.start, len(samples)))
+        head = {"step": state.step, "judgement": outcome.judgement}
+        head |= {"loss": finite(outcome.loss), "grad_norm": finite(outcome.grad_norm)}
+        logs.write(BLAMED, head | found)
+
+    def _log(self, logs: Logs, outcome: Outcome) -> None:
         tokens = outcome.tokens
         rate = tokens * flops_per_token(self.recipe) / outcome.wall_s
         peak = self.recipe.peak_flops_per_s
         step = self.state.step - 1
-        log.write(
+        guard = self.state.guard
+        logs.write(
+            METRICS,
             {
                 "step": step + 1,
-                "loss": _finite(outcome.loss),
-                "lr": self.recipe.optimiser.muon_lr * rate_factor(self.recipe, step),
-                "grad_norm": _finite(outcome.grad_norm),
+                "loss": finite(outcome.loss),
+                "lr": self.recipe.optimiser.muon_lr * outcome.rate_share,
+                "grad_norm": finite(outcome.grad_norm),
                 "tokens": self.recipe.tokens_until(step + 1),
                 "tokens_per_s": round(tokens / outcome.wall_s, 1),
                 "flops_per_s": round(rate),
                 "utilisation": None if peak is None else round(rate / peak, 4),
                 "judgement": outcome.judgement,
-                "skipped_steps": self.state.guard.skipped_steps,
-                "rewinds": self.state.guard.rewinds - (outcome.judgement == "rewind"),
-            }
+                "rate_share": round(guard.rate_share, 6),
+                "skipped_steps": guard.skipped_steps,
+                "cuts": guard.cuts,
+                "rewinds": guard.rewinds - (outcome.judgement in ("rewind", "stop")),
+            },
         )
 
     def _tell(self, outcome: Outcome) -> None:
@@ -215,14 +242,10 @@ class Loop:
         recent = self.state.step_s[-_RECENT_STEPS:]
         step_s = sum(recent) / len(recent)
         numbers = {"tokens_per_s": outcome.tokens / step_s}
-        if _finite(outcome.loss) is not None:
+        if finite(outcome.loss) is not None:
             numbers["loss"] = outcome.loss
         self.context.tell(self.state.step, self.recipe.steps, "steps", "", **numbers)
 
     def _memory_bytes(self) -> int:
         device_bytes = torch.cuda.max_memory_allocated() if self.recipe.device == "cuda" else 0
         return self._process.memory_info().rss + device_bytes
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None

@@ -1,15 +1,16 @@
-"""metrics.jsonl, one line per update, and the short curve that a report and a scaling fit read from it.
+"""The run's files of JSON lines, and the short curve that a report and a scaling fit read from metrics.jsonl.
 
-A resumed run cuts the file back to its checkpoint, so no line is there twice. After a rewind the steps are told again
+A resumed run cuts each file back to its checkpoint, so no line is there twice. After a rewind the steps are told again
 with a higher `rewinds`; the last line of a step is the one that counts.
 """
 
 import json
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from aether.evidence.files import explained_os_errors
 
@@ -19,38 +20,55 @@ CURVE_POINTS = 20
 """Points of the curve in train.json."""
 
 
-class MetricsLog:
-    """An append-only file of JSON lines that knows its own length."""
+METRICS, BLAMED = "metrics.jsonl", "blamed.jsonl"
+LOGS = (METRICS, BLAMED)
+"""One line per update; one per update that was not believed."""
 
-    def __init__(self, path: Path, keep_bytes: int) -> None:
-        self._path = path
-        with explained_os_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab")
-            self._file.truncate(keep_bytes)
-            self._file.seek(0, os.SEEK_END)
 
-    def write(self, line: dict[str, Any]) -> None:
-        """Append a line (buffered)."""
-        with explained_os_errors(self._path):
-            self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
+class Logs:
+    """Append-only files of JSON lines in one folder, each made at its first line, which know their own length."""
 
-    def flush(self, *, to_disk: bool = False) -> int:
-        """Hand the lines to the system, and with `to_disk` to the disk. The file's length in bytes."""
-        with explained_os_errors(self._path):
-            self._file.flush()
-            if to_disk:
-                os.fsync(self._file.fileno())
-        return self._file.tell()
+    def __init__(self, folder: Path, keep_bytes: Mapping[str, int]) -> None:
+        self._folder = folder
+        self._files: dict[str, BinaryIO] = {}
+        with explained_os_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in LOGS:
+                if keep := keep_bytes.get(name, 0):
+                    self._open(name).truncate(keep)
+                    self._files[name].seek(0, os.SEEK_END)
+                else:
+                    (folder / name).unlink(missing_ok=True)
 
-    def __enter__(self) -> "MetricsLog":
+    def _open(self, name: str) -> BinaryIO:
+        assert name in LOGS
+        if name not in self._files:
+            self._files[name] = (self._folder / name).open("ab")
+        return self._files[name]
+
+    def write(self, name: str, line: dict[str, Any]) -> None:
+        """Append a line to one of LOGS (buffered)."""
+        with explained_os_errors(self._folder / name):
+            self._open(name).write(json.dumps(line, allow_nan=False).encode() + b"\n")
+
+    def flush(self, *, to_disk: bool = False) -> dict[str, int]:
+        """Hand the lines to the system, and with `to_disk` to the disk. The files' lengths in bytes."""
+        for name, file in self._files.items():
+            with explained_os_errors(self._folder / name):
+                file.flush()
+                if to_disk:
+                    os.fsync(file.fileno())
+        return {name: file.tell() for name, file in self._files.items()}
+
+    def __enter__(self) -> "Logs":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with explained_os_errors(self._path):
-            self._file.close()
+        with explained_os_errors(self._folder):
+            for file in self._files.values():
+                file.close()
 
 
 def read_losses(path: Path) -> dict[int, float]:
@@ -64,6 +82,13 @@ def read_losses(path: Path) -> dict[int, float]:
     return dict(sorted(found.items()))
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of one of LOGS; none where it was never written."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def curve(losses: dict[int, float], tokens_until: Callable[[int], int]) -> list[dict[str, float]]:
     """About CURVE_POINTS points {step, tokens, loss}, evenly spaced, of the loss smoothed without bias at the start."""
     smooth, weight, points = 0.0, 0.0, []
@@ -75,3 +100,8 @@ def curve(losses: dict[int, float], tokens_until: Callable[[int], int]) -> list[
         if place % every == 0 or place == len(steps):
             points.append({"step": step, "tokens": tokens_until(step), "loss": smooth / weight})
     return points
+
+
+def finite(value: float) -> float | None:
+    """The value as a JSON number; None where it is infinite or none."""
+    return value if math.isfinite(value) else None

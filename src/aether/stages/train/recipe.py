@@ -12,6 +12,7 @@ from aether.models.config_parts import refuse_parts
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
 from aether.stages.train.parallel.recipe import Parallel, check_batch, check_model
+from aether.stages.train.recipe_watch import Spikes
 
 
 class Schedule(Noun):
@@ -96,18 +97,6 @@ class Initial(Noun):
     zero_out: bool = Field(
         default=True, description="Matrices that write to the stream start at zero (Zhao et al., arXiv 2110.12661)."
     )
-
-
-class Spikes(Noun):
-    """When a step is not believed: skip it, and after several rewind and pass over the data that broke it."""
-
-    sigmas: float = Field(default=6.0, gt=0, description="OLMo-core's SkipStepOptimizer: 6 standard deviations.")
-    window_steps: int = Field(default=128, ge=8, description="OLMo-core's SkipStepOptimizer: the last 128 steps.")
-    skips_before_rewind: int = Field(
-        default=5, ge=1, description="Skips in a row that mean the weights broke (assumed)."
-    )
-    snapshot_every_steps: int = Field(default=100, ge=1, description="Steps between the states to rewind to (assumed).")
-    rewinds: int = Field(default=3, ge=0, description="Rewinds after which the run stops with a sentence (assumed).")
 
 
 class RampStage(Noun):

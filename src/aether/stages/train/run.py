@@ -7,6 +7,7 @@ hyperparameter. Does not compare models or give intervals over documents: that i
 import math
 import os
 import statistics
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,13 @@ from aether.stages.train.batches import ShuffledWindows
 from aether.stages.train.compiling import Compilation, compile_for
 from aether.stages.train.estimate import flops_per_token
 from aether.stages.train.loop import Loop, new_state
-from aether.stages.train.metrics import curve, read_losses
+from aether.stages.train.metrics import BLAMED, curve, read_lines, read_losses
 from aether.stages.train.parallel import launch
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.state import TrainState
+
+BLAMED_TOLD = 8
+"""Batches of blamed.jsonl that stand in train.json and in the evidence: the first ones."""
 
 
 def run(recipe: TrainRecipe, context: StepContext) -> tuple[Evidence, ...]:
@@ -146,7 +150,10 @@ def _summary(recipe: TrainRecipe, state: TrainState, validation: dict[str, Any],
         "flops_per_s": worked * flops_per_token(recipe) / wall_s,
         "peak_memory_bytes": state.peak_memory_bytes,
         "skipped_steps": state.guard.skipped_steps,
+        "cuts": state.guard.cuts,
         "rewinds": state.guard.rewinds,
+        "blamed_batches": state.blamed,
+        "blamed": read_lines(out / BLAMED)[:BLAMED_TOLD],
         "weights_sha256": hash_file(out / "model" / WEIGHTS_NAME),
     }
 
@@ -192,7 +199,18 @@ def _evidence(
         context.measured(
             "skipped_steps", summary["skipped_steps"], "count", "updates that the spike guard did not believe"
         ),
+        context.measured("rate_cuts", summary["cuts"], "count", "cuts of the learning rates after several skips"),
         context.measured("rewinds", summary["rewinds"], "count", "returns to a snapshot"),
+        *_blamed(summary["blamed"], context),
         *(compiled if recipe.compile != "off" else ()),
         weights.model_copy(update={"artefact_sha256": summary["weights_sha256"]}),
     )
+
+
+def _blamed(rows: list[dict[str, Any]], context: StepContext) -> Iterator[Evidence]:
+    """The loss of the worst sample of each batch that was not believed, told apart by step and rewinds before it."""
+    for place, row in enumerate(rows, start=1):
+        worst = row["samples"][0]
+        if worst["loss"] is not None:
+            source = f"cross-entropy of sample {worst['index']} before update {row['step']}, which was judged: {row['judgement']}"
+            yield context.measured("blamed_loss", worst["loss"], "nat/token", source, label=f"batch-{place}")

@@ -34,7 +34,10 @@ class TrainState:
     step: int = 0
     cursor: int = 0
     snapshot: Snapshot | None = None
-    metrics_bytes: int = 0
+    log_bytes: dict[str, int] = field(default_factory=dict)
+    """Length of each log at the last checkpoint."""
+    blamed: int = 0
+    """Batches that were blamed so far."""
     step_s: list[float] = field(default_factory=list)
     """Wall seconds of each update so far, those of earlier processes included."""
     peak_memory_bytes: int = 0
@@ -53,7 +56,7 @@ class TrainState:
         """Weights, optimiser and statistics of the snapshot; the data goes on behind what broke the run."""
         assert self.snapshot is not None
         self._load_tensors(self.snapshot.tensors)
-        self.guard.load(self.snapshot.guard, counts=False)
+        self.guard.rewind_to(self.snapshot.guard)
         self.step = self.snapshot.step
 
     @torch.no_grad()
@@ -74,7 +77,8 @@ class TrainState:
             "step": self.step,
             "cursor": self.cursor,
             "guard": self.guard.state(),
-            "metrics_bytes": self.metrics_bytes,
+            "log_bytes": self.log_bytes,
+            "blamed": self.blamed,
             "step_s": self.step_s,
             "peak_memory_bytes": self.peak_memory_bytes,
         }
@@ -97,5 +101,6 @@ class TrainState:
         """Take over what is no tensor."""
         self.step, self.cursor = plain["step"], plain["cursor"]
         self.guard.load(plain["guard"])
-        self.metrics_bytes, self.step_s = plain["metrics_bytes"], list(plain["step_s"])
+        self.log_bytes, self.step_s = plain["log_bytes"], list(plain["step_s"])
+        self.blamed = plain["blamed"]
         self.peak_memory_bytes = plain["peak_memory_bytes"]

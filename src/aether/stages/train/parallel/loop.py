@@ -1,20 +1,20 @@
 """The training loop of several processes: the same updates as one would make, each process with its share of every batch.
 
 A batch is a function of the step alone: processes only divide its windows. Loss and gradient norm are summed over all, so every
-process judges alike. The first process's clock decides when a checkpoint is due, and it alone keeps metrics.jsonl.
+process judges alike. The first process's clock decides when a checkpoint is due, and it alone keeps the logs.
 """
 
-import os
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.distributed.fsdp import FSDPModule
 
 from aether.spec.run import StepContext
 from aether.stages.train.loop import Batches, Loop, new_model
-from aether.stages.train.metrics import MetricsLog
+from aether.stages.train.metrics import Logs
 from aether.stages.train.muon import Optimisers
 from aether.stages.train.parallel import checkpoint
 from aether.stages.train.parallel.layout import lay_out
@@ -40,15 +40,17 @@ def new_shared_state(recipe: TrainRecipe, seed: int, team: Team) -> SharedState:
     return SharedState(model, optimisers, SpikeGuard(recipe.spikes), shards=shards)
 
 
-class _NoLog(MetricsLog):
-    """What the other processes write to."""
+class _NoLogs(Logs):
+    """What the other processes write to: nothing."""
 
     def __init__(self) -> None:
-        self._path, self._file = Path(os.devnull), open(os.devnull, "ab")  # noqa: SIM115
+        self._files = {}
 
-    def flush(self, *, to_disk: bool = False) -> int:
+    def write(self, name: str, line: dict[str, Any]) -> None:
         """Nothing is kept."""
-        return 0
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 class SharedLoop(Loop):
@@ -76,8 +78,8 @@ class SharedLoop(Loop):
         finally:
             self._saver.finish()
 
-    def _open_log(self) -> MetricsLog:
-        return super()._open_log() if self.team.first else _NoLog()
+    def _open_logs(self) -> Logs:
+        return super()._open_logs() if self.team.first else _NoLogs()
 
     def _is_due(self) -> bool:
         self._saver.poll()
@@ -98,8 +100,8 @@ class SharedLoop(Loop):
         self.state.load_plain(plain)
         self.context.tell(self.state.step, self.recipe.steps, "steps", f"going on from step {self.state.step}")
 
-    def _save(self, log: MetricsLog, identity: str) -> None:
-        self.state.metrics_bytes = log.flush(to_disk=True)
+    def _save(self, logs: Logs, identity: str) -> None:
+        self.state.log_bytes = logs.flush(to_disk=True)
         self._saver.save(self.state.step, self.state.pieces(), self.state.plain() | {"identity": identity})
         self._saved_s = time.monotonic()
 
