@@ -37,6 +37,8 @@ _OWN = re.compile(r"\b(?:my|our|his|her|their|the|this|that|your)\s+(?:[\w.-]+\s
 """Before "fine-tune" it makes a thing of it that is there already."""
 _PAST = re.compile(r"\b(?:after|since|during|post|following|on top of|ever since)[\s-]+(?:the |our |my |an? |doing )?$")
 """Before a step it makes it one that was done already."""
+_STATE = re.compile(r"\b(?:in|at|as|with)\s+(?:an?\s+)?$")
+"""Before a number format it says how a model is, not what is to be done to it."""
 _ITS_RUN = re.compile(r"\s+(?:\w+\s+)?(?:runs?|jobs?|training|logs?)\b")
 """After a technique it makes a thing of it that is there."""
 _SIGN_OF = re.compile(r"\s+(?:loss|win|scores?|accuracy|acc|curves?|ppl|perplexity|rewards?|metrics?|set|steps?)\b")
@@ -234,7 +236,8 @@ def _count_methods(scores: _Scores, text: Text, methods: list[Named], signs: Sig
         if _PAST.search(text.plain, 0, named.span.start) or _ITS_RUN.match(text.plain, named.span.end):
             continue
         asks = signs.opens and intent in _ACTS and intent not in scores.first and signs.choice != "method"
-        act = asks and not (signs.traffic and intent == "compress")
+        is_so = named.method.format and _STATE.search(text.plain, 0, named.span.start)
+        act = asks and not ((signs.traffic or is_so) and intent == "compress")
         scores.add(intent, _ACT if act else _METHOD)
         if act:
             scores.seen.append((named.span.start, intent, named.span))

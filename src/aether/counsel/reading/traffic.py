@@ -137,7 +137,7 @@ def _which(left: str, right: str, tokens: bool, training: bool) -> str | None:
     """Whether the words around a number make it a prompt's or an answer's length."""
     joint = r"[\s-]*(?:tokens?[\s-]*)?(?:of\s+|for\s+(?:the\s+)?|long\s+|per\s+)?"
     if plain := re.match(
-        r"\s*(?:(?:tokens?|toks?|ctx|context|length)\s+)?(in|out)\b(?!\s+(?:the|a|an|my|our|total|\d+\s*(?:days?|weeks?|hours?|minutes?|months?|ms|s)\b))",
+        r"\s*(?:(?:tokens?|toks?|ctx|context|length)\s+)?(in|out|back)\b(?!\s+(?:the|a|an|my|our|total|\d+\s*(?:days?|weeks?|hours?|minutes?|months?|ms|s)\b))",
         right,
     ):
         return "prompt" if plain[1] == "in" else "output"
