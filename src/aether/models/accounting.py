@@ -19,6 +19,7 @@ from aether.models.accounting_parts import (
     expert_weights,
     linear,
     mixer_weights,
+    past_values,
     router_weights,
     state_values,
 )
@@ -239,7 +240,7 @@ def cache_values(mixer: Mixer, tokens: int) -> int:
         return mixer.kv_heads * (mixer.head_size + (mixer.value_size or mixer.head_size)) * kept
     if isinstance(mixer, LatentAttention):
         return (mixer.kv_rank + mixer.rope_size + mixer.index_size) * tokens
-    return state_values(mixer) + conv_channels(mixer) * max(0, mixer.conv_size - 1)
+    return state_values(mixer) + past_values(mixer)
 
 
 def cache_bytes(arch: Architecture, tokens: int, value_bytes: float) -> float:

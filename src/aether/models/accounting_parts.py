@@ -135,10 +135,11 @@ def _rwkv6(mixer: Recurrence, hidden: int) -> Weights:
 
 
 def _rwkv7(mixer: Recurrence, hidden: int) -> Weights:
-    """Six mixes (r, w, k, v, a, g); low-rank decay w, rate a, value residual v (each with a bias) and gate g."""
+    """Six mixes (r, w, k, v, a, g); low-rank decay w, rate a, value residual v (each with a bias; the first layer has no residual) and gate g."""
     inner, ranks = mixer.inner_size, mixer.lora_sizes
     low_rank = Weights(sum(ranks.values()) * (hidden + inner))
-    own = Weights(0, 6 * hidden + 3 * inner + 3 * inner + 2 * inner)
+    biases = len(ranks.keys() - {"gate"})
+    own = Weights(0, (6 * hidden + biases * inner) + 3 * inner + 2 * inner)
     return linear(hidden, 3 * inner) + linear(inner, hidden) + low_rank + own
 
 
@@ -203,3 +204,10 @@ def conv_channels(mixer: Recurrence) -> int:
     if mixer.form == "gated_delta":
         return mixer.inner_size + 2 * mixer.key_heads * (mixer.key_size or 0)
     return mixer.inner_size if mixer.conv_size else 0
+
+
+def past_values(mixer: Recurrence) -> int:
+    """Values of earlier inputs that a layer keeps of one sequence: the short convolution's, or the last token of RWKV."""
+    if mixer.form.startswith("rwkv"):
+        return mixer.inner_size
+    return conv_channels(mixer) * max(0, mixer.conv_size - 1)

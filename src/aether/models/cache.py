@@ -4,7 +4,9 @@ Slots have their own lengths, so sequences of different ages share a step. The r
 whoever schedules keeps the running ones at the front with `move`. Then a step reads the block in place, without a copy.
 Does not page, quantise or share memory between slots (`copy_prefix` copies).
 
-Shapes: L layers, S slots, K key-value heads, P positions, D head size.
+A recurrent layer keeps a state of fixed size instead: it has no past lengths, so a slot can be copied or emptied, not shortened.
+
+Shapes: L layers that attend, S slots, K key-value heads, P positions, D head size.
 """
 
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 from aether.models.config import DecoderConfig
+from aether.models.config_mixers import state_shapes
 
 
 @dataclass
@@ -22,6 +25,8 @@ class KVCache:
     keys: Tensor
     values: Tensor
     lengths: list[int] = field(default_factory=list)
+    states: tuple[dict[str, Tensor], ...] = ()
+    """For each layer what a recurrent one keeps, [S, ...] by name; empty for one that attends."""
 
     @classmethod
     def allocate(
@@ -35,9 +40,16 @@ class KVCache:
         """An empty cache. `context_tokens` defaults to the model's own context and must not exceed it."""
         positions = context_tokens or config.context_tokens
         assert slots > 0 and 0 < positions <= config.context_tokens
-        shape = (config.layers, slots, config.kv_heads, positions, config.head_size)
+        recurrent = [config.recurrence_at(layer) for layer in range(config.layers)]
+        shape = (recurrent.count(None), slots, config.kv_heads, positions, config.head_size)
         keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
-        return cls(keys, values, [0] * slots)
+        types = {"state": torch.promote_types(dtype, torch.float32), "past": dtype}
+        states = []
+        for mixer in recurrent:
+            shapes = {} if mixer is None else state_shapes(mixer, config.hidden_size)
+            one = {name: torch.zeros(slots, *size, dtype=types[name], device=device) for name, size in shapes.items()}
+            states.append(one)
+        return cls(keys, values, [0] * slots, tuple(states))
 
     @property
     def slots(self) -> int:
@@ -51,8 +63,9 @@ class KVCache:
 
     @property
     def bytes(self) -> int:
-        """Bytes of both blocks."""
-        return 2 * self.keys.numel() * self.keys.element_size()
+        """Bytes of both blocks and of the states."""
+        tensors = [self.keys, self.values, *(tensor for layer in self.states for tensor in layer.values())]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def free(self, slot: int) -> None:
         """Forget a slot's tokens."""
@@ -67,6 +80,10 @@ class KVCache:
     def copy_prefix(self, source: int, target: int, tokens: int) -> None:
         """Make `target` hold the first `tokens` of `source`: a shared beginning is computed once."""
         assert 0 <= tokens <= self.lengths[source]
+        assert tokens == self.lengths[source] or not any(self.states), "a state has no shorter past"
+        for layer in self.states:
+            for tensor in layer.values():
+                tensor[target] = tensor[source]
         for block in (self.keys, self.values):
             block[:, target, :, :tokens] = block[:, source, :, :tokens]
         self.lengths[target] = tokens
@@ -74,4 +91,5 @@ class KVCache:
     def truncate(self, slot: int, tokens: int) -> None:
         """Keep only the first `tokens` of a slot."""
         assert 0 <= tokens <= self.lengths[slot]
+        assert tokens in (0, self.lengths[slot]) or not any(self.states), "a state has no shorter past"
         self.lengths[slot] = tokens

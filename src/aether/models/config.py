@@ -9,9 +9,11 @@ Does not cover untied heads.
 from pydantic import Field, model_validator
 
 from aether.models import accounting
+from aether.models.accounting_parts import past_values, state_values
 from aether.models.config_fields import grouped
-from aether.models.config_parts import DecoderParts, check_attention, check_experts, check_positions
-from aether.spec.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup
+from aether.models.config_mixers import recurrence_of
+from aether.models.config_parts import DecoderParts, check_attention, check_experts, check_mixers, check_positions
+from aether.spec.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, Mixer, Recurrence
 from aether.spec.errors import InputError
 
 
@@ -24,7 +26,8 @@ class DecoderConfig(DecoderParts):
     heads: int = Field(gt=0)
     kv_heads: int = Field(gt=0)
     head_size: int = Field(gt=0)
-    mlp_size: int = Field(gt=0)
+    mlp_size: int = Field(ge=0)
+    """0: no feed-forward part, as in Mamba; some layer is then recurrent."""
     context_tokens: int = Field(gt=0)
     rope_theta: float = Field(default=10000.0, gt=0)
     norm_eps: float = Field(default=1e-6, gt=0)
@@ -35,13 +38,38 @@ class DecoderConfig(DecoderParts):
             raise InputError.of("kv_heads", self.kv_heads, f"it must divide heads = {self.heads}")
         if self.head_size % 2:
             raise InputError.of("head_size", self.head_size, "rotary positions need an even number")
+        check_mixers(self, self.layers, self.mlp_size)
+        for layer in range(self.layers):
+            self.recurrence_at(layer)
         check_positions(self, self.head_size, self.context_tokens)
         check_attention(self)
         check_experts(self, {"hidden_size": self.hidden_size, "mlp_size": self.mlp_size})
         return self
 
-    def _mlp(self) -> FeedForward | Experts:
+    def recurrence_at(self, layer: int) -> Recurrence | None:
+        """The recurrent mixer of layer `layer`; None: it attends."""
+        form = self.layer_mixer(layer)
+        if form == "attention":
+            return None
+        first = all(self.layer_mixer(earlier) != form for earlier in range(layer))
+        return recurrence_of(form, self.recurrence, self.hidden_size, self.head_size, first)
+
+    def _mixer(self, layer: int) -> Mixer:
+        return self.recurrence_at(layer) or Attention(
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            head_size=self.head_size,
+            window=self.layer_window(layer),
+            qkv_bias=self.bias,
+            out_bias=self.bias,
+            qk_norm=self.qk_norm,
+            sinks=self.sink_logits,
+        )
+
+    def _mlp(self) -> FeedForward | Experts | None:
         one = self.experts
+        if self.mlp_size == 0:
+            return None
         if one is None:
             return FeedForward(size=self.mlp_size, gated=self.gated, bias=self.bias)
         return Experts(
@@ -55,21 +83,10 @@ class DecoderConfig(DecoderParts):
 
     def architecture(self) -> Architecture:
         """The same model as the accounting knows it."""
-        groups = []
-        for layer in range(self.layers):
-            mixer = Attention(
-                heads=self.heads,
-                kv_heads=self.kv_heads,
-                head_size=self.head_size,
-                window=self.layer_window(layer),
-                qkv_bias=self.bias,
-                out_bias=self.bias,
-                qk_norm=self.qk_norm,
-                sinks=self.sink_logits,
-            )
-            mlp = self._mlp()
-            groups.append(LayerGroup(count=1, mixer=mixer, mlp=mlp, norms=4 if self.norm_place == "sandwich" else 2))
-        norms = sum(group.norms for group in groups) + 1
+        mlp = self._mlp()
+        norms = (1 if mlp is None else 2) * (2 if self.norm_place == "sandwich" else 1)
+        groups = [LayerGroup(count=1, mixer=self._mixer(layer), mlp=mlp, norms=norms) for layer in range(self.layers)]
+        total_norms = sum(group.norms for group in groups) + 1
         return Architecture(
             name="decoder",
             vocab_size=self.vocab_size,
@@ -79,7 +96,7 @@ class DecoderConfig(DecoderParts):
             norm="rms" if self.norm == "rms" else "layer",
             positions=self.context_tokens if self.positions == "learned" else 0,
             context_tokens=self.context_tokens,
-            extra_parameters={"scales of dynamic tanh": norms} if self.norm == "dyt" else {},
+            extra_parameters={"scales of dynamic tanh": total_norms} if self.norm == "dyt" else {},
         )
 
     def matrix_parameters(self) -> int:
@@ -108,5 +125,13 @@ class DecoderConfig(DecoderParts):
         return 2.0 * (products + attention)
 
     def kv_bytes_per_token(self, value_bytes: int) -> int:
-        """Bytes of key and value cache that one token holds."""
-        return 2 * self.layers * self.kv_heads * self.head_size * value_bytes
+        """Bytes of key and value cache that one token holds, in the layers that attend."""
+        attending = sum(self.layer_mixer(layer) == "attention" for layer in range(self.layers))
+        return 2 * attending * self.kv_heads * self.head_size * value_bytes
+
+    def state_bytes(self, value_bytes: int) -> int:
+        """Bytes of the recurrent layers' states of one sequence, whatever its length: in float32 at least, past inputs in `value_bytes`."""
+        found = (self.recurrence_at(layer) for layer in range(self.layers))
+        recurrent = [mixer for mixer in found if mixer is not None]
+        states = sum(state_values(mixer) for mixer in recurrent)
+        return states * max(4, value_bytes) + sum(map(past_values, recurrent)) * value_bytes

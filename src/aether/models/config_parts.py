@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from aether.models.config_mixers import RECURRENT, RecurrentSizes, check_sizes
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
 
@@ -77,8 +78,19 @@ class Mixture(Noun):
         return self
 
 
+MixerName = Literal["attention", "mamba2"]
+
+
 class DecoderParts(Noun):
     """Which part stands where."""
+
+    mixer: MixerName = "attention"
+    """What mixes tokens in every layer: softmax attention, or a recurrence: Mamba (arXiv 2312.00752), Mamba-2 (2405.21060), RWKV-6
+    (2404.05892), RWKV-7 (2503.14456), RetNet (2307.08621), the gated delta rule (2412.06464)."""
+    mixer_pattern: tuple[MixerName, ...] | None = Field(default=None, min_length=2)
+    """A hybrid: these mixers in turn over the layers; None: `mixer` in all of them."""
+    recurrence: RecurrentSizes | None = None
+    """Sizes of the recurrent mixers; None: those of their papers."""
 
     positions: Literal["rope", "learned", "sinusoidal", "alibi", "none"] = "rope"
     """Rotary (RoFormer, arXiv 2104.09864), a table of learnt vectors (GPT-2), sine waves (arXiv 1706.03762, section 3.5), a linear
@@ -136,6 +148,15 @@ class DecoderParts(Noun):
         """How far layer `layer` looks back; None: to the beginning."""
         every = self.full_attention_every
         return None if every is not None and (layer + 1) % every == 0 else self.window
+
+    def layer_mixer(self, layer: int) -> MixerName:
+        """What mixes tokens in layer `layer`."""
+        return self.mixer if self.mixer_pattern is None else self.mixer_pattern[layer % len(self.mixer_pattern)]
+
+    @property
+    def mixers(self) -> set[str]:
+        """Every mixer that some layer has."""
+        return {self.mixer} if self.mixer_pattern is None else set(self.mixer_pattern)
 
     @property
     def plain(self) -> bool:
@@ -211,3 +232,43 @@ def check_experts(config: DecoderParts, sizes: dict[str, int]) -> None:
         if size % 8:
             # grouped_mm needs rows of whole 16 bytes: 8 values of bfloat16.
             raise InputError.of(name, size, "with experts it must be a multiple of 8")
+
+
+_OF_ATTENTION = (
+    "rope_fraction", "rope_scaling", "qk_norm", "window", "full_attention_every", "sink_tokens", "sink_logits", "query_scale",
+    "attention_softcap", "local_rope_theta",
+)  # fmt: skip
+
+
+def check_mixers(config: DecoderParts, layers: int, mlp_size: int) -> None:
+    """Raise InputError for mixers that exclude each other or another part, and for choices that no layer would read."""
+    pattern, mixers = config.mixer_pattern, config.mixers
+    if pattern is not None:
+        if config.mixer != "attention":
+            raise InputError.of("mixer", config.mixer, "mixer_pattern names every layer's; leave mixer out")
+        if len(pattern) > layers:
+            raise InputError.of(
+                "mixer_pattern", pattern, f"it is longer than the {layers} layers; name at most as many"
+            )
+        if len(mixers) == 1:
+            raise InputError.of("mixer_pattern", pattern, f'one mixer in all layers is mixer = "{pattern[0]}"')
+    check_sizes(config.recurrence, mixers)
+    if not mixers & set(RECURRENT):
+        if mlp_size == 0:
+            raise InputError.of("mlp_size", 0, "layers without a feed-forward part need a recurrent mixer")
+        return
+    if config.bias:
+        raise InputError.of("bias", True, "recurrent mixers have no biases of matrices here; set it to false")
+    if mlp_size == 0:
+        for name in ("activation", "experts"):
+            if getattr(config, name) != _PARTS[name].default:
+                raise InputError.of(
+                    name, getattr(config, name), "mlp_size = 0 leaves no feed-forward part; set mlp_size"
+                )
+    if "attention" in mixers:
+        return
+    for name in _OF_ATTENTION:
+        if getattr(config, name) != _PARTS[name].default:
+            raise InputError.of(name, getattr(config, name), "no layer attends; leave it out")
+    if config.positions == "alibi":
+        raise InputError.of("positions", "alibi", "no layer attends; leave it out")

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from aether.models import families_recurrent
 from aether.models.config import DecoderConfig
 from aether.models.config_parts import DecoderParts, Mixture, RopeScaling
 from aether.models.config_rope import rope_parameters, rope_scaling
@@ -41,6 +42,8 @@ class Family:
             wanted, given = self.fixed.get(name, default), getattr(config, name)
             if name not in self.varying and given != wanted:
                 return name, given.model_dump() if isinstance(given, Noun) else given, wanted
+        if self.model_type in families_recurrent.NAMES:
+            return families_recurrent.misfit(self.model_type, config)
         if self.square and config.heads * config.head_size != config.hidden_size:
             return "head_size", config.head_size, config.hidden_size / config.heads
         if self.model_type == "mistral" and config.window is None:
@@ -95,6 +98,7 @@ FAMILIES = (
         "gelu_new",
         square=True,
     ),
+    Family("mamba2", "Mamba2ForCausalLM", {"mixer": "mamba2"}, frozenset({"recurrence"})),
 )
 _MOE = ("mixtral", "qwen3_moe")
 BY_TYPE = {family.model_type: family for family in FAMILIES}
@@ -137,8 +141,9 @@ _GPT2_NAMES = {
 def transformers_config(config: DecoderConfig, dtype: str, end_of_text: int) -> dict[str, Any]:
     """The content of config.json. Raises InputError when no class computes it."""
     family = demand_family(config)
+    recurrent = family.model_type in families_recurrent.NAMES
     names = _GPT2_NAMES if family.model_type == "gpt2" else _NAMES
-    said: dict[str, Any] = {theirs: getattr(config, ours) for ours, theirs in names.items()}
+    said: dict[str, Any] = {} if recurrent else {theirs: getattr(config, ours) for ours, theirs in names.items()}
     common = {
         "architectures": [family.architecture],
         "model_type": family.model_type,
@@ -151,6 +156,8 @@ def transformers_config(config: DecoderConfig, dtype: str, end_of_text: int) -> 
         "pad_token_id": None,
         "dtype": dtype,
     }
+    if recurrent:
+        return common | families_recurrent.said(family.model_type, config)
     if family.model_type == "gpt2":
         return common | said | {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     if config.rope_scaling is not None and config.rope_scaling.kind == "dynamic":
@@ -205,7 +212,7 @@ def _experts(raw: dict[str, Any], model_type: str) -> dict[str, Any]:
 
 def config_key(model_type: str, field: str) -> str:
     """What config.json of a family calls a field of `DecoderConfig`."""
-    return (_GPT2_NAMES if model_type == "gpt2" else _NAMES).get(field, field)
+    return ({"gpt2": _GPT2_NAMES} | families_recurrent.NAMES).get(model_type, _NAMES).get(field, field)
 
 
 def config_of(raw: dict[str, Any]) -> DecoderConfig:
@@ -219,6 +226,8 @@ def config_of(raw: dict[str, Any]) -> DecoderConfig:
         raise InputError.of(
             "config.json model_type", raw.get("model_type"), f"Aether's decoder needs one of {', '.join(BY_TYPE)}"
         )
+    if family.model_type in families_recurrent.NAMES:
+        return DecoderConfig.model_validate(families_recurrent.read(family.model_type, raw))
     _demand(raw, family)
     gpt2 = family.model_type == "gpt2"
     given: dict[str, Any] = {ours: raw.get(theirs) for ours, theirs in (_GPT2_NAMES if gpt2 else _NAMES).items()}

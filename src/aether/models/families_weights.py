@@ -51,6 +51,23 @@ _GPT2 = {
 }
 
 
+_MAMBA_TOP = {"embedding": "backbone.embeddings.weight", "final_norm.gain": "backbone.norm_f.weight"}
+_MAMBA = {
+    "attention_norm.gain": "norm.weight",
+    "mixer.taps": "mixer.conv1d.weight",
+    "mixer.taps_bias": "mixer.conv1d.bias",
+    "mixer.decay_log": "mixer.A_log",
+    "mixer.skip": "mixer.D",
+    "mixer.out": "mixer.out_proj.weight",
+}
+_RECURRENT = {
+    "mamba2": _MAMBA
+    | {
+        "mixer.mamba2_in": "mixer.in_proj.weight",
+        "mixer.step_bias": "mixer.dt_bias",
+        "mixer.norm.gain": "mixer.norm.weight",
+    },
+}
 _MIXTURES = {
     "mixtral": ("block_sparse_moe", ("w1", "w3"), "w2"),
     "qwen3_moe": ("mlp", ("gate_proj", "up_proj"), "down_proj"),
@@ -69,6 +86,11 @@ def _expert_names(family: Family, part: str, count: int) -> tuple[str, ...]:
 def _their_names(family: Family, ours: str, experts: int) -> tuple[str, ...]:
     """The tensors of the class that hold our parameter."""
     gpt2 = family.model_type == "gpt2"
+    if family.model_type in _RECURRENT:
+        if not ours.startswith("blocks."):
+            return (_MAMBA_TOP[ours],)
+        _, layer, rest = ours.split(".", 2)
+        return (f"backbone.layers.{layer}.{_RECURRENT[family.model_type][rest]}",)
     if not ours.startswith("blocks."):
         return ((_GPT2_TOP if gpt2 else _LLAMA_TOP)[ours],)
     _, layer, rest = ours.split(".", 2)
@@ -81,8 +103,11 @@ def _their_names(family: Family, ours: str, experts: int) -> tuple[str, ...]:
     return tuple(f"model.layers.{layer}.{name}" for name in (_LLAMA | norms)[rest])
 
 
-def _stored(family: Family, ours: str, tensor: Tensor, back: bool) -> Tensor:
+def _stored(model: Decoder, family: Family, ours: str, tensor: Tensor, back: bool) -> Tensor:
     """Our tensor as the class keeps it, or `back`."""
+    sizes = model.config.recurrence_at(0)
+    if sizes is not None and ours.endswith("mixer.taps"):
+        return tensor.flatten() if back else tensor.view(-1, 1, sizes.conv_size)
     if family.model_type.startswith("gemma") and ours.endswith("gain"):
         return tensor + 1 if back else tensor - 1
     if family.model_type == "gpt2" and tensor.ndim == 2 and not ours.endswith("embedding"):
@@ -97,7 +122,9 @@ def to_transformers(model: Decoder, family: Family) -> dict[str, Tensor]:
     for ours, parameter in model.named_parameters():
         tensor, theirs = parameter.detach().cpu(), _their_names(family, ours, experts)
         parts = tensor.split([tensor.shape[0]] if len(theirs) == 1 else _rows(model, ours))
-        named |= {name: _stored(family, ours, part, back=False) for name, part in zip(theirs, parts, strict=True)}
+        named |= {
+            name: _stored(model, family, ours, part, back=False) for name, part in zip(theirs, parts, strict=True)
+        }
     return {name: tensor.contiguous() for name, tensor in named.items()}
 
 
@@ -114,5 +141,7 @@ def _rows(model: Decoder, ours: str) -> list[int]:
 def from_transformers(model: Decoder, family: Family, named: dict[str, Tensor]) -> None:
     """Fill a model from tensors under the class's names and shapes (`weights` has compared them)."""
     for ours, parameter in model.named_parameters():
-        parts = [_stored(family, ours, named[name], back=True) for name in _their_names(family, ours, _count(model))]
+        parts = [
+            _stored(model, family, ours, named[name], back=True) for name in _their_names(family, ours, _count(model))
+        ]
         parameter.copy_(torch.cat(parts) if len(parts) > 1 else parts[0])

@@ -34,6 +34,8 @@ KINDS = {
     "olmo2": {"norm_place": "post", "qk_norm": "full"},
     "experts": {"experts": {"count": 4, "active": 2, "balance_loss": 0.01, "z_loss": 0.001, "bias_rate": 0.001, "shared_size": 16}},
     "sinks": {"sink_logits": True, "window": 8, "rope_fraction": 0.5},
+    "mamba2": {"mixer": "mamba2", "recurrence": {"state_size": 16}},
+    "hybrid": {"mixer_pattern": ("mamba2", "attention"), "recurrence": {"state_size": 16}},
 }  # fmt: skip
 
 
@@ -58,7 +60,7 @@ def test_it_learns_what_can_be_learnt(tmp_path, kind):
     assert all(bool(p.isfinite().all()) for p in state.model.parameters())
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "experts"])
+@pytest.mark.parametrize("kind", ["gpt2", "experts", "mamba2"])
 def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(tmp_path, kind):
     wanted = recipe(KINDS[kind], steps=12)
     whole = train(tmp_path / "whole", wanted)
@@ -83,6 +85,10 @@ def test_flops_of_training_count_windows_and_the_optimiser_its_matrices():
     assert estimate.flops_per_token(far) - estimate.flops_per_token(near) == pytest.approx(saved)
     plain, ungated = (estimate.optimiser_flops_per_step(recipe(parts)) for parts in ({}, {"activation": "relu2"}))
     assert plain - ungated == 2 * 5 * (4 * 32**2 * 64 + 2 * 32**3)
+    bare = recipe({"mixer": "mamba2", "mlp_size": 0, "recurrence": {"state_size": 16}})
+    shapes = [(32, 64)] * 3 + [(16, 32)] * 2 + [(4, 32)]
+    expected = sum(4 * small**2 * large + 2 * small**3 for small, large in shapes)
+    assert estimate.optimiser_flops_per_step(bare) == 2 * 5 * expected
 
 
 def test_the_fingerprint_of_a_recipe_that_exchanges_nothing_names_no_part():

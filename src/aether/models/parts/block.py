@@ -1,4 +1,4 @@
-"""One layer from parts: attention and feed-forward part, with norms before, after or around each.
+"""One layer from parts: a mixer (attention, or a recurrence of `mixers`) and a feed-forward part, with norms before, after or around each.
 
 What `aether.models.decoder.Block` is for the default decoder, plainer and without its hand-written kernels. Whole windows with
 gradients and new tokens over a cache are the same code.
@@ -14,6 +14,7 @@ from aether.models.config import DecoderConfig
 from aether.models.parts.attention import Scores, attend
 from aether.models.parts.experts import MixtureOfExperts
 from aether.models.parts.feed_forward import FeedForward, linear
+from aether.models.parts.mixers import MIXERS
 from aether.models.parts.norms import Norm
 from aether.models.parts.shared import Pass
 from aether.models.seams import ALONE
@@ -33,8 +34,28 @@ class PartsBlock(nn.Module):
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()
-        self.config, self.layer, self.window = config, layer, config.layer_window(layer)
+        self.config, self.window = config, config.layer_window(layer)
         self.seams = ALONE
+        kind = config.layer_mixer(layer)
+        self.mixer = None if kind == "attention" else MIXERS[kind](config, layer)
+        if self.mixer is None:
+            self._attend_with(config)
+            self.place = sum(config.layer_mixer(earlier) == "attention" for earlier in range(layer))
+        before, after = config.norm_place != "post", config.norm_place != "pre"
+        feeds = config.mlp_size > 0
+        self.attention_norm = self._norm() if before else None
+        self.mlp_norm = self._norm() if before and feeds else None
+        self.attention_post_norm = self._norm() if after else None
+        self.mlp_post_norm = self._norm() if after and feeds else None
+        self.mlp = self._feed_forward()
+
+    def _feed_forward(self) -> FeedForward | MixtureOfExperts | None:
+        config = self.config
+        if config.experts is not None:
+            return MixtureOfExperts(config, config.experts)
+        return FeedForward(config, config.mlp_size) if config.mlp_size else None
+
+    def _attend_with(self, config: DecoderConfig) -> None:
         size, width = config.head_size, config.hidden_size
         query, key = config.heads * size, config.kv_heads * size
         self.qkv = nn.Parameter(torch.empty(query + 2 * key, width))
@@ -44,12 +65,6 @@ class PartsBlock(nn.Module):
         normed = {"none": None, "head": (size, size), "full": (query, key)}[config.qk_norm]
         self.q_norm, self.k_norm = (None, None) if normed is None else (Norm("rms", s, config.norm_eps) for s in normed)
         self.sink = nn.Parameter(torch.zeros(config.heads)) if config.sink_logits else None
-        before, after = config.norm_place != "post", config.norm_place != "pre"
-        self.attention_norm, self.mlp_norm = (self._norm() if before else None for _ in range(2))
-        self.attention_post_norm, self.mlp_post_norm = (self._norm() if after else None for _ in range(2))
-        self.mlp = (
-            FeedForward(config, config.mlp_size) if config.experts is None else MixtureOfExperts(config, config.experts)
-        )
 
     def _norm(self) -> Norm:
         return Norm(self.config.norm, self.config.hidden_size, self.config.norm_eps)
@@ -57,14 +72,16 @@ class PartsBlock(nn.Module):
     def forward(self, x_BTC: Tensor, given: Pass) -> Tensor:
         """The layer over whole windows, or over new tokens that see the cache."""
         normal = x_BTC if self.attention_norm is None else self.attention_norm(x_BTC)
-        change = self.attention(normal, given)
+        change = self.attention(normal, given) if self.mixer is None else self.mixer(normal, given)
         x = x_BTC + (change if self.attention_post_norm is None else self.attention_post_norm(change))
+        if self.mlp is None:
+            return x
         normal = x if self.mlp_norm is None else self.mlp_norm(x)
-        change = self.mlp(normal, given.routed) if isinstance(self.mlp, MixtureOfExperts) else self._fed(normal)
+        if isinstance(self.mlp, MixtureOfExperts):
+            change = self.mlp(normal, given.routed)
+        else:
+            change = self.seams.leave(self.mlp(self.seams.enter(normal)))
         return x + (change if self.mlp_post_norm is None else self.mlp_post_norm(change))
-
-    def _fed(self, x_BTC: Tensor) -> Tensor:
-        return self.seams.leave(self.mlp(self.seams.enter(x_BTC)))
 
     def attention(self, x_BTC: Tensor, given: Pass) -> Tensor:
         """What attention adds to the stream, before a norm after it."""
@@ -83,7 +100,7 @@ class PartsBlock(nn.Module):
         tables = given.near_tables if near else given.tables
         q, k = turned(q, tables), turned(k, tables)
         if given.slots is not None:
-            k, v = given.slots.store(self.layer, k, v)
+            k, v = given.slots.store(self.place, k, v)
         scale = (config.query_scale or size) ** -0.5
         scores = Scores(scale, config.attention_softcap, given.slopes_H, self.sink)
         sight = given.near if near else given.far

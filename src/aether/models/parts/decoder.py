@@ -7,6 +7,8 @@ kept would have to turn again.
 Shapes: B batch, T tokens, C hidden size, V vocabulary, N rows.
 """
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from aether.models import kernels
 from aether.models.cache import KVCache
 from aether.models.config import DecoderConfig
+from aether.models.config_mixers import matrices
 from aether.models.decoder import Decoder
 from aether.models.parts.attention import Sight
 from aether.models.parts.block import PartsBlock
@@ -54,7 +57,21 @@ class PartsDecoder(Decoder):
         """As `Decoder.start_of`; biases and sinks start at zero. Learnt positions are a matrix and start as the embedding does."""
         if name == "final_norm.gain":
             return final_gain
-        return next(value for end, value in _STARTS.items() if name.endswith(end))
+        return next((value for end, value in _STARTS.items() if name.endswith(end)), 0.0)
+
+    def initialise(
+        self,
+        seed: int,
+        embedding_std: float = 0.02,
+        matrix_scale: float = 1.0,
+        zero_out: bool = False,
+        final_gain: float = 1.0,
+    ) -> None:
+        """As `Decoder.initialise`; recurrent mixers start their vectors themselves, from the seed and their layer."""
+        super().initialise(seed, embedding_std, matrix_scale, zero_out, final_gain)
+        for layer, block in enumerate(self.blocks):
+            if isinstance(block, PartsBlock) and block.mixer is not None:
+                block.mixer.start(torch.Generator().manual_seed(seed * 1_000_003 + layer))
 
     def freeze_block_gains(self) -> None:
         """Keep the blocks' gains at one. Biases, DyT's scales and sinks go on learning."""
@@ -73,6 +90,8 @@ class PartsDecoder(Decoder):
         config = self.config
         key = config.kv_heads * config.head_size
         rows = {"qkv": [config.heads * config.head_size, key, key]}
+        for mixer in filter(None, map(config.recurrence_at, range(config.layers))):
+            rows |= {name: list(fused) for name, (fused, _) in matrices(mixer, config.hidden_size).items()}
         inner, one = config.mlp_size, config.experts
         if one is None:
             return rows | ({"gate_up": [inner] * 2} if config.gated else {})
@@ -101,11 +120,12 @@ class PartsDecoder(Decoder):
             document_ids_BT = None
         queries_1T = torch.arange(tokens, device=device)[None]
         places_RT = queries_1T
+        begins_BT = None
         if document_ids_BT is not None:
-            begins = F.pad(document_ids_BT[:, 1:] != document_ids_BT[:, :-1], (1, 0))
-            places_RT = queries_1T - (queries_1T * begins).cummax(dim=1).values
+            begins_BT = F.pad(document_ids_BT[:, 1:] != document_ids_BT[:, :-1], (1, 0))
+            places_RT = queries_1T - (queries_1T * begins_BT).cummax(dim=1).values
         far = Sight(queries_1T, 0, tokens, document_ids_BT, None if document_ids_BT is None else places_RT)
-        given = self._pass(far, tokens, None, None)
+        given = replace(self._pass(far, tokens, None, None), begins_BT=begins_BT)
         x = self._embedded(self.seams.own(tokens_BT), embedding_VC, self.seams.own(places_RT))
         for block in self.blocks:
             x = block(x, given)
@@ -205,7 +225,7 @@ class PartsDecoder(Decoder):
         where_BT = torch.tensor(lengths, device=device)[:, None] + torch.arange(tokens, device=device)
         aligned = start + tokens == end
         far = Sight(where_BT[:1] if aligned else where_BT, start, end)
-        given = self._pass(far, end, where_BT, CacheSlots(cache, first, where_BT, end))
+        given = self._pass(far, end, where_BT, CacheSlots(cache, first, where_BT, end, counts))
         x = self._embedded(tokens_BT, self.embedding, where_BT)
         for block in self.blocks:
             x = block(x, given)

@@ -22,6 +22,8 @@ class CacheSlots:
     where_BT: Tensor
     end: int
     """Positions that hold something after it."""
+    counts: list[int] | None = None
+    """How many tokens of each row count; the rest is padding on the right. None: all."""
 
     def store(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
         """Write new keys and values; returns all of the slots' up to `end`, [B, K, P, D] each, as views of the cache."""
@@ -33,6 +35,19 @@ class CacheSlots:
             slots.transpose(1, 2)[rows, self.where_BT] = new.transpose(1, 2)
             views.append(slots[:, :, : self.end])
         return views[0], views[1]
+
+    def held(self, layer: int) -> dict[str, Tensor]:
+        """What a recurrent layer kept, [B, ...] by name; zeros where a sequence begins."""
+        lengths = self.cache.lengths[self.first :][: self.where_BT.shape[0]]
+        begun = torch.tensor(lengths, device=self.where_BT.device) > 0
+        states = self.cache.states[layer].items()
+        rows = slice(self.first, self.first + len(lengths))
+        return {name: tensor[rows] * begun.view(-1, *[1] * (tensor.ndim - 1)) for name, tensor in states}
+
+    def keep(self, layer: int, kept: dict[str, Tensor]) -> None:
+        """Replace what a recurrent layer keeps."""
+        for name, tensor in kept.items():
+            self.cache.states[layer][name][self.first : self.first + tensor.shape[0]] = tensor
 
 
 @dataclass(frozen=True)
@@ -46,5 +61,18 @@ class Pass:
     near_tables: tuple[Tensor, Tensor] | None
     slopes_H: Tensor | None
     slots: CacheSlots | None = None
+    begins_BT: Tensor | None = None
+    """Tokens that begin a document, where a packed window has several."""
     routed: list[Routed] = field(default_factory=list)
     """What the routers did, layer by layer."""
+    first_value: list[Tensor] = field(default_factory=list)
+    """The values of the first RWKV-7 layer, [B, T, inner], which the later ones mix in."""
+
+    @property
+    def counted_BT(self) -> Tensor | None:
+        """Tokens that count, where rows are padded on the right."""
+        if self.slots is None or self.slots.counts is None:
+            return None
+        where = self.slots.where_BT
+        counts = torch.tensor(self.slots.counts, device=where.device)
+        return torch.arange(where.shape[1], device=where.device) < counts[:, None]

@@ -4,7 +4,11 @@ FLOPs count matrix products only, as DecoderConfig does; the achieved rate that 
 everything else in it and must come from a measurement (a pilot). Memory is a sum of parts, each named.
 """
 
+from collections.abc import Iterator
+
 from aether.models.accounting import training_flops_per_token
+from aether.models.config import DecoderConfig
+from aether.models.config_mixers import matrices
 from aether.models.config_parts import refuse_parts
 from aether.stages.train.recipe import TrainRecipe
 
@@ -37,19 +41,30 @@ def flops_per_token(recipe: TrainRecipe) -> float:
 
 def optimiser_flops_per_step(recipe: TrainRecipe) -> float:
     """FLOPs of Muon's Newton-Schulz products for one update: (4 m^2 n + 2 m^3) for an m x n matrix, m <= n, per step."""
-    model, total = recipe.model, 0.0
+    total = 0.0
+    for rows, columns in _matrix_shapes(recipe.model):
+        small, large = min(rows, columns), max(rows, columns)
+        total += 4.0 * small**2 * large + 2.0 * small**3
+    return total * recipe.optimiser.newton_schulz_steps
+
+
+def _matrix_shapes(model: DecoderConfig) -> Iterator[tuple[int, int]]:
+    """Every matrix of the layers, fused ones apart."""
     queries, keys = model.head_size * model.heads, model.head_size * model.kv_heads
     parts = 3 if model.gated else 2
-    inner = [(model.mlp_size, model.hidden_size)] * parts
+    inner = [(model.mlp_size, model.hidden_size)] * (parts if model.mlp_size else 0)
     if model.experts is not None:
         shared = model.experts.shared_size
         inner = inner * model.experts.count + [(model.experts.count, model.hidden_size)]
         inner += [(shared, model.hidden_size)] * parts if shared else []
-    shapes = [(queries, model.hidden_size)] * 2 + [(keys, model.hidden_size)] * 2 + inner
-    for rows, columns in shapes:
-        small, large = min(rows, columns), max(rows, columns)
-        total += 4.0 * small**2 * large + 2.0 * small**3
-    return total * model.layers * recipe.optimiser.newton_schulz_steps
+    attention = [(queries, model.hidden_size)] * 2 + [(keys, model.hidden_size)] * 2
+    for mixer in map(model.recurrence_at, range(model.layers)):
+        yield from inner
+        if mixer is None:
+            yield from attention
+        else:
+            fused = matrices(mixer, model.hidden_size).values()
+            yield from ((one, columns) for rows, columns in fused for one in rows)
 
 
 def flops(recipe: TrainRecipe) -> float:
