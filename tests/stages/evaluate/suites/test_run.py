@@ -114,10 +114,10 @@ def test_scores_are_those_of_inspect_s_own_command_line(place, tmp_path):
     assert again == said
 
 
-def test_a_finished_folder_is_scored_again_without_the_model(place, done, monkeypatch):
+def test_a_finished_folder_is_scored_again_without_the_model(place, done):
     before = (done / "items.jsonl").read_bytes()
-    monkeypatch.setattr(Target, "load", lambda self: pytest.fail("the model was loaded"))
-    evaluate(Order(Target(place=str(place / "model")), suite("write", "pick", "bits"), place, done))
+    order = Order(Target(place=str(place / "model")), suite("write", "pick", "bits"), place, done)
+    evaluate(order, load=lambda: pytest.fail("the model was loaded"))
     assert (done / "items.jsonl").read_bytes() == before
 
 

@@ -30,6 +30,7 @@ from aether.spec.errors import InputError
 from aether.stages.evaluate.suites.documents import documents, few_shot_documents, write_documents
 from aether.stages.evaluate.suites.journal import Journal
 from aether.stages.evaluate.suites.suite import Task, Variant
+from aether.stages.evaluate.suites.weights import WHOLE_TEXTS
 
 ROLLING = {"bits_per_byte": math.log(2.0), "word_perplexity": 1.0}
 """Metrics of whole documents: what a log-likelihood in nats is divided by, besides the bytes or words."""
@@ -43,6 +44,8 @@ class JournaledLM(LM):
     def __init__(self, load: Callable[[], LM], journal: Journal, told: Callable[[int], None]) -> None:
         super().__init__()
         self.load, self.journal, self.told = load, journal, told
+        self.own_task = False
+        """Whether whole texts are scored as `weights.Weights` says, not as lm-eval does."""
 
     @cached_property
     def inner(self) -> LM:
@@ -62,7 +65,8 @@ class JournaledLM(LM):
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Log-likelihood in nats of each whole text."""
-        return [float(answer) for answer in self._answers("loglikelihood_rolling", requests)]
+        kind = WHOLE_TEXTS if self.own_task else "loglikelihood_rolling"
+        return [float(answer) for answer in self._answers(kind, requests)]
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """What the model writes up to a stop."""
@@ -96,7 +100,11 @@ class JournaledLM(LM):
 
     def _ask(self, kind: str, missing: list[tuple[str, Instance]]) -> None:
         before = {key: self.journal.count(key) for key, _ in missing}
-        answers = getattr(self.inner, kind)([request for _, request in missing])
+        ask = getattr(self.inner, kind, None)
+        if ask is None:
+            mend = "an endpoint gives no likelihood of a whole text; give a model folder or a .gguf file"
+            raise InputError.of("model", type(self.inner).__name__, mend)
+        answers = ask([request for _, request in missing])
         # A model that does not tell its cache hook still has every answer kept, at the end of the batch.
         kept = {key: self.journal.count(key) - before[key] for key, _ in missing}
         for (key, _), answer in zip(missing, answers, strict=True):
@@ -135,6 +143,7 @@ def run_task(task: Task, asking: Asking) -> list[Item]:
 
 def _evaluated(config: dict[str, Any] | str, task: Task, asking: Asking) -> dict[str, list[dict[str, Any]]]:
     logging.getLogger("lm_eval").setLevel(logging.WARNING)
+    asking.model.own_task = task.harness is None
     manager = TaskManager(include_path=task.include, include_defaults=task.harness is not None and task.include is None)
     try:
         loaded = manager.load([config])

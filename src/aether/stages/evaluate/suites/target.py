@@ -51,6 +51,9 @@ class Target(Noun):
         return self._endpoint() if self.is_endpoint else self._weights()
 
     def _weights(self) -> LM:
+        from aether.models.gguf_tokenizer import read_tokenizer
+        from aether.stages.evaluate.suites.weights import Weights
+
         path = Path(self.place)
         if not path.exists():
             raise InputError.of(
@@ -59,11 +62,11 @@ class Target(Noun):
         arguments: dict[str, Any] = {"dtype": self.dtype, "device": self.device, "batch_size": self.batch_size}
         if self.max_length is not None:
             arguments["max_length"] = self.max_length
-        where = {"pretrained": str(path)}
-        if path.is_file():
-            where = {"pretrained": str(path.parent), "gguf_file": path.name}
+        where: dict[str, Any] = {"pretrained": str(path)}
         try:
-            return get_model("hf").create_from_arg_obj(where | arguments)
+            if path.is_file():
+                where = {"pretrained": str(path.parent), "gguf_file": path.name, "tokenizer": read_tokenizer(path)}
+            return Weights(**where, **arguments)
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise InputError.of("model", self.place, f"transformers cannot load it: {str(error)[:300]}") from error
 

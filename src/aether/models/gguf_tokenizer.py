@@ -1,0 +1,82 @@
+"""The tokenizer that a GGUF file carries, as llama.cpp reads it, for files of SentencePiece's kind (`tokenizer.ggml.model = "llama"`).
+
+transformers (5.17) reads Gemma's as a unigram model, takes its merge ranks for log-probabilities and leaves the token of the beginning out: four
+pieces where llama.cpp has two. Here pieces are merged by score, best first, as llama.cpp's `llm_tokenizer_spm` does; the pieces that a
+person defined and the control tokens are found in the text first; the token of the beginning is put there if the file says so.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import gguf
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
+from transformers import PreTrainedTokenizerFast
+
+SPACE = "\u2581"
+_NORMAL, _CONTROL, _DEFINED, _BYTE = 1, 3, 4, 6
+"""Of `tokenizer.ggml.token_type` (published: llama.h, `llama_token_type`)."""
+_DEFAULTS = {"bos": 1, "eos": 2, "unknown": 0}
+"""Ids of a file that names none (published: llama.cpp, `llama_vocab::impl::load`)."""
+
+
+def read_tokenizer(path: Path) -> PreTrainedTokenizerFast | None:
+    """The tokenizer of the file, or None for one of another kind, which transformers reads."""
+    fields = gguf.GGUFReader(path).fields
+
+    def known(name: str, default: Any = None) -> Any:
+        return fields[f"tokenizer.{name}"].contents() if f"tokenizer.{name}" in fields else default
+
+    if known("ggml.model") != "llama":
+        return None
+    tokens, scores, kinds = (list(known(f"ggml.{name}")) for name in ("tokens", "scores", "token_type"))
+    ids = {name: known(f"ggml.{name}_token_id", default) for name, default in (*_DEFAULTS.items(), ("padding", None))}
+    named = {name: None if at is None else tokens[at] for name, at in ids.items()}
+    made = _pieces(tokens, scores, kinds, named["unknown"])
+    if known("ggml.add_space_prefix", True):
+        made.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
+    if known("ggml.add_bos_token", True):
+        made.post_processor = processors.TemplateProcessing(
+            single=f"{named['bos']} $A", special_tokens=[(named["bos"], ids["bos"])]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        bos_token=named["bos"],
+        eos_token=named["eos"],
+        unk_token=named["unknown"],
+        pad_token=named["padding"],
+        chat_template=known("chat_template"),
+    )
+
+
+def begins(tokenizer: Any) -> bool:
+    """Whether a tokenizer puts its token of the beginning before a text by itself."""
+    found = tokenizer("a")["input_ids"]
+    return tokenizer.bos_token_id is not None and found[:1] == [tokenizer.bos_token_id]
+
+
+def _pieces(tokens: list[str], scores: list[float], kinds: list[int], unknown: str) -> Tokenizer:
+    normal = {token: at for at, token in enumerate(tokens) if kinds[at] == _NORMAL}
+    joins = [
+        (-scores[at], normal[piece[:cut]], normal[piece[cut:]], piece[:cut], piece[cut:])
+        for piece, at in normal.items()
+        for cut in range(1, len(piece))
+        if piece[:cut] in normal and piece[cut:] in normal
+    ]
+    vocabulary = {token: at for at, token in enumerate(tokens)}
+    merges = [(left, right) for *_, left, right in sorted(joins)]
+    made = Tokenizer(
+        models.BPE(vocab=vocabulary, merges=merges, unk_token=unknown, fuse_unk=True, byte_fallback=_BYTE in kinds)
+    )
+    made.normalizer = normalizers.Replace(" ", SPACE)
+    made.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()])
+    made.add_special_tokens(_added(tokens, kinds, _CONTROL))
+    made.add_tokens(_added(tokens, kinds, _DEFINED))
+    return made
+
+
+def _added(tokens: list[str], kinds: list[int], kind: int) -> list[AddedToken]:
+    return [
+        AddedToken(token, normalized=False, special=kind == _CONTROL)
+        for token, one in zip(tokens, kinds, strict=True)
+        if one == kind
+    ]
