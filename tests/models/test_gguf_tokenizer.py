@@ -1,10 +1,11 @@
 import json
 import string
 import urllib.request
+from typing import Any
 
 import gguf
 import pytest
-import xllamacpp as untyped
+import xllamacpp
 from tiny_served_model import CONFIG
 
 from aether.models.decoder import Decoder
@@ -83,9 +84,10 @@ def write(folder, prefix, bos):
 
 
 def asked_of_llama(path, texts):
-    asked = untyped.CommonParams()
+    package: Any = xllamacpp
+    asked = package.CommonParams()
     asked.model.path, asked.n_ctx, asked.ui, asked.warmup, asked.verbosity = str(path), 96, False, False, 0
-    server = untyped.Server(asked)
+    server = package.Server(asked)
     for text in texts:
         body = json.dumps({"content": text, "add_special": True, "parse_special": True}).encode()
         request = urllib.request.Request(

@@ -30,7 +30,7 @@ def read_tokenizer(path: Path) -> PreTrainedTokenizerFast | None:
         return None
     tokens, scores, kinds = (list(known(f"ggml.{name}")) for name in ("tokens", "scores", "token_type"))
     ids = {name: known(f"ggml.{name}_token_id", default) for name, default in (*_DEFAULTS.items(), ("padding", None))}
-    named = {name: None if at is None else tokens[at] for name, at in ids.items()}
+    named: dict[str, Any] = {name: None if at is None else tokens[at] for name, at in ids.items()}
     made = _pieces(tokens, scores, kinds, named["unknown"])
     if known("ggml.add_space_prefix", True):
         made.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])

@@ -1,6 +1,7 @@
 """Whole texts on weights: every window begins as the tokenizer begins a text; without that, lm-eval's own numbers."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def model(request, tmp_path) -> Weights:
             "special_tokens": {"<|endoftext|>": {"id": "<|endoftext|>", "ids": [0], "tokens": ["<|endoftext|>"]}},
         }
         file.write_text(json.dumps(known))
-    found = Target(place=str(folder), max_length=CONTEXT, batch_size=4).load()
+    found: Any = Target(place=str(folder), max_length=CONTEXT, batch_size=4).load()
     assert isinstance(found, Weights) and begins(found.tokenizer) == request.param
     return found
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lm_eval.api.instance import Instance
-from lm_eval.models.huggingface import HFLM
+from lm_eval.models import huggingface as untyped
 
 from aether.models.gguf_tokenizer import begins
 
@@ -18,7 +18,11 @@ Window = tuple[list[int], list[int]]
 WHOLE_TEXTS = "whole_texts"
 
 
-class Weights(HFLM):
+_HFLM: Any = untyped.HFLM
+"""Its decorator hides its type."""
+
+
+class Weights(_HFLM):
     """A model folder or a GGUF file."""
 
     def whole_texts(self, requests: list[Instance]) -> list[float]:
