@@ -34,6 +34,7 @@ class Facts:
     totals: dict[str, SplitTotals]
     vocab_size: int
     dtype: str
+    given_tokenizer: bool = False
 
 
 def evidence_of(facts: Facts, context: StepContext) -> tuple[Evidence, ...]:
@@ -140,7 +141,7 @@ def _splits(facts: Facts, values: dict[str, float]) -> str:
     return (
         "## Splits\n\n"
         + _table(("split", "documents", "groups", "bytes", "tokens", "bytes per token"), rows)
-        + f"\n\nByte-level BPE, {facts.vocab_size:,} entries, learnt from training text only. Each document opens with "
+        + f"\n\nByte-level BPE, {facts.vocab_size:,} entries, {'as given' if facts.given_tokenizer else 'learnt from training text only'}. Each document opens with "
         f"`{END_OF_TEXT}` (id 0), which counts as a token but not in bytes per token."
     )
 

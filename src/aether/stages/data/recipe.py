@@ -3,11 +3,11 @@
 Does not find or read anything: `sources.pin` fills `manifest_sha256`, `run` does the work.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from aether.spec.base import Noun
+from aether.spec.base import Extended, Noun
 from aether.spec.errors import InputError
 
 END_OF_TEXT = "<|endoftext|>"
@@ -124,8 +124,11 @@ class Contamination(Noun):
     )
 
 
-class DataRecipe(Noun):
+class DataRecipe(Extended):
     """Everything that defines the curated corpus: the input by content, each threshold, each seed."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"tokenizer", "tokenizer_sha256"})
+    circumstance: ClassVar[frozenset[str]] = frozenset({"tokenizer"})
 
     sources: tuple[str, ...] = Field(min_length=1, description="See `spec.brief.Data`.")
     out_of_distribution: tuple[str, ...] = Field(default=(), description="Kept apart as the split `ood`.")
@@ -163,6 +166,12 @@ class DataRecipe(Noun):
         le=2**20,
         description="Small models pay for a large embedding (assumed; the planner's dial).",
     )
+    tokenizer: str | None = Field(
+        default=None,
+        description="A folder with tokenizer.json to read the text with (a model to go on from); None: the step's input `tokenizer`, "
+        "and without one it is learnt.",
+    )
+    tokenizer_sha256: str = Field(default="", description="Its content, from `estimate.pin`.")
     tokenizer_sample_bytes: int = Field(
         default=8_000_000,
         ge=1,

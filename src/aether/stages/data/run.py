@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
+from aether.evidence.hashing import hash_file
 from aether.spec.errors import EnvironmentFault, InputError
 from aether.spec.evidence import Evidence
 from aether.spec.run import StepContext
@@ -24,10 +27,10 @@ from aether.stages.data.pack import pack, token_dtype
 from aether.stages.data.readers import read_items
 from aether.stages.data.recipe import DataRecipe
 from aether.stages.data.rejections import Rejections, Sample
-from aether.stages.data.sources import Manifest, find_files, manifest
+from aether.stages.data.sources import Manifest, find_files, manifest, tokenizer_file
 from aether.stages.data.split import split_corpus
 from aether.stages.data.spool import DROPPED, MAIN, OOD, SPLITS, TRAIN, Spool
-from aether.stages.data.tokenizer import Encoder, save_tokenizer, train_tokenizer, use_threads
+from aether.stages.data.tokenizer import Encoder, read_tokenizer, save_tokenizer, train_tokenizer, use_threads
 
 _FAULTS = {
     errno.ENOSPC: "the disk is full; free some space (the stage needs about {need} besides its output) and run again",
@@ -66,8 +69,7 @@ def _curate(
     licences = Counter(d.licence or "none" for d in spool.walk(MAIN, OOD))
     groups = split_corpus(spool, recipe.split)
     overlap = _drop_contaminating(recipe, context, spool, rejections)
-    context.tell(message="training the tokenizer")
-    tokenizer = train_tokenizer(_tokenizer_texts(recipe, spool), recipe.vocab_size)
+    tokenizer = _tokenizer(recipe, context, spool)
     save_tokenizer(tokenizer, context.out / "tokenizer")
     total_bytes = spool.bytes_of(*SPLITS.values())
     dtype = token_dtype(recipe.vocab_size)
@@ -80,7 +82,8 @@ def _curate(
         lambda done: context.tell(done, total_bytes, "byte", "writing tokens"),
     )
     rejections.close()
-    facts = Facts(found, documents_read, rejections, dict(licences), overlap, totals, recipe.vocab_size, dtype)
+    given = recipe.tokenizer is not None or "tokenizer" in context.inputs
+    facts = Facts(found, documents_read, rejections, dict(licences), overlap, totals, recipe.vocab_size, dtype, given)
     evidence = evidence_of(facts, context)
     write_json(facts, recipe, evidence, context.out)
     write_card(facts, recipe, evidence, context.out)
@@ -209,6 +212,20 @@ def _drop_contaminating(recipe: DataRecipe, context: StepContext, spool: Spool, 
         mend = "every training document repeats a held-out one; give more varied text or raise contamination.overlap"
         raise InputError.of("data.contamination.overlap", recipe.contamination.overlap, mend)
     return overlap
+
+
+def _tokenizer(recipe: DataRecipe, context: StepContext, spool: Spool) -> Tokenizer:
+    """The tokenizer that is given, by the recipe or by the step's input, or one learnt from the training text."""
+    place = context.inputs.get("tokenizer") or recipe.tokenizer
+    if place is None:
+        context.tell(message="training the tokenizer")
+        return train_tokenizer(_tokenizer_texts(recipe, spool), recipe.vocab_size)
+    file = tokenizer_file(Path(place))
+    if recipe.tokenizer is not None and hash_file(file) != recipe.tokenizer_sha256:
+        raise InputError.of(
+            "data.tokenizer_sha256", recipe.tokenizer_sha256, f"{file} has changed; pin the recipe again"
+        )
+    return read_tokenizer(file, recipe.vocab_size)
 
 
 def _tokenizer_texts(recipe: DataRecipe, spool: Spool) -> Iterator[str]:

@@ -17,6 +17,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
+from aether.evidence.hashing import hash_file
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
 from aether.stages.data.recipe import DataRecipe
@@ -87,8 +88,20 @@ def manifest(recipe: DataRecipe) -> Manifest:
 
 
 def pin(recipe: DataRecipe) -> DataRecipe:
-    """The recipe with `manifest_sha256` filled from what is on disk now."""
-    return recipe.model_copy(update={"manifest_sha256": manifest(recipe).sha256})
+    """The recipe with `manifest_sha256`, and that of a given tokenizer, filled from what is on disk now."""
+    pinned = recipe.model_copy(update={"manifest_sha256": manifest(recipe).sha256})
+    if recipe.tokenizer is None:
+        return pinned
+    file = tokenizer_file(Path(recipe.tokenizer).expanduser().resolve())
+    return pinned.model_copy(update={"tokenizer": str(file.parent), "tokenizer_sha256": hash_file(file)})
+
+
+def tokenizer_file(place: Path) -> Path:
+    """The tokenizer.json at `place`: a model folder, or the output of a step. Raises InputError when there is none."""
+    for folder in (place, place / "tokenizer", place / "model"):
+        if (folder / "tokenizer.json").is_file():
+            return folder / "tokenizer.json"
+    raise InputError.of("data.tokenizer", str(place), "no tokenizer.json there; give a model folder")
 
 
 def _sha256(file: InputFile) -> str:

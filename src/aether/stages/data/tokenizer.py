@@ -59,6 +59,22 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
+def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
+    """A tokenizer that is given. Raises InputError when it has not `vocab_size` entries, or opens documents with another id than 0."""
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise InputError.of("data.tokenizer", str(path), f"it cannot be read ({error}); write it again") from error
+    if tokenizer.get_vocab_size() != vocab_size:
+        raise InputError.of(
+            "data.vocab_size", vocab_size, f"{path} has {tokenizer.get_vocab_size()} entries; write that"
+        )
+    if tokenizer.token_to_id(END_OF_TEXT) != 0:
+        mend = f"packed files open each document with id 0, which must be {END_OF_TEXT}; Aether's own tokenizers have it there"
+        raise InputError.of("data.tokenizer", str(path), mend)
+    return tokenizer
+
+
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     """Write tokenizer.json and tokenizer_config.json."""
     folder.mkdir(parents=True, exist_ok=True)

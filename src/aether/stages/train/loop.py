@@ -20,7 +20,7 @@ from aether.models.decoder import Decoder
 from aether.models.parts.decoder import decoder
 from aether.spec.errors import InputError
 from aether.spec.run import StepContext
-from aether.stages.train import checkpoint
+from aether.stages.train import checkpoint, start
 from aether.stages.train.blame import MOST_BLAMED, blame
 from aether.stages.train.estimate import flops_per_token
 from aether.stages.train.metrics import BLAMED, METRICS, Logs, finite
@@ -58,9 +58,12 @@ class Outcome:
 
 
 def new_model(recipe: TrainRecipe, seed: int) -> Decoder:
-    """The model with its first weights."""
+    """The model with its first weights: those of the recipe's start, or drawn from the seed."""
     model = decoder(recipe.model, torch.bfloat16 if recipe.precision == "bfloat16" else None)
     initial = recipe.initial
+    if recipe.start is not None:
+        start.fill(model, recipe)
+        return model.to(recipe.device)
     model.initialise(seed, initial.embedding_std, initial.matrix_scale, initial.zero_out, initial.final_gain)
     return model.to(recipe.device)
 
@@ -68,7 +71,10 @@ def new_model(recipe: TrainRecipe, seed: int) -> Decoder:
 def new_state(recipe: TrainRecipe, seed: int) -> TrainState:
     """A run before its first update."""
     model = new_model(recipe, seed)
-    return TrainState(model, Optimisers(model, recipe.optimiser), SpikeGuard(recipe.spikes))
+    optimisers = Optimisers(model, recipe.optimiser)
+    if recipe.start is not None and recipe.start_optimiser == "carried":
+        start.carry(optimisers, recipe)
+    return TrainState(model, optimisers, SpikeGuard(recipe.spikes))
 
 
 def rate_factor(recipe: TrainRecipe, step: int) -> float:

@@ -3,13 +3,13 @@
 Does not choose sizes or learning rates for a machine: the planner does, by writing one of these.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from aether.models.config import DecoderConfig
 from aether.models.config_parts import refuse_parts
-from aether.spec.base import Noun
+from aether.spec.base import Extended, Noun
 from aether.spec.errors import InputError
 from aether.stages.train.parallel.recipe import Parallel, check_batch, check_model
 from aether.stages.train.recipe_watch import Spikes
@@ -106,8 +106,13 @@ class RampStage(Noun):
     sequences: int = Field(ge=1, description="Windows per update in this stage.")
 
 
-class TrainRecipe(Noun):
+class TrainRecipe(Extended):
     """One training run. Its tokens are steps x batch_sequences x context, fixed before it starts."""
+
+    added: ClassVar[frozenset[str]] = frozenset(
+        {"parallel", "start", "start_sha256", "start_optimiser", "keep_optimiser"}
+    )
+    circumstance: ClassVar[frozenset[str]] = frozenset({"start"})
 
     model: DecoderConfig
     steps: int = Field(ge=1, description="Updates; the planner fixes them from the budget.")
@@ -138,15 +143,22 @@ class TrainRecipe(Noun):
         default=100_000, ge=1, description="About this much of the validation split is scored at the end (assumed)."
     )
     parallel: Parallel = Field(default=Parallel(), description="The grid of processes; by default one.")
+    start: str | None = Field(
+        default=None,
+        description="A model folder to go on from; None: the step's input `start`, and without one the seed's weights.",
+    )
+    start_sha256: str = Field(default="", description="Its content, from `estimate.pin`: other weights, another run.")
+    start_optimiser: Literal["fresh", "carried"] = Field(
+        default="fresh",
+        description="State of the optimiser: zero under a schedule that warms up again (Ibrahim et al., arXiv 2403.08763), or that "
+        "of the start, which was trained with keep_optimiser.",
+    )
+    keep_optimiser: bool = Field(
+        default=False, description="Leave model/optimiser.safetensors for a run that carries on."
+    )
     peak_flops_per_s: float | None = Field(
         default=None, gt=0, description="The machine's measured matrix rate; utilisation is told when it is known."
     )
-
-    @model_serializer(mode="wrap")
-    def _one_process_unsaid(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A recipe for one process keeps the fingerprint that it always had."""
-        dumped = handler(self)
-        return dumped if self.parallel != Parallel() else {k: v for k, v in dumped.items() if k != "parallel"}
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -172,6 +184,9 @@ class TrainRecipe(Noun):
             check_batch(self.parallel, sequences, self.micro_batch_sequences)
         if self.parallel.processes > 1 and self.compile != "off":
             raise InputError.of("compile", self.compile, 'several processes run plain blocks; set compile = "off"')
+        if self.parallel.processes > 1 and (self.keep_optimiser or self.start_optimiser == "carried"):
+            mend = "the optimiser's state is kept and carried by one process; use a fresh one, or one process"
+            raise InputError.of("parallel.processes", self.parallel.processes, mend)
         return self
 
     @model_validator(mode="after")

@@ -25,10 +25,11 @@ from aether.models.weights import WEIGHTS_NAME, save_pretrained
 from aether.spec.errors import EnvironmentFault, InputError
 from aether.spec.evidence import Evidence
 from aether.spec.run import StepContext
+from aether.stages.train import continued, start
 from aether.stages.train.batches import ShuffledWindows
 from aether.stages.train.compiling import Compilation, compile_for
 from aether.stages.train.estimate import flops_per_token
-from aether.stages.train.loop import Loop, new_state
+from aether.stages.train.loop import Loop, new_model, new_state
 from aether.stages.train.metrics import BLAMED, curve, read_lines, read_losses
 from aether.stages.train.parallel import launch
 from aether.stages.train.recipe import TrainRecipe
@@ -45,6 +46,8 @@ def run(recipe: TrainRecipe, context: StepContext) -> tuple[Evidence, ...]:
     memory or a missing GPU, DamagedRecord for damaged data.
     """
     _prepare(recipe, context)
+    recipe = start.resolve(recipe, context.inputs.get("start"))
+    continued.check_data(recipe, context)
     data_folder = context.inputs["data"]
     described = read_json(data_folder / "data.json")
     if described["vocab_size"] != recipe.model.vocab_size:
@@ -52,23 +55,35 @@ def run(recipe: TrainRecipe, context: StepContext) -> tuple[Evidence, ...]:
         raise InputError.of("model.vocab_size", recipe.model.vocab_size, mend)
     packed = PackedTokens(data_folder / "train", recipe.model.context_tokens, context.seed)
     try:
+        before = _score_start(recipe, context)
         if recipe.parallel.processes > 1:
             compilation, state = Compilation(), launch.train(recipe, context)
         else:
             state = new_state(recipe, context.seed)
             compilation = _compile(recipe, state, context)
             # A run that began compiled cannot go on plain: the bits would be those of neither.
-            choices = [recipe.model_dump(mode="json"), compilation.used]
+            choices = [recipe.model_dump(mode="json", exclude={"start"}), compilation.used]
             identity = hash_value([*choices, described, context.seed, context.threads])
             Loop(recipe, state, ShuffledWindows(packed, context.seed), context).run(identity)
         validation = _validate(recipe, state.model, data_folder, context)
+        after = {} if before is None else continued.score_all(recipe, state.model, context, "after")
     except (RuntimeError, MemoryError) as error:
         raise _explained(error, recipe) from error
     save_pretrained(state.model, context.out / "model", data_folder / "tokenizer")
     summary = _summary(recipe, state, validation, context.out)
     summary["compile"] = asdict(compilation) | {"asked": recipe.compile}
     write_json(context.out / "train.json", summary)
-    return _evidence(recipe, state, summary, context)
+    if recipe.keep_optimiser:
+        start.keep(state.optimisers, context.out / "model")
+    forgot = () if before is None else continued.evidence(recipe, context, before, after)
+    return (*_evidence(recipe, state, summary, context), *forgot)
+
+
+def _score_start(recipe: TrainRecipe, context: StepContext) -> continued.Scores | None:
+    """Held-out texts under the start, in this run's precision; None when there is no start."""
+    if recipe.start is None:
+        return None
+    return continued.score_all(recipe, new_model(recipe, context.seed), context, "before")
 
 
 def _prepare(recipe: TrainRecipe, context: StepContext) -> None:

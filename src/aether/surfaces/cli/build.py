@@ -12,6 +12,7 @@ from aether.surfaces.cli.edge import explained, json_option, say_json
 if TYPE_CHECKING:
     from aether.counsel.engineer import Outcome
     from aether.spec.brief import Brief
+    from aether.spec.recipe import Recipe
     from aether.spec.run import Listener
 
 brief_argument = click.argument("brief", type=click.Path(path_type=Path))
@@ -32,15 +33,36 @@ set_option = click.option(
 def build(brief: Path, out: Path | None, settings: tuple[str, ...], as_json: bool) -> int:
     """Build the model that BRIEF asks for, and judge every target.
 
-    BRIEF is a TOML, YAML or JSON file, or a folder that holds brief.toml (or .yaml, .json).
+    BRIEF is a TOML, YAML or JSON file, or a folder that holds brief.toml (or .yaml, .json). A file with [[steps]] is a recipe:
+    its steps are carried out as they are written.
     """
     from aether.counsel import engineer
+    from aether.counsel.carrying import recipe_at
 
+    recipe = recipe_at(brief)
+    if recipe is not None:
+        return _carry_out(recipe, out or Path("runs") / recipe.name, settings, as_json)
     wanted = _read(brief, settings, as_json)
     folder = _folder(out or Path("runs") / wanted.name)
     with progress_of(as_json) as listener:
         outcome = engineer.build(wanted, folder, _command(), listener)
     return _say_outcome(outcome, as_json)
+
+
+def _carry_out(recipe: "Recipe", out: Path, settings: tuple[str, ...], as_json: bool) -> int:
+    from aether.counsel.carrying import carry_out
+    from aether.spec.errors import InputError
+
+    if settings:
+        raise InputError.of("--set", settings[0], "it changes a brief; a recipe is carried out as it is written")
+    with progress_of(as_json) as listener:
+        ledger = carry_out(recipe, _folder(out), _command(), listener)
+    if as_json:
+        evidence = {e.id: e.model_dump(mode="json") for e in ledger}
+        say_json({"status": "done", "run": str(out), "evidence": evidence})
+    else:
+        click.echo(f"\n{len(recipe.steps)} steps done in {out}; every number: aether show {out}")
+    return 0
 
 
 @click.command()

@@ -24,7 +24,7 @@ from aether.stages.train.recipe import TrainRecipe
 
 def identity(recipe: TrainRecipe, data: dict, seed: int) -> str:
     """What a checkpoint must agree in to be gone on from: all but the layout."""
-    return hash_value([recipe.model_dump(mode="json", exclude={"parallel"}), data, seed])
+    return hash_value([recipe.model_dump(mode="json", exclude={"parallel", "start"}), data, seed])
 
 
 def _say(progress: Progress) -> None:
