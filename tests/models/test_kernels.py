@@ -94,8 +94,27 @@ def test_tied_cross_entropy(rows):
     )
 
 
+@pytest.mark.parametrize("rows", [kernels.ROWS_PER_CHUNK + 3, 5])
+def test_the_z_loss_gives_its_gradients_and_stays_out_of_the_value(rows):
+    targets = torch.arange(rows) % 9
+
+    def with_z(x, w):
+        logits = F.linear(x, w)
+        extra = 0.1 * torch.logsumexp(logits, dim=-1).square().mean()
+        return F.cross_entropy(logits, targets) + extra - extra.detach()
+
+    same(lambda x, w: kernels.tied_cross_entropy(x, w, targets, 0.1), with_z, [random(rows, 6), random(9, 6)])
+
+
+def test_half_precision_knows_losses_beyond_its_smallest_probability():
+    x = torch.tensor([[15.0]], dtype=torch.float16, requires_grad=True)
+    head = torch.tensor([[1.0], [-1.0]], dtype=torch.float16)
+    loss = kernels.tied_cross_entropy(x, head, torch.tensor([1]))
+    assert loss.item() == pytest.approx(30, rel=1e-3)
+
+
 def test_a_hopeless_token_gives_a_finite_loss():
     x = torch.tensor([[200.0]], requires_grad=True)
     loss = kernels.tied_cross_entropy(x, torch.tensor([[1.0], [-1.0]]), torch.tensor([1]))
     loss.backward()
-    assert 80 < loss.item() < 90 and torch.isfinite(x.grad).all()
+    assert x.grad is not None and 80 < loss.item() < 90 and torch.isfinite(x.grad).all()

@@ -161,6 +161,8 @@ class Decoder(nn.Module):
 
     cos: Tensor
     sin: Tensor
+    z_loss: float = 0.0
+    """Coefficient of the squared log of each token's sum of exponentials in `loss`: it gives gradients and is not in the value."""
 
     def __init__(self, config: DecoderConfig, compute_dtype: torch.dtype | None = None) -> None:
         super().__init__()
@@ -281,7 +283,7 @@ class Decoder(nn.Module):
         """Mean cross-entropy of the targets in nats, for training: gradients are computed on the way. Of the own tokens."""
         embedding = self.embedding.to(self.dtype)
         x = self._hidden(tokens_BT, embedding, document_ids_BT, self._trained_block)
-        return kernels.tied_cross_entropy(x.flatten(0, 1), embedding, self.seams.own(targets_BT).flatten())
+        return kernels.tied_cross_entropy(x.flatten(0, 1), embedding, self.seams.own(targets_BT).flatten(), self.z_loss)
 
     def _window(self, tokens_BT: Tensor, document_ids_BT: Tensor | None) -> _Window:
         tokens, device = tokens_BT.shape[1], tokens_BT.device

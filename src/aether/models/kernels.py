@@ -208,17 +208,23 @@ def swiglu(gate_up: Tensor) -> Tensor:
 
 class _TiedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_NC: Tensor, head_VC: Tensor, targets_N: Tensor) -> Tensor:
+    def forward(ctx: Any, x_NC: Tensor, head_VC: Tensor, targets_N: Tensor, z_loss: float) -> Tensor:
         wide = _wide(x_NC.dtype)
         total = torch.zeros((), dtype=wide, device=x_NC.device)
         grad_x, grad_head = torch.empty_like(x_NC), torch.zeros(head_VC.shape, dtype=wide, device=x_NC.device)
         rows = x_NC.shape[0]
         for start in range(0, rows, ROWS_PER_CHUNK):
             x, targets = x_NC[start : start + ROWS_PER_CHUNK], targets_N[start : start + ROWS_PER_CHUNK, None]
-            grad = torch.softmax(torch.mm(x, head_VC.t()), dim=-1)
+            logits = torch.mm(x, head_VC.t())
+            # Float16 has no probability below 6e-8: the loss would saturate at 17 nats.
+            grad = torch.softmax(logits, dim=-1, dtype=wide if x.dtype == torch.float16 else None)
             of_targets = grad.gather(1, targets)
             total -= of_targets.to(wide).clamp_min(_LEAST_PROBABILITY).log_().sum()
-            grad[torch.arange(x.shape[0], device=x.device), targets[:, 0]] = of_targets[:, 0] - 1
+            if z_loss:
+                factor = 1 + 2 * z_loss * torch.logsumexp(logits.to(wide), dim=-1, keepdim=True)
+                grad, of_targets = grad * factor.to(grad.dtype), of_targets * factor.to(grad.dtype)
+            grad = grad.to(x.dtype)
+            grad[torch.arange(x.shape[0], device=x.device), targets[:, 0]] = (of_targets[:, 0] - 1).to(x.dtype)
             torch.mm(grad, head_VC, out=grad_x[start : start + ROWS_PER_CHUNK])
             grad_head += torch.mm(grad.t(), x)
         ctx.save_for_backward(grad_x, grad_head)
@@ -227,16 +233,19 @@ class _TiedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         grad_x, grad_head = ctx.saved_tensors
         scale = grads[0] / ctx.rows
-        return grad_x * scale.to(grad_x.dtype), (grad_head * scale).to(grad_x.dtype), None
+        return grad_x * scale.to(grad_x.dtype), (grad_head * scale).to(grad_x.dtype), None, None
 
 
-def tied_cross_entropy(x_NC: Tensor, head_VC: Tensor, targets_N: Tensor) -> Tensor:
+def tied_cross_entropy(x_NC: Tensor, head_VC: Tensor, targets_N: Tensor, z_loss: float = 0.0) -> Tensor:
     """Mean cross-entropy in nats of the logits x head^T, never holding more than ROWS_PER_CHUNK rows of them.
+
+    `z_loss` times the squared log of each row's sum of exponentials (PaLM, arXiv 2204.02311, section 5) gives gradients too, and is
+    not in the value.
 
     In bfloat16 the loss of a token is read off its rounded probability: 0.2% at most, with no bias over a batch.
     The gradients are computed with the loss, as in Liger Kernel (arXiv 2410.10989): only call it where they are needed.
     """
-    return _TiedCrossEntropy.apply(x_NC, head_VC, targets_N)  # pyright: ignore[reportReturnType]
+    return _TiedCrossEntropy.apply(x_NC, head_VC, targets_N, z_loss)  # pyright: ignore[reportReturnType]

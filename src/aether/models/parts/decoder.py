@@ -197,14 +197,19 @@ class PartsDecoder(Decoder):
 
     def _cross_entropy(self, x_NC: Tensor, embedding: Tensor, targets_N: Tensor) -> Tensor:
         if self.config.logit_softcap is None:
-            return kernels.tied_cross_entropy(x_NC, embedding, targets_N)
+            return kernels.tied_cross_entropy(x_NC, embedding, targets_N, self.z_loss)
         total = torch.zeros((), device=x_NC.device)
         for x, targets in zip(x_NC.split(kernels.ROWS_PER_CHUNK), targets_N.split(kernels.ROWS_PER_CHUNK), strict=True):
             total = total + checkpoint(self._nats, x, embedding, targets, use_reentrant=False)
         return total / targets_N.shape[0]
 
     def _nats(self, x_NC: Tensor, embedding_VC: Tensor, targets_N: Tensor) -> Tensor:
-        return F.cross_entropy(self.logits(x_NC, embedding_VC), targets_N, reduction="sum")
+        logits = self.logits(x_NC, embedding_VC)
+        nats = F.cross_entropy(logits, targets_N, reduction="sum")
+        if not self.z_loss:
+            return nats
+        extra = self.z_loss * torch.logsumexp(logits, dim=-1).square().sum()
+        return nats + extra - extra.detach()
 
     @torch.inference_mode()
     def extend(

@@ -95,7 +95,7 @@ def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
     """Peak resident bytes by part; their sum is the prediction. Raises InputError for exchanged parts: none was measured."""
     model = recipe.model
     refuse_parts(model, "predicting the memory of training", "train it, and read peak_memory_bytes in train.json")
-    width = 2 if recipe.precision == "bfloat16" else 4
+    width = 4 if recipe.precision == "float32" else 2
     tokens = (recipe.micro_batch_sequences or recipe.batch_sequences) * model.context_tokens
     fused = model.head_size * (model.heads + 2 * model.kv_heads)
     per_layer = _STREAM_COPIES * model.hidden_size + 4 * fused + 4 * model.mlp_size + model.heads * model.context_tokens

@@ -22,7 +22,9 @@ from aether.spec.errors import InputError
 from aether.spec.run import StepContext
 from aether.stages.train import checkpoint, start
 from aether.stages.train.blame import MOST_BLAMED, blame
+from aether.stages.train.clipping import Clipper
 from aether.stages.train.estimate import flops_per_token
+from aether.stages.train.loss_scale import LossScaler
 from aether.stages.train.metrics import BLAMED, METRICS, Logs, finite
 from aether.stages.train.muon import Optimisers, Rates
 from aether.stages.train.recipe import TrainRecipe
@@ -31,6 +33,7 @@ from aether.stages.train.spikes import Judgement, SpikeGuard
 from aether.stages.train.state import TrainState
 
 _TELL_EVERY_S = 1.0
+_PRODUCTS = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
 _RECENT_STEPS = 20
 """Updates whose wall time gives the speed and the time left that are told."""
 
@@ -59,7 +62,8 @@ class Outcome:
 
 def new_model(recipe: TrainRecipe, seed: int) -> Decoder:
     """The model with its first weights: those of the recipe's start, or drawn from the seed."""
-    model = decoder(recipe.model, torch.bfloat16 if recipe.precision == "bfloat16" else None)
+    model = decoder(recipe.model, _PRODUCTS[recipe.precision])
+    model.z_loss = recipe.z_loss
     initial = recipe.initial
     if recipe.start is not None:
         start.fill(model, recipe)
@@ -74,7 +78,15 @@ def new_state(recipe: TrainRecipe, seed: int) -> TrainState:
     optimisers = Optimisers(model, recipe.optimiser)
     if recipe.start is not None and recipe.start_optimiser == "carried":
         start.carry(optimisers, recipe)
-    return TrainState(model, optimisers, SpikeGuard(recipe.spikes))
+    state = TrainState(model, optimisers, SpikeGuard(recipe.spikes), new_clipper(recipe))
+    if recipe.loss_scale is not None:
+        state.scaler = LossScaler(recipe.loss_scale)
+    return state
+
+
+def new_clipper(recipe: TrainRecipe) -> Clipper:
+    """The clipping of a recipe, before its first update."""
+    return Clipper(recipe.clipping, recipe.optimiser.clip_norm)
 
 
 def rate_factor(recipe: TrainRecipe, step: int) -> float:
@@ -110,7 +122,7 @@ class Loop:
                 outcome = self.update()
                 self._log(logs, outcome)
                 self._tell(outcome)
-                if outcome.judgement != "apply":
+                if outcome.judgement not in ("apply", "overflow"):
                     self._doubt(logs, outcome)
                 if self._is_due():
                     self._save(logs, identity)
@@ -147,9 +159,10 @@ class Loop:
         began_s = time.perf_counter()
         state, recipe = self.state, self.recipe
         loss, grad_norm = self._gradients()
-        judgement = state.guard.judge(loss, grad_norm)
+        judgement = self._judge(loss, grad_norm)
         share = rate_factor(recipe, state.step) * state.guard.rate_share
         if judgement == "apply":
+            state.clipper.clip(self._trained(), grad_norm)
             momentum = muon_momentum(recipe.optimiser, state.step, recipe.steps)
             state.optimisers.step(Rates(share, momentum))
         state.model.settle(judgement == "apply")
@@ -164,8 +177,8 @@ class Loop:
         return outcome
 
     def _gradients(self) -> tuple[float, float]:
-        """Mean loss of the batch, and the global gradient norm before clipping. Leaves clipped gradients."""
-        recipe, model = self.recipe, self.state.model
+        """Mean loss of the batch, and the global gradient norm. Leaves the gradients, not yet clipped."""
+        recipe, model, scaler = self.recipe, self.state.model, self.state.scaler
         sequences = recipe.sequences_at(self.state.step)
         micro = recipe.micro_batch_sequences or sequences
         parts = sequences // micro
@@ -173,12 +186,24 @@ class Loop:
         for first in range(self.state.cursor, self.state.cursor + sequences, micro):
             tokens, ids = (torch.from_numpy(a).to(recipe.device) for a in self.data.batch(first, micro))
             loss = model.loss(tokens[:, :-1], tokens[:, 1:], ids[:, :-1]) / parts
-            loss.backward()
+            (loss if scaler is None else loss * scaler.scale).backward()
             total += loss.detach()
-        parameters = [p for p in model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        torch.nn.utils.clip_grads_with_norm_(parameters, recipe.optimiser.clip_norm, norm)
-        return total.item(), norm.item()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        if scaler is not None:
+            for gradient in gradients:
+                gradient.mul_(1.0 / scaler.scale)
+        return total.item(), torch.nn.utils.get_total_norm(gradients).item()
+
+    def _trained(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """The parameters that have gradients, by name."""
+        return [(name, p) for name, p in self.state.model.named_parameters() if p.grad is not None]
+
+    def _judge(self, loss: float, grad_norm: float) -> Judgement:
+        """The guard's word; an overflow that a lower loss scale can mend is none of its business."""
+        scaler = self.state.scaler
+        if scaler is not None and scaler.overflows(grad_norm):
+            return "overflow"
+        return self.state.guard.judge(loss, grad_norm)
 
     def _drop_gradients(self) -> None:
         for parameter in self.state.model.parameters():
@@ -220,7 +245,7 @@ class Loop:
         rate = tokens * flops_per_token(self.recipe) / outcome.wall_s
         peak = self.recipe.peak_flops_per_s
         step = self.state.step - 1
-        guard = self.state.guard
+        guard, scaler = self.state.guard, self.state.scaler
         logs.write(
             METRICS,
             {
@@ -237,7 +262,8 @@ class Loop:
                 "skipped_steps": guard.skipped_steps,
                 "cuts": guard.cuts,
                 "rewinds": guard.rewinds - (outcome.judgement in ("rewind", "stop")),
-            },
+            }
+            | ({} if scaler is None else {"loss_scale": scaler.scale, "overflows": scaler.overflowed}),
         )
 
     def _tell(self, outcome: Outcome) -> None:

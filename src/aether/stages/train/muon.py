@@ -163,7 +163,9 @@ class Optimisers:
                 tables.append(parameter)
             else:
                 matrices.append((parameter, fused.get(name.rsplit(".", 1)[-1], [parameter.shape[0]])))
-        self.muon = rule(matrices, settings, model.dtype)
+        # A gradient of 1e-8 is nothing in float16, and only its direction counts.
+        products = torch.float32 if model.dtype == torch.float16 else model.dtype
+        self.muon = rule(matrices, settings, products)
         self.matrices = [parameter for parameter, _ in matrices]
         groups = [
             {"params": tables, "lr": settings.embedding_lr, "weight_decay": settings.embedding_weight_decay},

@@ -3,16 +3,16 @@
 Does not choose sizes or learning rates for a machine: the planner does, by writing one of these.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from aether.models.config import DecoderConfig
 from aether.models.config_parts import refuse_parts
 from aether.spec.base import Extended, Noun
 from aether.spec.errors import InputError
 from aether.stages.train.parallel.recipe import Parallel, check_batch, check_model
-from aether.stages.train.recipe_watch import Spikes
+from aether.stages.train.recipe_watch import Clipping, LossScale, Spikes
 
 
 class Schedule(Noun):
@@ -110,7 +110,7 @@ class TrainRecipe(Extended):
     """One training run. Its tokens are steps x batch_sequences x context, fixed before it starts."""
 
     added: ClassVar[frozenset[str]] = frozenset(
-        {"parallel", "start", "start_sha256", "start_optimiser", "keep_optimiser"}
+        {"parallel", "start", "start_sha256", "start_optimiser", "keep_optimiser", "clipping", "loss_scale", "z_loss"}
     )
     circumstance: ClassVar[frozenset[str]] = frozenset({"start"})
 
@@ -128,10 +128,18 @@ class TrainRecipe(Extended):
     optimiser: Optimiser = Optimiser()
     initial: Initial = Initial()
     spikes: Spikes = Spikes()
-    precision: Literal["bfloat16", "float32"] = Field(
-        default="bfloat16",
-        description="Of activations and products; weights and optimiser state are float32 (Micikevicius, arXiv 1710.03740).",
+    clipping: Clipping = Clipping()
+    z_loss: float = Field(
+        default=0.0,
+        ge=0,
+        description="Times the squared log of the softmax's sum, per token (PaLM, arXiv 2204.02311: 1e-4).",
     )
+    precision: Literal["bfloat16", "float32", "float16"] = Field(
+        default="bfloat16",
+        description="Of activations and products; weights and optimiser state are float32 (Micikevicius, arXiv 1710.03740). "
+        "float16 needs loss_scale.",
+    )
+    loss_scale: LossScale | None = Field(default=None, description="Of float16, and of nothing else.")
     compile: Literal["off", "blocks"] = Field(
         default="off",
         description="Blocks through torch.compile in the updates: faster steps after seconds of compiling, other rounding. "
@@ -160,13 +168,19 @@ class TrainRecipe(Extended):
         default=None, gt=0, description="The machine's measured matrix rate; utilisation is told when it is known."
     )
 
-    @field_validator("precision", mode="before")
-    @classmethod
-    def _no_half(cls, raw: Any) -> Any:
-        if raw in ("float16", "fp16", "half"):
-            mend = "float16 without loss scaling loses small gradients; use bfloat16, or float32 where that is slow"
-            raise InputError.of("precision", raw, mend)
-        return raw
+    @model_validator(mode="after")
+    def _scaled_where_half(self) -> "TrainRecipe":
+        half = self.precision == "float16"
+        if half and self.loss_scale is None:
+            mend = "without loss scaling it loses small gradients; set loss_scale = {}, or use bfloat16"
+            raise InputError.of("precision", self.precision, mend)
+        if not half and self.loss_scale is not None:
+            raise InputError.of("loss_scale", self.loss_scale.initial, "only float16 needs one; leave it out")
+        if half and (self.compile != "off" or self.parallel.processes > 1):
+            raise InputError.of("precision", self.precision, "one process with plain blocks trains in it; use bfloat16")
+        if self.parallel.processes > 1 and self.clipping.kind in ("group", "agc"):
+            raise InputError.of("clipping.kind", self.clipping.kind, "one process can; use norm, value or zclip")
+        return self
 
     @model_validator(mode="after")
     def _parts_can_be_trained(self) -> "TrainRecipe":

@@ -1,10 +1,10 @@
 """The choices that keep a training run healthy and say how it goes: parts of `TrainRecipe`. No heavy import."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from aether.spec.base import Extended
+from aether.spec.base import Extended, Noun
 
 
 class Spikes(Extended):
@@ -29,3 +29,31 @@ class Spikes(Extended):
     )
     snapshot_every_steps: int = Field(default=100, ge=1, description="Steps between the states to rewind to (assumed).")
     rewinds: int = Field(default=3, ge=0, description="Rewinds after which the run stops with a sentence (assumed).")
+
+
+class Clipping(Noun):
+    """What bounds a gradient before the update. The spike guard judges the norm before it."""
+
+    kind: Literal["norm", "group", "value", "agc", "zclip", "off"] = Field(
+        default="norm",
+        description="Global norm (arXiv 1211.5063); the norm of each layer apart; every entry; adaptive by unit (AGC, "
+        "arXiv 2102.06171); by the norm's own history (ZClip, arXiv 2504.02507); or nothing. optimiser.clip_norm is the bound of norm, "
+        "group and zclip.",
+    )
+    value: float = Field(default=0.01, gt=0, description="value: largest absolute entry (assumed).")
+    ratio: float = Field(
+        default=0.01, gt=0, description="agc: a row's gradient norm over its weight norm (its section 4: 0.01 to 0.16)."
+    )
+    z_threshold: float = Field(
+        default=2.5, gt=0, description="zclip: standard deviations above the mean (its table 1)."
+    )
+    smoothing: float = Field(default=0.97, gt=0, lt=1, description="zclip: weight of the past (its section 3).")
+
+
+class LossScale(Noun):
+    """Dynamic loss scaling (Micikevicius, arXiv 1710.03740, section 3.2), by the rule and defaults of torch.amp.GradScaler."""
+
+    initial: float = Field(default=65536.0, ge=1, description="The first scale.")
+    growth_factor: float = Field(default=2.0, gt=1, description="What growth_steps good updates multiply it by.")
+    backoff_factor: float = Field(default=0.5, gt=0, lt=1, description="What an overflow multiplies it by.")
+    growth_steps: int = Field(default=2000, ge=1, description="Updates in a row without overflow.")

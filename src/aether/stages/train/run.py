@@ -30,6 +30,7 @@ from aether.stages.train.batches import ShuffledWindows
 from aether.stages.train.compiling import Compilation, compile_for
 from aether.stages.train.estimate import flops_per_token
 from aether.stages.train.loop import Loop, new_model, new_state
+from aether.stages.train.loss_scale import half_fault
 from aether.stages.train.metrics import BLAMED, curve, read_lines, read_losses
 from aether.stages.train.parallel import launch
 from aether.stages.train.recipe import TrainRecipe
@@ -97,6 +98,8 @@ def _prepare(recipe: TrainRecipe, context: StepContext) -> None:
         torch.use_deterministic_algorithms(True)
         # Every empty tensor would be filled with NaN first, to show reads of what was never written: a debugging aid.
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    if recipe.precision == "float16" and (fault := half_fault(recipe.device)):
+        raise EnvironmentFault(f'precision = "float16": {fault}; use bfloat16 or float32')
     torch.set_num_threads(context.threads)
     keep_freed_memory()
 
@@ -166,6 +169,7 @@ def _summary(recipe: TrainRecipe, state: TrainState, validation: dict[str, Any],
         "peak_memory_bytes": state.peak_memory_bytes,
         "skipped_steps": state.guard.skipped_steps,
         "cuts": state.guard.cuts,
+        "overflows": None if state.scaler is None else state.scaler.overflowed,
         "rewinds": state.guard.rewinds,
         "blamed_batches": state.blamed,
         "blamed": read_lines(out / BLAMED)[:BLAMED_TOLD],

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from aether.stages.train.recipe_watch import Spikes
 
-Judgement = Literal["apply", "skip", "cut", "rewind", "stop"]
-"""What becomes of an update: all but `apply` leave the weights as they were before it."""
+Judgement = Literal["apply", "skip", "cut", "rewind", "stop", "overflow"]
+"""What becomes of an update: all but `apply` leave the weights as they were before it. `overflow` is the loss scale's."""
 LEAST_HISTORY_STEPS = 32
 """No spike is called before this many accepted steps: a standard deviation of fewer says little (assumed)."""
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from aether.models.decoder import Decoder
+from aether.stages.train.clipping import Clipper
+from aether.stages.train.loss_scale import LossScaler
 from aether.stages.train.muon import Optimisers
 from aether.stages.train.spikes import SpikeGuard
 
@@ -31,6 +33,8 @@ class TrainState:
     model: Decoder
     optimisers: Optimisers
     guard: SpikeGuard
+    clipper: Clipper
+    scaler: LossScaler | None = None
     step: int = 0
     cursor: int = 0
     snapshot: Snapshot | None = None
@@ -77,6 +81,8 @@ class TrainState:
             "step": self.step,
             "cursor": self.cursor,
             "guard": self.guard.state(),
+            "clipper": self.clipper.state(),
+            "scaler": None if self.scaler is None else self.scaler.state(),
             "log_bytes": self.log_bytes,
             "blamed": self.blamed,
             "step_s": self.step_s,
@@ -101,6 +107,9 @@ class TrainState:
         """Take over what is no tensor."""
         self.step, self.cursor = plain["step"], plain["cursor"]
         self.guard.load(plain["guard"])
+        self.clipper.load(plain["clipper"])
+        if self.scaler is not None:
+            self.scaler.load(plain["scaler"])
         self.log_bytes, self.step_s = plain["log_bytes"], list(plain["step_s"])
         self.blamed = plain["blamed"]
         self.peak_memory_bytes = plain["peak_memory_bytes"]

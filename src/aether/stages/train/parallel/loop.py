@@ -13,7 +13,7 @@ import torch
 from torch.distributed.fsdp import FSDPModule
 
 from aether.spec.run import StepContext
-from aether.stages.train.loop import Batches, Loop, new_model
+from aether.stages.train.loop import Batches, Loop, new_clipper, new_model
 from aether.stages.train.metrics import Logs
 from aether.stages.train.muon import Optimisers
 from aether.stages.train.parallel import checkpoint
@@ -37,7 +37,7 @@ def new_shared_state(recipe: TrainRecipe, seed: int, team: Team) -> SharedState:
         model.freeze_block_gains()
     shards = lay_out(model, team)
     optimisers = Optimisers(shards, recipe.optimiser, partial(SharedMuon, shards.blocks))
-    return SharedState(model, optimisers, SpikeGuard(recipe.spikes), shards=shards)
+    return SharedState(model, optimisers, SpikeGuard(recipe.spikes), new_clipper(recipe), shards=shards)
 
 
 class _NoLogs(Logs):
@@ -106,7 +106,7 @@ class SharedLoop(Loop):
         self._saved_s = time.monotonic()
 
     def _gradients(self) -> tuple[float, float]:
-        """Mean loss of the whole batch, and its gradient norm before clipping. Leaves clipped gradients in the local pieces."""
+        """Mean loss of the whole batch, and its gradient norm. Leaves gradients in the local pieces."""
         sequences = self.recipe.sequences_at(self.state.step)
         share = sequences // self.recipe.parallel.readers
         first = self.state.cursor + self.team.reader * share
@@ -118,10 +118,11 @@ class SharedLoop(Loop):
         shards.take_gradients()
         total = self.team.total(torch.cat((told, shards.squared_norm(self.team.device)[None])))
         self._due = bool(total[1])
-        norm = total[2].sqrt()
-        parameters = [held.tensor for held in shards.held if held.tensor.grad is not None]
-        torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.optimiser.clip_norm, norm)
-        return total[0].item(), norm.item()
+        return total[0].item(), total[2].sqrt().item()
+
+    def _trained(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """As `Loop._trained`, of the local pieces."""
+        return [(held.name, held.tensor) for held in self.state.shards.held if held.tensor.grad is not None]
 
     def _backward(self, first: int, share: int, sequences: int) -> torch.Tensor:
         """Gradients of this process's windows; its part of the mean loss over all tokens of the batch."""
