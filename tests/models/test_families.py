@@ -24,6 +24,12 @@ MAMBA2 = {
     "mlp_size": 0,
     "recurrence": {"inner_size": 96, "state_size": 8, "key_heads": 2, "conv_size": 3},
 }
+RANKS = {"kv_rank": 20, "query_rank": 16, "rope_size": 4, "value_size": 10}
+LATENT = {"latent": RANKS, "kv_heads": 4, "qk_norm": "none"}
+DEEPSEEK_EXPERTS = {
+    "count": 8, "active": 3, "router": "sigmoid", "scale": 2.5, "shared_size": 160, "bias_rate": 0.001, "groups": 4,
+    "active_groups": 2,
+}  # fmt: skip
 CASES = {
     "llama": ("llama", {"qk_norm": "none"}),
     "llama, biases, yarn": ("llama", {"qk_norm": "none", "bias": True, "rope_scaling": YARN}),
@@ -41,6 +47,12 @@ CASES = {
         GEMMA | {"full_attention_every": 3, "local_rope_theta": 100.0, "rope_scaling": YARN | {"kind": "linear"}},
     ),
     "gpt2": ("gpt2", GPT2 | SQUARE),
+    "deepseek, dense": ("deepseek_v3", LATENT),
+    "deepseek, plain queries, yarn": (
+        "deepseek_v3",
+        LATENT | {"latent": RANKS | {"query_rank": None}, "rope_scaling": YARN},
+    ),
+    "deepseek, experts": ("deepseek_v3", LATENT | {"experts": DEEPSEEK_EXPERTS}),
     "mixtral": ("mixtral", {"qk_norm": "none", "experts": {"count": 4, "active": 2}}),
     "qwen3_moe": ("qwen3_moe", {"experts": {"count": 6, "active": 2, "normalise": False}, "rope_scaling": YARN}),
     "mamba2": ("mamba2", MAMBA2),

@@ -20,7 +20,8 @@ from aether.models.config_mixers import state_shapes
 
 @dataclass
 class KVCache:
-    """`keys` and `values` [L, S, K, P, D]; `lengths[s]` tokens of slot `s` are filled."""
+    """`keys` and `values` [L, S, K, P, D], of latent attention [L, S, 1, P, its vector] and nothing; `lengths[s]` tokens of slot
+    `s` are filled."""
 
     keys: Tensor
     values: Tensor
@@ -41,8 +42,9 @@ class KVCache:
         positions = context_tokens or config.context_tokens
         assert slots > 0 and 0 < positions <= config.context_tokens
         recurrent = [config.recurrence_at(layer) for layer in range(config.layers)]
-        shape = (recurrent.count(None), slots, config.kv_heads, positions, config.head_size)
-        keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+        heads, *sizes = config.cached_sizes
+        shape = (recurrent.count(None), slots, heads, positions)
+        keys, values = (torch.zeros(*shape, size, dtype=dtype, device=device) for size in sizes)
         types = {"state": torch.promote_types(dtype, torch.float32), "past": dtype}
         states = []
         for mixer in recurrent:

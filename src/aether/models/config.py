@@ -12,8 +12,24 @@ from aether.models import accounting
 from aether.models.accounting_parts import past_values, state_values
 from aether.models.config_fields import grouped
 from aether.models.config_mixers import recurrence_of
-from aether.models.config_parts import DecoderParts, check_attention, check_experts, check_mixers, check_positions
-from aether.spec.architecture import Architecture, Attention, Experts, FeedForward, LayerGroup, Mixer, Recurrence
+from aether.models.config_parts import (
+    DecoderParts,
+    check_attention,
+    check_experts,
+    check_latent,
+    check_mixers,
+    check_positions,
+)
+from aether.spec.architecture import (
+    Architecture,
+    Attention,
+    Experts,
+    FeedForward,
+    LatentAttention,
+    LayerGroup,
+    Mixer,
+    Recurrence,
+)
 from aether.spec.errors import InputError
 
 
@@ -43,6 +59,7 @@ class DecoderConfig(DecoderParts):
             self.recurrence_at(layer)
         check_positions(self, self.head_size, self.context_tokens)
         check_attention(self)
+        check_latent(self, self.heads, self.kv_heads, self.head_size)
         check_experts(self, {"hidden_size": self.hidden_size, "mlp_size": self.mlp_size})
         return self
 
@@ -55,7 +72,19 @@ class DecoderConfig(DecoderParts):
         return recurrence_of(form, self.recurrence, self.hidden_size, self.head_size, first)
 
     def _mixer(self, layer: int) -> Mixer:
-        return self.recurrence_at(layer) or Attention(
+        recurrence = self.recurrence_at(layer)
+        if recurrence is not None:
+            return recurrence
+        if self.latent is not None:
+            return LatentAttention(
+                heads=self.heads,
+                query_rank=self.latent.query_rank,
+                kv_rank=self.latent.kv_rank,
+                rope_size=self.latent.rope_size,
+                nope_size=self.head_size - self.latent.rope_size,
+                value_size=self.latent.value_size,
+            )
+        return Attention(
             heads=self.heads,
             kv_heads=self.kv_heads,
             head_size=self.head_size,
@@ -125,9 +154,17 @@ class DecoderConfig(DecoderParts):
         return 2.0 * (products + attention)
 
     def kv_bytes_per_token(self, value_bytes: int) -> int:
-        """Bytes of key and value cache that one token holds, in the layers that attend."""
+        """Bytes of key and value cache that one token holds, in the layers that attend; of latent attention what it compresses to."""
         attending = sum(self.layer_mixer(layer) == "attention" for layer in range(self.layers))
-        return 2 * attending * self.kv_heads * self.head_size * value_bytes
+        heads, key, value = self.cached_sizes
+        return attending * heads * (key + value) * value_bytes
+
+    @property
+    def cached_sizes(self) -> tuple[int, int, int]:
+        """(heads, size of a key, size of a value) that a cache holds of each token; latent attention's vector stands for both."""
+        if self.latent is not None:
+            return 1, self.latent.kv_rank + self.latent.rope_size, 0
+        return self.kv_heads, self.head_size, self.head_size
 
     def state_bytes(self, value_bytes: int) -> int:
         """Bytes of the recurrent layers' states of one sequence, whatever its length: in float32 at least, past inputs in `value_bytes`."""

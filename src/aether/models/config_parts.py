@@ -49,6 +49,20 @@ class RopeScaling(Noun):
         return self.attention_factor if self.attention_factor is not None else 0.1 * math.log(self.factor) + 1.0
 
 
+class Latent(Noun):
+    """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1); `head_size` is that of queries and keys, positions
+    included."""
+
+    kv_rank: int = Field(gt=0)
+    """Size of the vector that keys and values are compressed to: what a cache holds, with the rotated key."""
+    query_rank: int | None = Field(default=None, gt=0)
+    """Size of the vector that queries are compressed to; None: they are not (DeepSeek-V2-Lite)."""
+    rope_size: int = Field(gt=0, multiple_of=2)
+    """Rotated values of a head; their key is one for all heads."""
+    value_size: int = Field(gt=0)
+    """Values of a head."""
+
+
 class Mixture(Noun):
     """A mixture of experts in every layer; the inner size of one expert is `mlp_size`."""
 
@@ -70,11 +84,24 @@ class Mixture(Noun):
     """Coefficient of the router's z-loss (ST-MoE, arXiv 2202.08906: 0.001)."""
     bias_rate: float = Field(default=0.0, ge=0)
     """Step of the bias that balances without a loss (arXiv 2408.15664: 0.001); 0: no bias."""
+    groups: int = Field(default=1, ge=1)
+    """Equal groups of experts (DeepSeek-V3, arXiv 2412.19437, section 2.1.2); a group's score is the sum of its two highest."""
+    active_groups: int = Field(default=1, ge=1)
+    """Groups with the highest scores: only their experts can be chosen."""
 
     @model_validator(mode="after")
     def _fits(self) -> "Mixture":
         if self.active > self.count:
             raise InputError.of("experts.active", self.active, f"at most experts.count = {self.count}")
+        if self.active_groups > self.groups:
+            raise InputError.of("experts.active_groups", self.active_groups, f"at most experts.groups = {self.groups}")
+        size = self.count / self.groups
+        if self.groups > 1 and (size != int(size) or size < 2):
+            mend = f"it must divide experts.count = {self.count} into groups of two or more"
+            raise InputError.of("experts.groups", self.groups, mend)
+        if self.active > self.active_groups * size:
+            mend = f"{self.active_groups} groups of {size:g} have too few experts for experts.active = {self.active}"
+            raise InputError.of("experts.active_groups", self.active_groups, mend)
         return self
 
 
@@ -127,6 +154,8 @@ class DecoderParts(Noun):
     local_rope_theta: float | None = Field(default=None, gt=0)
     """The rotary base of layers with a window, without scaling (Gemma 3, arXiv 2503.19786: 10000); None: that of all layers."""
 
+    latent: Latent | None = None
+    """Attention over compressed keys and values; None: `kv_heads` heads of keys and values."""
     experts: Mixture | None = None
 
     @model_serializer(mode="wrap")
@@ -220,6 +249,30 @@ def check_attention(config: DecoderParts) -> None:
             if bad:
                 mend = "it does not go with attention_softcap: bias and sink are added where the cap has no formula for them"
                 raise InputError.of(name, getattr(config, name), mend)
+
+
+def check_latent(config: DecoderParts, heads: int, kv_heads: int, head_size: int) -> None:
+    """Raise InputError for sizes of latent attention that do not fit the heads, and for choices that it has not."""
+    latent = config.latent
+    if latent is None:
+        return
+    if kv_heads != heads:
+        raise InputError.of("kv_heads", kv_heads, f"with latent every head has its own key; set it to heads = {heads}")
+    if not latent.rope_size < head_size:
+        raise InputError.of("latent.rope_size", latent.rope_size, f"it must be below head_size = {head_size}")
+    if latent.value_size > head_size:
+        raise InputError.of("latent.value_size", latent.value_size, f"at most head_size = {head_size}")
+    wanted = {
+        "positions": "rope",
+        "rope_fraction": 1.0,
+        "qk_norm": "none",
+        "bias": False,
+        "sink_logits": False,
+        "window": None,
+    }
+    for name, value in wanted.items():
+        if getattr(config, name) != value:
+            raise InputError.of(name, getattr(config, name), f"latent attention needs {name} = {value}")
 
 
 def check_experts(config: DecoderParts, sizes: dict[str, int]) -> None:

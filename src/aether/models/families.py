@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from aether.models import families_recurrent
+from aether.models import families_deepseek, families_recurrent
 from aether.models.config import DecoderConfig
 from aether.models.config_parts import DecoderParts, Mixture, RopeScaling
 from aether.models.config_rope import rope_parameters, rope_scaling
@@ -44,6 +44,8 @@ class Family:
                 return name, given.model_dump() if isinstance(given, Noun) else given, wanted
         if self.model_type in families_recurrent.NAMES:
             return families_recurrent.misfit(self.model_type, config)
+        if self.model_type == "deepseek_v3":
+            return families_deepseek.misfit(config)
         if self.square and config.heads * config.head_size != config.hidden_size:
             return "head_size", config.head_size, config.hidden_size / config.heads
         if self.model_type == "mistral" and config.window is None:
@@ -87,6 +89,7 @@ FAMILIES = (
         "hidden_activation",
         "gelu_pytorch_tanh",
     ),
+    Family("deepseek_v3", "DeepseekV3ForCausalLM", {"qk_norm": "none"}, _ROPE | {"latent", "experts"}),
     Family("mixtral", "MixtralForCausalLM", {"qk_norm": "none"}, _ROPE | {"experts"}),
     Family("qwen3_moe", "Qwen3MoeForCausalLM", {}, _ROPE | {"experts"}),
     Family(
@@ -165,7 +168,11 @@ def transformers_config(config: DecoderConfig, dtype: str, end_of_text: int) -> 
         said["max_position_embeddings"] = config.rope_scaling.original_context_tokens
     said |= {"attention_bias": config.bias, "attention_dropout": 0.0}
     said |= {"mlp_bias": config.bias} if family.model_type == "llama" else {}
-    if config.experts is not None:
+    rotated = config.head_size
+    if config.latent is not None:
+        said |= families_deepseek.said(config)
+        rotated = config.latent.rope_size
+    elif config.experts is not None:
         said |= _said_experts(config, config.experts, family.model_type)
     if "window" in family.varying:
         said |= {"sliding_window": config.window}
@@ -177,7 +184,7 @@ def transformers_config(config: DecoderConfig, dtype: str, end_of_text: int) -> 
         said["query_pre_attn_scalar"] = config.query_scale or config.head_size
         said["final_logit_softcapping"] = config.logit_softcap
         said["attn_logit_softcapping"] = config.attention_softcap
-    rope = rope_parameters(config.rope_theta, config.rope_scaling, config.head_size)
+    rope = rope_parameters(config.rope_theta, config.rope_scaling, rotated)
     if family.model_type == "gemma3_text":
         near_rope = rope if config.local_rope_theta is None else rope_parameters(config.local_rope_theta, None, 0)
         return common | said | {"rope_parameters": {"full_attention": rope, "sliding_attention": near_rope}}
@@ -256,6 +263,8 @@ def config_of(raw: dict[str, Any]) -> DecoderConfig:
         given["query_scale"] = None if scalar == given["head_size"] else scalar
         given["logit_softcap"] = raw.get("final_logit_softcapping")
         given["attention_softcap"] = raw.get("attn_logit_softcapping")
+    if family.model_type == "deepseek_v3":
+        given |= families_deepseek.read(raw)
     if family.model_type in _MOE:
         given |= _experts(raw, family.model_type)
     given["bias"] = family.model_type == "llama" and bool(raw.get("attention_bias"))

@@ -7,6 +7,7 @@ are exact but for Gemma's subtraction (rounding of one addition).
 import torch
 from torch import Tensor
 
+from aether.models import families_deepseek
 from aether.models.decoder import Decoder
 from aether.models.families import Family
 
@@ -71,6 +72,7 @@ _RECURRENT = {
 _MIXTURES = {
     "mixtral": ("block_sparse_moe", ("w1", "w3"), "w2"),
     "qwen3_moe": ("mlp", ("gate_proj", "up_proj"), "down_proj"),
+    "deepseek_v3": ("mlp", ("gate_proj", "up_proj"), "down_proj"),
 }
 """Where the experts of a class lie on disk, and what it calls gate, up and down."""
 
@@ -96,7 +98,11 @@ def _their_names(family: Family, ours: str, experts: int) -> tuple[str, ...]:
     _, layer, rest = ours.split(".", 2)
     if gpt2:
         return tuple(f"transformer.h.{layer}.{name}" for name in _GPT2[rest])
-    if family.model_type in _MIXTURES and rest.startswith("mlp."):
+    if family.model_type == "deepseek_v3" and rest in families_deepseek.LAYER:
+        return (f"model.layers.{layer}.{families_deepseek.LAYER[rest]}",)
+    if family.model_type == "deepseek_v3" and rest in families_deepseek.SHARED:
+        return tuple(f"model.layers.{layer}.{name}" for name in families_deepseek.SHARED[rest])
+    if experts and family.model_type in _MIXTURES and rest.startswith("mlp."):
         part = rest.removeprefix("mlp.")
         return tuple(f"model.layers.{layer}.{name}" for name in _expert_names(family, part, experts))
     norms = {"post": _POST, "sandwich": _POST | _AROUND}.get(family.fixed.get("norm_place", "pre"), _PRE)
@@ -108,6 +114,8 @@ def _stored(model: Decoder, family: Family, ours: str, tensor: Tensor, back: boo
     sizes = model.config.recurrence_at(0)
     if sizes is not None and ours.endswith("mixer.taps"):
         return tensor.flatten() if back else tensor.view(-1, 1, sizes.conv_size)
+    if family.model_type == "deepseek_v3":
+        return families_deepseek.stored(model.config, ours, tensor, back)
     if family.model_type.startswith("gemma") and ours.endswith("gain"):
         return tensor + 1 if back else tensor - 1
     if family.model_type == "gpt2" and tensor.ndim == 2 and not ours.endswith("embedding"):

@@ -33,6 +33,10 @@ KINDS = {
     },
     "olmo2": {"norm_place": "post", "qk_norm": "full"},
     "experts": {"experts": {"count": 4, "active": 2, "balance_loss": 0.01, "z_loss": 0.001, "bias_rate": 0.001, "shared_size": 16}},
+    "latent": {
+        "latent": {"kv_rank": 24, "query_rank": 24, "rope_size": 8, "value_size": 16}, "kv_heads": 2, "qk_norm": "none",
+        "experts": {"count": 4, "active": 1, "router": "sigmoid", "bias_rate": 0.001, "groups": 2, "active_groups": 1},
+    },
     "sinks": {"sink_logits": True, "window": 8, "rope_fraction": 0.5},
     "mamba2": {"mixer": "mamba2", "recurrence": {"state_size": 16}},
     "hybrid": {"mixer_pattern": ("mamba2", "attention"), "recurrence": {"state_size": 16}},
@@ -60,7 +64,7 @@ def test_it_learns_what_can_be_learnt(tmp_path, kind):
     assert all(bool(p.isfinite().all()) for p in state.model.parameters())
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "experts", "mamba2"])
+@pytest.mark.parametrize("kind", ["gpt2", "experts", "latent", "mamba2"])
 def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(tmp_path, kind):
     wanted = recipe(KINDS[kind], steps=12)
     whole = train(tmp_path / "whole", wanted)

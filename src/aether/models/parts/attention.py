@@ -90,14 +90,14 @@ class Scores:
 
 
 def attend(q_BHTD: Tensor, k_BKPD: Tensor, v_BKPD: Tensor, sight: Sight, scores: Scores) -> Tensor:
-    """softmax(scores) v as [B, T, H * D]."""
-    size = q_BHTD.shape[-1]
+    """softmax(scores) v as [B, T, H * D]; values may be smaller than keys."""
+    size, value_size = q_BHTD.shape[-1], v_BKPD.shape[-1]
     q, k, v = _extended(q_BHTD, k_BKPD, v_BKPD, scores)
     sink = scores.sink_H is not None
     tokens = q.shape[2]
     if scores.softcap is None and not sink and sight.causal and tokens == sight.keys:
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scores.scale, enable_gqa=True)
-        return out[..., :size].transpose(1, 2).flatten(2)
+        return out[..., :value_size].transpose(1, 2).flatten(2)
     parts, step = [], QUERIES if scores.softcap is None else CAPPED_QUERIES
     for first in range(0, tokens, step):
         last = min(first + step, tokens)
@@ -114,7 +114,7 @@ def attend(q_BHTD: Tensor, k_BKPD: Tensor, v_BKPD: Tensor, sight: Sight, scores:
             F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=scores.scale, enable_gqa=True)
         )
     out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-    return out[..., :size].transpose(1, 2).flatten(2)
+    return out[..., :value_size].transpose(1, 2).flatten(2)
 
 
 def _extended(q: Tensor, k: Tensor, v: Tensor, scores: Scores) -> tuple[Tensor, Tensor, Tensor]:
@@ -133,11 +133,12 @@ def _extended(q: Tensor, k: Tensor, v: Tensor, scores: Scores) -> tuple[Tensor, 
         more_q.append(logit_H.view(1, heads, 1, 1).expand(batch, heads, tokens, 1))
         more_k.append(k.new_zeros(1).expand(*k.shape[:3], 1))
     if not more_q:
-        return q, k, v
+        # Kernels take one size; latent attention's values have their own.
+        return q, k, F.pad(v, (0, size - v.shape[-1])) if v.shape[-1] != size else v
     spare = -(size + len(more_q)) % 8
     q = F.pad(torch.cat((q, *more_q), dim=-1), (0, spare))
     k = F.pad(torch.cat((k, *more_k), dim=-1), (0, spare))
-    return q, k, F.pad(v, (0, q.shape[-1] - size))
+    return q, k, F.pad(v, (0, q.shape[-1] - v.shape[-1]))
 
 
 def _with_sink(k: Tensor, v: Tensor, mask: Tensor, place: int) -> tuple[Tensor, Tensor, Tensor]:

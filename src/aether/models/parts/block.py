@@ -9,24 +9,15 @@ Shapes: B batch, T tokens, C hidden size, H query heads, K key-value heads, D he
 import torch
 from torch import Tensor, nn
 
-from aether.models import kernels
 from aether.models.config import DecoderConfig
 from aether.models.parts.attention import Scores, attend
 from aether.models.parts.experts import MixtureOfExperts
 from aether.models.parts.feed_forward import FeedForward, linear
+from aether.models.parts.latent import LatentAttention
 from aether.models.parts.mixers import MIXERS
 from aether.models.parts.norms import Norm
-from aether.models.parts.shared import Pass
+from aether.models.parts.shared import Pass, turned
 from aether.models.seams import ALONE
-
-
-def turned(x_BHTD: Tensor, tables: tuple[Tensor, Tensor] | None) -> Tensor:
-    """The first R values of each head rotated, the rest as they are."""
-    if tables is None:
-        return x_BHTD
-    size = tables[0].shape[-1]
-    rotated = kernels.rotate(x_BHTD[..., :size], *tables)
-    return rotated if size == x_BHTD.shape[-1] else torch.cat((rotated, x_BHTD[..., size:]), dim=-1)
 
 
 class PartsBlock(nn.Module):
@@ -37,10 +28,14 @@ class PartsBlock(nn.Module):
         self.config, self.window = config, config.layer_window(layer)
         self.seams = ALONE
         kind = config.layer_mixer(layer)
-        self.mixer = None if kind == "attention" else MIXERS[kind](config, layer)
-        if self.mixer is None:
+        self.place = sum(config.layer_mixer(earlier) == "attention" for earlier in range(layer))
+        if kind != "attention":
+            self.mixer = MIXERS[kind](config, layer)
+        elif config.latent is not None:
+            self.mixer = LatentAttention(config, config.latent, self.place)
+        else:
+            self.mixer = None
             self._attend_with(config)
-            self.place = sum(config.layer_mixer(earlier) == "attention" for earlier in range(layer))
         before, after = config.norm_place != "post", config.norm_place != "pre"
         feeds = config.mlp_size > 0
         self.attention_norm = self._norm() if before else None

@@ -24,6 +24,7 @@ from aether.models.parts.block import PartsBlock
 from aether.models.parts.experts import MixtureOfExperts, Routed, router_loss
 from aether.models.parts.norms import DYT_ALPHA, Norm
 from aether.models.parts.positions import alibi_slopes, rotary_tables, sine_waves
+from aether.models.parts.recurrent import RecurrentMixer
 from aether.models.parts.shared import CacheSlots, Pass
 from aether.models.seams import ALONE
 from aether.spec.errors import InputError
@@ -70,7 +71,7 @@ class PartsDecoder(Decoder):
         """As `Decoder.initialise`; recurrent mixers start their vectors themselves, from the seed and their layer."""
         super().initialise(seed, embedding_std, matrix_scale, zero_out, final_gain)
         for layer, block in enumerate(self.blocks):
-            if isinstance(block, PartsBlock) and block.mixer is not None:
+            if isinstance(block, PartsBlock) and isinstance(block.mixer, RecurrentMixer):
                 block.mixer.start(torch.Generator().manual_seed(seed * 1_000_003 + layer))
 
     def freeze_block_gains(self) -> None:
@@ -90,6 +91,10 @@ class PartsDecoder(Decoder):
         config = self.config
         key = config.kv_heads * config.head_size
         rows = {"qkv": [config.heads * config.head_size, key, key]}
+        if config.latent is not None:
+            one = config.latent
+            up = (config.head_size - one.rope_size, one.value_size)
+            rows = {"latent_down": [one.kv_rank, one.rope_size], "latent_up": [config.heads * size for size in up]}
         for mixer in filter(None, map(config.recurrence_at, range(config.layers))):
             rows |= {name: list(fused) for name, (fused, _) in matrices(mixer, config.hidden_size).items()}
         inner, one = config.mlp_size, config.experts

@@ -34,12 +34,22 @@ def route(logits_NE: Tensor, bias_E: Tensor | None, mixture: Mixture) -> tuple[T
     """(scores [N, E], chosen experts [N, A], their weights [N, A]), in float32. The bias chooses; it weighs nothing."""
     scores_NE = logits_NE.softmax(-1) if mixture.router == "softmax" else logits_NE.sigmoid()
     wanted_NE = scores_NE if bias_E is None else scores_NE + bias_E
+    if mixture.active_groups < mixture.groups:
+        wanted_NE = _within_groups(wanted_NE, mixture)
     chosen_NA = wanted_NE.topk(mixture.active, dim=-1).indices
     weights_NA = scores_NE.gather(-1, chosen_NA)
     if mixture.normalise:
         # Sigmoids may all be near zero: DeepSeek-V3's class adds the same.
         weights_NA = weights_NA / (weights_NA.sum(-1, keepdim=True) + (0.0 if mixture.router == "softmax" else 1e-20))
     return scores_NE, chosen_NA, weights_NA * mixture.scale
+
+
+def _within_groups(wanted_NE: Tensor, mixture: Mixture) -> Tensor:
+    """Scores with those of experts outside the best groups at minus infinity (arXiv 2412.19437, section 2.1.2)."""
+    by_group = wanted_NE.view(-1, mixture.groups, mixture.count // mixture.groups)
+    best_NG = by_group.topk(2, dim=-1).values.sum(-1).topk(mixture.active_groups, dim=-1).indices
+    outside = torch.ones(by_group.shape[:2], dtype=torch.bool, device=wanted_NE.device).scatter_(1, best_NG, False)
+    return by_group.masked_fill(outside[..., None], float("-inf")).flatten(1)
 
 
 def grouped(x_MI: Tensor, matrices_EOI: Tensor, ends_E: Tensor) -> Tensor:

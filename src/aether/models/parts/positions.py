@@ -18,7 +18,9 @@ from aether.models.config_parts import RopeScaling
 
 def rotated_size(config: DecoderConfig) -> int:
     """R: how many of a head's values are rotated."""
-    return int(config.head_size * config.rope_fraction) if config.positions == "rope" else 0
+    if config.positions != "rope":
+        return 0
+    return config.latent.rope_size if config.latent is not None else int(config.head_size * config.rope_fraction)
 
 
 def frequencies(config: DecoderConfig, tokens: int, local: bool = False) -> tuple[Tensor, float]:

@@ -8,9 +8,19 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from aether.models import kernels
 from aether.models.cache import KVCache
 from aether.models.parts.attention import Sight
 from aether.models.parts.experts import Routed
+
+
+def turned(x_BHTD: Tensor, tables: tuple[Tensor, Tensor] | None) -> Tensor:
+    """The first R values of each head rotated, the rest as they are."""
+    if tables is None:
+        return x_BHTD
+    size = tables[0].shape[-1]
+    rotated = kernels.rotate(x_BHTD[..., :size], *tables)
+    return rotated if size == x_BHTD.shape[-1] else torch.cat((rotated, x_BHTD[..., size:]), dim=-1)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from aether.evidence.hashing import hash_file, hash_value
 from aether.models.accounting import training_flops_per_token
 from aether.models.config import DecoderConfig
 from aether.models.config_mixers import matrices
-from aether.models.config_parts import refuse_parts
+from aether.models.config_parts import Latent, refuse_parts
 from aether.spec.errors import InputError
 from aether.stages.train.recipe import TrainRecipe
 
@@ -61,6 +61,8 @@ def _matrix_shapes(model: DecoderConfig) -> Iterator[tuple[int, int]]:
         inner = inner * model.experts.count + [(model.experts.count, model.hidden_size)]
         inner += [(shared, model.hidden_size)] * parts if shared else []
     attention = [(queries, model.hidden_size)] * 2 + [(keys, model.hidden_size)] * 2
+    if model.latent is not None:
+        attention = list(_latent_shapes(model, model.latent))
     for mixer in map(model.recurrence_at, range(model.layers)):
         yield from inner
         if mixer is None:
@@ -68,6 +70,19 @@ def _matrix_shapes(model: DecoderConfig) -> Iterator[tuple[int, int]]:
         else:
             fused = matrices(mixer, model.hidden_size).values()
             yield from ((one, columns) for rows, columns in fused for one in rows)
+
+
+def _latent_shapes(model: DecoderConfig, latent: Latent) -> Iterator[tuple[int, int]]:
+    """The matrices of one layer of latent attention, fused ones apart."""
+    queries, width = model.heads * model.head_size, model.hidden_size
+    if latent.query_rank is None:
+        yield queries, width
+    else:
+        yield from ((latent.query_rank, width), (queries, latent.query_rank))
+    yield from ((latent.kv_rank, width), (latent.rope_size, width))
+    for size in (model.head_size - latent.rope_size, latent.value_size):
+        yield model.heads * size, latent.kv_rank
+    yield width, model.heads * latent.value_size
 
 
 def flops(recipe: TrainRecipe) -> float:
