@@ -53,6 +53,7 @@ OPTIONS = {
     "evaluate": ["--against", "--data", "--help", "--json", "--limit", "--model", "--out", "--set", "--suite"],
     "contamination": ["--control", "--field", "--help", "--json", "--model", "--out"],
     "judge": ["--help", "--json", "--judge", "--model", "--out", "--set"],
+    "surgery": ["--help", "--json", "--out", "--set", "--texts"],
     "guard": ["--benign", "--help", "--json", "--out", "--refused"],
     "redteam": ["--behaviours", "--benign", "--gate", "--help", "--json", "--labels", "--model", "--out", "--set"],
     "study": ["--checks", "--difference", "--help", "--json", "--out", "--per-pair", "--raters", "--seed"],

@@ -3,6 +3,7 @@
 No plan is made and no target judged: a recipe says what is done, a brief says what is wanted.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,25 @@ from aether.policy.brief_file import SUFFIXES, read_raw
 from aether.running.folder import Clock, RunFolder
 from aether.running.lock import exclusive
 from aether.running.runner import Runner
+from aether.spec.base import Noun
 from aether.spec.brief import Brief
 from aether.spec.errors import AetherError, InputError
 from aether.spec.recipe import Recipe, Step
 from aether.spec.run import Listener, Progress
 from aether.stages.data.estimate import pin as pin_data
 from aether.stages.data.recipe import DataRecipe
+from aether.stages.surgery.estimate import pin as pin_surgery
+from aether.stages.surgery.recipe import SurgeryRecipe
 from aether.stages.train.estimate import pin as pin_train
 from aether.stages.train.recipe import TrainRecipe
 
-_PATHS = ("sources", "out_of_distribution", "tokenizer", "start")
+_PATHS = ("sources", "out_of_distribution", "tokenizer", "start", "model", "texts")
 """Fields of a stage's recipe that are places."""
+_PINS: dict[str, tuple[type[Noun], Callable[[Any], Noun]]] = {
+    "data": (DataRecipe, pin_data),
+    "train": (TrainRecipe, pin_train),
+    "surgery": (SurgeryRecipe, pin_surgery),
+}
 
 
 def recipe_at(path: Path) -> Recipe | None:
@@ -58,6 +67,17 @@ def _resolved(step: Step, folder: Path) -> Step:
 
     paths = {name: absolute(step.config[name]) for name in _PATHS if name in step.config}
     return step.model_copy(update={"config": step.config | paths})
+
+
+def surgery_recipe(model: Path, operation: str, texts: Path, settings: Sequence[str]) -> Recipe:
+    """One operation as a recipe; `settings` are FIELD=VALUE, lists by commas. Raises InputError for what it has not."""
+    config: dict[str, Any] = {"operation": operation, "model": str(model.absolute()), "texts": str(texts.absolute())}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or name in config:
+            raise InputError.of("--set", setting, "write FIELD=VALUE with a field of the operation")
+        config[name] = value.split(",") if name == "tokens" else value
+    return Recipe(name=operation, steps=(Step(name="surgery", stage="surgery", config=config),))
 
 
 def carry_out(recipe: Recipe, folder: RunFolder, command: tuple[str, ...], listener: Listener) -> Ledger:
@@ -95,10 +115,9 @@ def _steps(recipe: Recipe, folder: RunFolder, listener: Listener) -> Ledger:
 
 def _pinned(step: Step) -> Step:
     """The step with what it reads from outside fixed by content."""
-    pins = {"data": (DataRecipe, pin_data), "train": (TrainRecipe, pin_train)}
-    if step.stage not in pins:
+    if step.stage not in _PINS:
         return step
-    noun, pin = pins[step.stage]
+    noun, pin = _PINS[step.stage]
     try:
         recipe = pin(noun.model_validate(step.config))
     except ValidationError as error:

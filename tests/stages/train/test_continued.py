@@ -11,10 +11,11 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from aether.evidence.files import read_json
 from aether.models.config import DecoderConfig
+from aether.models.folders import model_hash
 from aether.models.weights import load, save_pretrained
 from aether.spec.errors import InputError
 from aether.spec.run import StepContext
-from aether.stages.train.estimate import pin, start_hash
+from aether.stages.train.estimate import pin
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.run import run
 
@@ -52,7 +53,7 @@ def test_it_goes_on_from_the_start_and_tells_both_domains(first, tmp_path):
     other = write_tiny_data(tmp_path / "other", seed=5)
     found = carry_out(tmp_path / "two", recipe(steps=60), data=other, start=one, old=data)
     told = read_json(tmp_path / "two" / "continued.json")
-    assert told["start_sha256"] == start_hash(one / "model")
+    assert told["start_sha256"] == model_hash(one / "model")
     for label in ("new", "old"):
         change = found[f"train.bits_per_byte_change.{label}"]
         before, after = (found[f"train.bits_per_byte.{label}-{when}"] for when in ("before", "after"))
@@ -121,7 +122,7 @@ def test_a_changed_start_is_refused(first, tmp_path):
     with pytest.raises(InputError, match="pin the recipe"):
         carry_out(tmp_path / "x", recipe(start=str(one), start_sha256="0" * 64), data=data)
     pinned = pin(recipe(start=str(one), steps=1))
-    assert pinned.start == str(one / "model") and pinned.start_sha256 == start_hash(one / "model")
+    assert pinned.start == str(one / "model") and pinned.start_sha256 == model_hash(one / "model")
     carry_out(tmp_path / "two", pinned, data=data)
 
 

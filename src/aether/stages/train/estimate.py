@@ -7,12 +7,11 @@ everything else in it and must come from a measurement (a pilot). Memory is a su
 from collections.abc import Iterator
 from pathlib import Path
 
-from aether.evidence.hashing import hash_file, hash_value
 from aether.models.accounting import training_flops_per_token
 from aether.models.config import DecoderConfig
 from aether.models.config_mixers import matrices
 from aether.models.config_parts import Latent, refuse_parts
-from aether.spec.errors import InputError
+from aether.models.folders import model_folder, model_hash
 from aether.stages.train.recipe import TrainRecipe
 
 RUNTIME_BYTES = 450_000_000
@@ -130,27 +129,9 @@ def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
     }
 
 
-OPTIMISER_NAME = "optimiser.safetensors"
-"""In a model folder: the optimiser's state, for a run that carries it on."""
-_START_FILES = ("config.json", "model.safetensors", "tokenizer.json", OPTIMISER_NAME)
-
-
-def start_folder(place: Path) -> Path:
-    """The model folder at `place`: itself, or the `model` in a step's output. Raises InputError when there is none."""
-    for folder in (place, place / "model"):
-        if (folder / "config.json").is_file():
-            return folder
-    raise InputError.of("start", str(place), "no config.json there; give a model folder or the output of a step")
-
-
-def start_hash(folder: Path) -> str:
-    """What a start is, by content: its config, weights, tokenizer and optimiser."""
-    return hash_value({name: hash_file(folder / name) for name in _START_FILES if (folder / name).is_file()})
-
-
 def pin(recipe: TrainRecipe) -> TrainRecipe:
     """The recipe with its start fixed by content, so that other weights are another step."""
     if recipe.start is None:
         return recipe
-    folder = start_folder(Path(recipe.start).expanduser().resolve())
-    return recipe.model_copy(update={"start": str(folder), "start_sha256": start_hash(folder)})
+    folder = model_folder(Path(recipe.start).expanduser().resolve())
+    return recipe.model_copy(update={"start": str(folder), "start_sha256": model_hash(folder)})

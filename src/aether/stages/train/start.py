@@ -12,10 +12,10 @@ import torch
 from aether.evidence.files import read_json
 from aether.models.config import DecoderConfig
 from aether.models.decoder import Decoder
+from aether.models.folders import OPTIMISER_NAME, model_folder, model_hash
 from aether.models.weights import WEIGHTS_NAME, model_of, read_config, read_tensors, write_tensors
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
-from aether.stages.train.estimate import OPTIMISER_NAME, start_folder, start_hash
 from aether.stages.train.muon import Optimisers
 from aether.stages.train.recipe import TrainRecipe
 
@@ -32,8 +32,8 @@ def resolve(recipe: TrainRecipe, given: Path | None) -> TrainRecipe:
         return recipe
     if recipe.start is not None and given is not None:
         raise InputError.of("start", recipe.start, "the step has an input `start` too; leave one of them out")
-    folder = start_folder(given or Path(str(recipe.start)))
-    found = start_hash(folder)
+    folder = model_folder(given or Path(str(recipe.start)))
+    found = model_hash(folder)
     if recipe.start is not None and recipe.start_sha256 != found:
         mend = f"{folder} holds {found[:16]}...; pin the recipe again (`aether build` does) to use it as it is"
         raise InputError.of("start_sha256", recipe.start_sha256, mend)

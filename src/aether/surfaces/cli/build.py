@@ -45,7 +45,7 @@ def build(brief: Path, out: Path | None, settings: tuple[str, ...], as_json: boo
     wanted = _read(brief, settings, as_json)
     folder = _folder(out or Path("runs") / wanted.name)
     with progress_of(as_json) as listener:
-        outcome = engineer.build(wanted, folder, _command(), listener)
+        outcome = engineer.build(wanted, folder, command_line(), listener)
     return _say_outcome(outcome, as_json)
 
 
@@ -56,7 +56,7 @@ def _carry_out(recipe: "Recipe", out: Path, settings: tuple[str, ...], as_json: 
     if settings:
         raise InputError.of("--set", settings[0], "it changes a brief; a recipe is carried out as it is written")
     with progress_of(as_json) as listener:
-        ledger = carry_out(recipe, _folder(out), _command(), listener)
+        ledger = carry_out(recipe, _folder(out), command_line(), listener)
     if as_json:
         evidence = {e.id: e.model_dump(mode="json") for e in ledger}
         say_json({"status": "done", "run": str(out), "evidence": evidence})
@@ -83,7 +83,7 @@ def plan(brief: Path, out: Path | None, settings: tuple[str, ...], as_json: bool
 
     folder = _folder(out or Path("runs") / wanted.name)
     with progress_of(as_json) as listener:
-        made = engineer.plan(wanted, folder, _command(), listener)
+        made = engineer.plan(wanted, folder, command_line(), listener)
     if as_json:
         say_json({"status": "planned", "run": str(folder.path), "plan": made.model_dump(mode="json")})
     else:
@@ -103,7 +103,7 @@ def resume(run: Path, as_json: bool) -> int:
 
     folder = _folder(run)
     with progress_of(as_json) as listener:
-        outcome = engineer.build(folder.manifest().brief, folder, _command(), listener)
+        outcome = engineer.build(folder.manifest().brief, folder, command_line(), listener)
     return _say_outcome(outcome, as_json)
 
 
@@ -113,7 +113,8 @@ def _folder(path: Path):
     return RunFolder(path)
 
 
-def _command() -> tuple[str, ...]:
+def command_line() -> tuple[str, ...]:
+    """The command as it was typed, for the run's record."""
     return ("aether", *sys.argv[1:])
 
 

@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "aether.surfaces.cli.redteam:redteam",
         "Try known attacks on a model or an endpoint; attack success and over-refusal in one report.",
     ),
+    "surgery": (
+        "aether.surfaces.cli.surgery:surgery",
+        "Change a model's vocabulary, depth, heads or width; held-out texts before and after.",
+    ),
     "guard": ("aether.surfaces.cli.guard:guard", "Train a classifier that keeps harmful requests from a server."),
     "contamination": (
         "aether.surfaces.cli.contamination:contamination",
