@@ -19,6 +19,7 @@ STAGES: dict[str, Stage] = {
     "data": Stage("aether.stages.data.recipe:DataRecipe", "aether.stages.data.run:run"),
     "train": Stage("aether.stages.train.recipe:TrainRecipe", "aether.stages.train.run:run"),
     "surgery": Stage("aether.stages.surgery.recipe:SurgeryRecipe", "aether.stages.surgery.run:run"),
+    "long-context": Stage("aether.stages.long_context.recipe:LongContextRecipe", "aether.stages.long_context.run:run"),
     "compress": Stage("aether.stages.compress.recipe:CompressRecipe", "aether.stages.compress.run:run"),
     "evaluate": Stage("aether.stages.evaluate.recipe:EvaluateRecipe", "aether.stages.evaluate.run:run"),
     "serve": Stage("aether.stages.serve.recipe:ServeRecipe", "aether.stages.serve.run:run"),
