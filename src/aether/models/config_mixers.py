@@ -124,12 +124,12 @@ def matrices(mixer: Recurrence, hidden: int) -> dict[str, Matrix]:
         return {"delta_in": ((keys, keys, inner, inner, heads, heads), hidden)} | out
     ranks = mixer.lora_sizes
     if form == "rwkv6":
-        low_rank = {"mix_down": ((ranks["mix"],) * 5, hidden), "mix_up": ((hidden,) * 5, ranks["mix"])}
-        low_rank |= {"decay_down": ((ranks["decay"],), hidden), "decay_up": ((inner,), ranks["decay"])}
+        low_rank = {"mix_low": ((ranks["mix"],) * 5, hidden), "mix_high": ((hidden,) * 5, ranks["mix"])}
+        low_rank |= {"decay_low": ((ranks["decay"],), hidden), "decay_high": ((inner,), ranks["decay"])}
         return dict.fromkeys(("read", "key", "value", "gate"), ((inner,), hidden)) | low_rank | out
     assert form == "rwkv7"
-    down = {f"{name}_down": ((rank,), hidden) for name, rank in ranks.items()}
-    up = {f"{name}_up": ((inner,), rank) for name, rank in ranks.items()}
+    down = {f"{name}_low": ((rank,), hidden) for name, rank in ranks.items()}
+    up = {f"{name}_high": ((inner,), rank) for name, rank in ranks.items()}
     return dict.fromkeys(("read", "key", "value"), ((inner,), hidden)) | down | up | out
 
 

@@ -105,7 +105,7 @@ class Mixture(Noun):
         return self
 
 
-MixerName = Literal["attention", "mamba2"]
+MixerName = Literal["attention", "mamba2", "rwkv7", "retnet", "gated_delta"]
 
 
 class DecoderParts(Noun):

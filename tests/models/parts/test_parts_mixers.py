@@ -24,14 +24,22 @@ EVERY = {
     "mamba2, groups, no feed-forward part": {
         "mixer": "mamba2", "mlp_size": 0, "recurrence": {"state_size": 5, "key_heads": 4, "head_size": 6, "conv_size": 3},
     },
+    "retnet": {"mixer": "retnet"},
+    "retnet, sizes": {"mixer": "retnet", "recurrence": {"inner_size": 64, "head_size": 16, "key_size": 6}},
+    "gated_delta": {"mixer": "gated_delta"},
+    "gated_delta, sizes": {
+        "mixer": "gated_delta", "mlp_size": 0, "recurrence": {"inner_size": 40, "head_size": 10, "key_size": 6, "key_heads": 1},
+    },
+    "rwkv7": {"mixer": "rwkv7"},
+    "hybrid of all": {"mixer_pattern": ("rwkv7", "gated_delta", "rwkv7"), "norm": "layer"},
     "hybrid": {"mixer_pattern": ("mamba2", "attention"), "recurrence": {"state_size": 8}, "norm_place": "sandwich"},
 }  # fmt: skip
-SLOW = settings(max_examples=6, deadline=None, derandomize=True)
+SLOW = settings(max_examples=4, deadline=None, derandomize=True)
 
 
 def one_mixer(kind: str) -> RecurrentMixer:
     """The first layer's, in float64."""
-    mixer = random_parts(shape(**EVERY[kind], layers=2)).blocks[0].mixer
+    mixer = random_parts(shape(**EVERY[kind], layers=3)).blocks[0].mixer
     assert isinstance(mixer, RecurrentMixer)
     return mixer.double()
 

@@ -39,6 +39,9 @@ KINDS = {
     },
     "sinks": {"sink_logits": True, "window": 8, "rope_fraction": 0.5},
     "mamba2": {"mixer": "mamba2", "recurrence": {"state_size": 16}},
+    "retnet": {"mixer": "retnet"},
+    "gated_delta": {"mixer": "gated_delta", "mlp_size": 0},
+    "rwkv7": {"mixer": "rwkv7", "activation": "relu2"},
     "hybrid": {"mixer_pattern": ("mamba2", "attention"), "recurrence": {"state_size": 16}},
 }  # fmt: skip
 
@@ -64,7 +67,7 @@ def test_it_learns_what_can_be_learnt(tmp_path, kind):
     assert all(bool(p.isfinite().all()) for p in state.model.parameters())
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "experts", "latent", "mamba2"])
+@pytest.mark.parametrize("kind", ["gpt2", "experts", "latent", "mamba2", "retnet", "gated_delta", "rwkv7"])
 def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(tmp_path, kind):
     wanted = recipe(KINDS[kind], steps=12)
     whole = train(tmp_path / "whole", wanted)
