@@ -93,9 +93,9 @@ def carry_out(recipe: Recipe, folder: RunFolder, command: tuple[str, ...], liste
 
 
 def _steps(recipe: Recipe, folder: RunFolder, listener: Listener) -> Ledger:
-    pinned = recipe.model_copy(update={"steps": tuple(_pinned(step) for step in recipe.steps)})
-    said: dict[str, Any] = pinned.model_dump(mode="json")
-    if (folder.path / "recipe.json").exists() and folder.recipe() != pinned:
+    fixed = recipe.model_copy(update={"steps": tuple(pinned(step) for step in recipe.steps)})
+    said: dict[str, Any] = fixed.model_dump(mode="json")
+    if (folder.path / "recipe.json").exists() and folder.recipe() != fixed:
         mend = "this folder holds a run of another recipe, or of other data; choose another with --out"
         raise InputError.of("out", str(folder.path), mend)
     write_json(folder.path / "recipe.json", said)
@@ -107,13 +107,13 @@ def _steps(recipe: Recipe, folder: RunFolder, listener: Listener) -> Ledger:
         listener(progress)
 
     runner = Runner(folder.store, hear)
-    for step in pinned.steps:
+    for step in fixed.steps:
         folder.note_step(step.name, runner.run_step(step))
     folder.save(folder.manifest().model_copy(update={"status": "done"}))
     return Ledger.of(folder.records(), ()).dump(folder.path / LEDGER_NAME)
 
 
-def _pinned(step: Step) -> Step:
+def pinned(step: Step) -> Step:
     """The step with what it reads from outside fixed by content."""
     if step.stage not in _PINS:
         return step

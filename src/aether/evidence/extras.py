@@ -22,6 +22,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "train": _TRAIN,
     "compress": (*_TRAIN, "compressed_tensors"),
     "suites": (*_TRAIN, "accelerate", "datasets", "inspect_ai", "lm_eval", "openai"),
+    "search": ("optuna",),
     "serve": (*_TRAIN, "starlette", "uvicorn", "httpx", "threadpoolctl", "xllamacpp", "gguf"),
     "agent": ("pydantic_ai_slim",),
     "mcp": ("mcp",),
