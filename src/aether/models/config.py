@@ -107,7 +107,7 @@ class DecoderConfig(DecoderParts):
             size=self.mlp_size,
             gated=self.gated,
             shared_size=one.shared_size,
-            router_bias=one.bias_rate > 0,
+            router_bias=one.bias_rate > 0 or one.router == "expert_choice",
         )
 
     def architecture(self) -> Architecture:

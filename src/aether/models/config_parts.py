@@ -70,8 +70,13 @@ class Mixture(Noun):
     """Routed experts."""
     active: int = Field(gt=0)
     """Experts that a token takes."""
-    router: Literal["softmax", "sigmoid"] = "softmax"
-    """Scores over all experts together (Mixtral, arXiv 2401.04088) or of each alone (DeepSeek-V3, arXiv 2412.19437)."""
+    router: Literal["softmax", "sigmoid", "expert_choice"] = "softmax"
+    """Scores over all experts together (Mixtral, arXiv 2401.04088) or of each alone (DeepSeek-V3, arXiv 2412.19437). `expert_choice`: experts
+    take tokens by their softmax scores (arXiv 2202.09368), in training passes those of the whole pass, later ones too; every other
+    pass takes by each expert's cutoff, and its loss is higher than that of training by as much as looking ahead helped."""
+    capacity_factor: float | None = Field(default=None, gt=0)
+    """In training passes an expert takes this many times its mean share of tokens and drops the later ones (Switch, arXiv 2101.03961,
+    section 2.2: 1 to 1.25); None: nothing is dropped. Every other pass drops nothing."""
     normalise: bool = True
     """The weights of the active experts add up to one."""
     scale: float = Field(default=1.0, gt=0)
@@ -93,6 +98,17 @@ class Mixture(Noun):
     def _fits(self) -> "Mixture":
         if self.active > self.count:
             raise InputError.of("experts.active", self.active, f"at most experts.count = {self.count}")
+        if self.router == "expert_choice":
+            for name in ("normalise", "capacity_factor", "balance_loss", "bias_rate"):
+                if given := getattr(self, name):
+                    mend = "experts that choose are balanced and weigh by their scores; set it to "
+                    raise InputError.of(
+                        f"experts.{name}",
+                        given,
+                        mend + {"normalise": "false", "capacity_factor": "none"}.get(name, "0"),
+                    )
+            if self.groups > 1:
+                raise InputError.of("experts.groups", self.groups, "experts that choose have no groups; set it to 1")
         if self.active_groups > self.groups:
             raise InputError.of("experts.active_groups", self.active_groups, f"at most experts.groups = {self.groups}")
         size = self.count / self.groups

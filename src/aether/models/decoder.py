@@ -228,8 +228,9 @@ class Decoder(nn.Module):
         for block in self.blocks:
             block.seams = seams  # pyright: ignore[reportArgumentType]
 
-    def settle(self, applied: bool) -> None:
-        """After each update, `applied` or skipped: what learns without a gradient. Nothing here does."""
+    def settle(self, applied: bool) -> dict[str, float]:
+        """After each update, `applied` or skipped: what learns without a gradient, and numbers about it. Nothing here does."""
+        return {}
 
     def compile_blocks(self) -> None:
         """Let `loss` run its blocks through torch.compile: one graph for all of a shape, made at the first pass over it.

@@ -1,5 +1,6 @@
 """Training decoders from exchanged parts: they learn, resume bit for bit, and what cannot be done with them is refused by name."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,8 @@ KINDS = {
         "latent": {"kv_rank": 24, "query_rank": 24, "rope_size": 8, "value_size": 16}, "kv_heads": 2, "qk_norm": "none",
         "experts": {"count": 4, "active": 1, "router": "sigmoid", "bias_rate": 0.001, "groups": 2, "active_groups": 1},
     },
+    "expert choice": {"experts": {"count": 4, "active": 2, "router": "expert_choice", "normalise": False}},
+    "capacity": {"experts": {"count": 4, "active": 1, "capacity_factor": 1.0, "balance_loss": 0.01}},
     "sinks": {"sink_logits": True, "window": 8, "rope_fraction": 0.5},
     "mamba2": {"mixer": "mamba2", "recurrence": {"state_size": 16}},
     "retnet": {"mixer": "retnet"},
@@ -67,7 +70,9 @@ def test_it_learns_what_can_be_learnt(tmp_path, kind):
     assert all(bool(p.isfinite().all()) for p in state.model.parameters())
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "experts", "latent", "mamba2", "retnet", "gated_delta", "rwkv7"])
+@pytest.mark.parametrize(
+    "kind", ["gpt2", "experts", "expert choice", "latent", "mamba2", "retnet", "gated_delta", "rwkv7"]
+)
 def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(tmp_path, kind):
     wanted = recipe(KINDS[kind], steps=12)
     whole = train(tmp_path / "whole", wanted)
@@ -83,6 +88,18 @@ def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(tmp_path, kind):
         loop.update()
     for one, two in zip(whole.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+def test_the_metrics_tell_what_routers_did_where_there_are_any(tmp_path):
+    train(tmp_path / "experts", recipe(KINDS["capacity"], steps=4))
+    rows = [json.loads(line) for line in (tmp_path / "experts" / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 4
+    for row in rows:
+        told = row["router"]
+        assert 0 < told["load_entropy"] <= 1 <= told["load_max_over_mean"] <= 4
+        assert 0 < told["dropped_share"] < 1 and 0 < told["router_entropy"] <= 1 and told["router_z"] > 0
+    train(tmp_path / "dense", recipe(KINDS["olmo2"], steps=2))
+    assert "router" not in (tmp_path / "dense" / "metrics.jsonl").read_text()
 
 
 def test_flops_of_training_count_windows_and_the_optimiser_its_matrices():

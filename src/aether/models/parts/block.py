@@ -73,7 +73,7 @@ class PartsBlock(nn.Module):
             return x
         normal = x if self.mlp_norm is None else self.mlp_norm(x)
         if isinstance(self.mlp, MixtureOfExperts):
-            change = self.mlp(normal, given.routed)
+            change = self.mlp(normal, given.routed, given.learning)
         else:
             change = self.seams.leave(self.mlp(self.seams.enter(normal)))
         return x + (change if self.mlp_post_norm is None else self.mlp_post_norm(change))

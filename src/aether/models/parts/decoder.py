@@ -25,6 +25,7 @@ from aether.models.parts.experts import MixtureOfExperts, Routed, router_loss
 from aether.models.parts.norms import DYT_ALPHA, Norm
 from aether.models.parts.positions import alibi_slopes, rotary_tables, sine_waves
 from aether.models.parts.recurrent import RecurrentMixer
+from aether.models.parts.routing import statistics
 from aether.models.parts.shared import CacheSlots, Pass
 from aether.models.seams import ALONE
 from aether.spec.errors import InputError
@@ -58,6 +59,8 @@ class PartsDecoder(Decoder):
         """As `Decoder.start_of`; biases and sinks start at zero. Learnt positions are a matrix and start as the embedding does."""
         if name == "final_norm.gain":
             return final_gain
+        if name.endswith("router_cutoff") and self.config.experts is not None:
+            return 1 / self.config.experts.count
         return next((value for end, value in _STARTS.items() if name.endswith(end)), 0.0)
 
     def initialise(
@@ -104,11 +107,14 @@ class PartsDecoder(Decoder):
         rows |= {"expert_gate_up": [inner] * 2 * one.count} if config.gated else {"expert_up": [inner] * one.count}
         return rows | {"expert_down": [config.hidden_size] * one.count}
 
-    def settle(self, applied: bool) -> None:
-        """As `Decoder.settle`: the routers' biases."""
-        for block in self.blocks:
-            if isinstance(block, PartsBlock) and isinstance(block.mlp, MixtureOfExperts):
-                block.mlp.settle(applied)
+    def settle(self, applied: bool) -> dict[str, float]:
+        """As `Decoder.settle`: the routers' biases and cutoffs. `routing.statistics` of the update."""
+        tallies = [mixture.settle(applied) for mixture in self._mixtures()]
+        return statistics(tallies) if tallies and tallies[0].tokens else {}
+
+    def _mixtures(self) -> list[MixtureOfExperts]:
+        found = (block.mlp for block in self.blocks if isinstance(block, PartsBlock))
+        return [mlp for mlp in found if isinstance(mlp, MixtureOfExperts)]
 
     def _hidden(
         self, tokens_BT: Tensor, embedding_VC: Tensor, document_ids_BT: Tensor | None, run_block: object = None
@@ -116,7 +122,7 @@ class PartsDecoder(Decoder):
         return self._routed(tokens_BT, embedding_VC, document_ids_BT)[0]
 
     def _routed(
-        self, tokens_BT: Tensor, embedding_VC: Tensor, document_ids_BT: Tensor | None
+        self, tokens_BT: Tensor, embedding_VC: Tensor, document_ids_BT: Tensor | None, learning: bool = False
     ) -> tuple[Tensor, list[Routed]]:
         """The stream after the last norm, and what the routers did."""
         tokens, device = tokens_BT.shape[1], tokens_BT.device
@@ -130,7 +136,7 @@ class PartsDecoder(Decoder):
             begins_BT = F.pad(document_ids_BT[:, 1:] != document_ids_BT[:, :-1], (1, 0))
             places_RT = queries_1T - (queries_1T * begins_BT).cummax(dim=1).values
         far = Sight(queries_1T, 0, tokens, document_ids_BT, None if document_ids_BT is None else places_RT)
-        given = replace(self._pass(far, tokens, None, None), begins_BT=begins_BT)
+        given = replace(self._pass(far, tokens, None, None), begins_BT=begins_BT, learning=learning)
         x = self._embedded(self.seams.own(tokens_BT), embedding_VC, self.seams.own(places_RT))
         for block in self.blocks:
             x = block(x, given)
@@ -189,14 +195,16 @@ class PartsDecoder(Decoder):
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor, document_ids_BT: Tensor | None = None) -> Tensor:
         """As `Decoder.loss`. The routers' own losses give gradients and are not in the value: it stays cross-entropy."""
         embedding = self.embedding.to(self.dtype)
-        x_BTC, routed = self._routed(tokens_BT, embedding, document_ids_BT)
+        # Losses without gradients are looked at, not learnt from: nothing drops, and nothing counts.
+        learning = torch.is_grad_enabled()
+        x_BTC, routed = self._routed(tokens_BT, embedding, document_ids_BT, learning)
         loss = self._cross_entropy(x_BTC.flatten(0, 1), embedding, self.seams.own(targets_BT).flatten())
         mixture = self.config.experts
         if mixture is None:
             return loss
-        for block, one in zip(self.blocks, routed, strict=True):
-            assert isinstance(block, PartsBlock) and isinstance(block.mlp, MixtureOfExperts)
-            block.mlp.load_E = block.mlp.load_E.to(one.counts_E.device) + one.counts_E
+        for layer, one in zip(self._mixtures(), routed, strict=True):
+            if learning:
+                layer.count(one)
         extra = router_loss(routed, mixture)
         return loss + (extra - extra.detach()).to(loss.dtype)
 

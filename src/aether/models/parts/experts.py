@@ -1,9 +1,9 @@
-"""Mixture of experts: each token goes to the few experts that its router scores highest, and to the shared ones. Dropless.
+"""Mixture of experts: each token goes to the few experts that its router scores highest, and to the shared ones.
 
 Routing by softmax (Mixtral, arXiv 2401.04088) or by sigmoid (DeepSeek-V3, arXiv 2412.19437, section 2.1.2); the load-balance loss of
 Switch (arXiv 2101.03961, equations 4 to 6) pooled over layers as transformers pools it; the router z-loss of ST-MoE (arXiv 2202.08906,
 equation 5); or no loss but a bias that only chooses (arXiv 2408.15664). Tokens are sorted by expert, and each projection is one grouped
-product (`torch.nn.functional.grouped_mm`). No capacity, no dropping, no expert parallelism.
+product (`torch.nn.functional.grouped_mm`). Dropless unless a capacity is asked for; experts that choose tokens are `routing`'s too.
 
 Shapes: N tokens, C hidden size, E experts, A active experts, M = N * A, F expert size.
 """
@@ -18,6 +18,14 @@ from aether.models.config import DecoderConfig
 from aether.models.config_parts import Mixture
 from aether.models.parts.activations import activate
 from aether.models.parts.feed_forward import FeedForward
+from aether.models.parts.routing import (
+    CUTOFF_WEIGHT,
+    Tally,
+    capacity,
+    first_of_each,
+    taken_by_cutoff,
+    taken_by_experts,
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,9 @@ class Routed:
     logits_NE: Tensor
     scores_NE: Tensor
     counts_E: Tensor
-    """Tokens of each expert; they add up to N * A."""
+    """Tokens of each expert, dropped ones included; they add up to N * A unless experts took them by a cutoff."""
+    dropped: Tensor
+    """How many of them an expert's capacity left out, []."""
 
 
 def route(logits_NE: Tensor, bias_E: Tensor | None, mixture: Mixture) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,6 +72,15 @@ def grouped(x_MI: Tensor, matrices_EOI: Tensor, ends_E: Tensor) -> Tensor:
     return F.grouped_mm(x_MI, matrices_EOI.mT, offs=ends_E)
 
 
+def through(kind: str, rows_MC: Tensor, matrices: tuple[Tensor, Tensor], counts_E: Tensor) -> Tensor:
+    """Rows sorted by expert, each through its own: [M, C]. `matrices`: up and down of the experts, below each other."""
+    ends_E, count, width = counts_E.cumsum(0).to(torch.int32), counts_E.shape[0], rows_MC.shape[-1]
+    up_EOC = matrices[0].to(rows_MC.dtype).view(count, -1, width)
+    down_ECF = matrices[1].to(rows_MC.dtype).view(count, width, -1)
+    inner_MF = activate(kind, grouped(rows_MC, up_EOC, ends_E))
+    return grouped(inner_MF.contiguous(), down_ECF, ends_E)
+
+
 class MixtureOfExperts(nn.Module):
     """The feed-forward part of one layer. Experts lie below each other in one matrix, so that the optimiser sees matrices."""
 
@@ -71,42 +90,82 @@ class MixtureOfExperts(nn.Module):
         width, count = config.hidden_size, mixture.count
         self.router = nn.Parameter(torch.empty(count, width))
         self.router_bias = nn.Parameter(torch.zeros(count), requires_grad=False) if mixture.bias_rate else None
+        chooses = mixture.router == "expert_choice"
+        self.router_cutoff = nn.Parameter(torch.full((count,), 1 / count), requires_grad=False) if chooses else None
         name = "expert_gate_up" if self.gated else "expert_up"
         self.register_parameter(name, nn.Parameter(torch.empty(count * self.size * (2 if self.gated else 1), width)))
         self.expert_down = nn.Parameter(torch.empty(count * width, self.size))
         self.shared = FeedForward(config, mixture.shared_size) if mixture.shared_size else None
-        self.load_E = torch.zeros(count)
+        self.tally = Tally.empty(count)
+        self.lowest: list[Tensor] = []
+        """What `taken_by_experts` took least, of each pass since the last update."""
 
-    def forward(self, x_BTC: Tensor, routed: list[Routed]) -> Tensor:
-        """x [..., C] to [..., C]; what the router did is added to `routed`."""
-        x_NC, mixture = x_BTC.flatten(0, -2), self.mixture
+    def forward(self, x_BTC: Tensor, routed: list[Routed], learning: bool = False) -> Tensor:
+        """x [..., C] to [..., C]; what the router did is added to `routed`. `learning`: a training pass."""
+        x_NC = x_BTC.flatten(0, -2)
         logits_NE = F.linear(x_NC.float(), self.router.float())
-        scores_NE, chosen_NA, weights_NA = route(logits_NE, self.router_bias, mixture)
-        counts_E = torch.bincount(chosen_NA.flatten(), minlength=mixture.count)
-        routed.append(Routed(logits_NE, scores_NE, counts_E))
-        order_M = chosen_NA.flatten().argsort(stable=True)
-        ends_E = counts_E.cumsum(0).to(torch.int32)
-        # Copies first, then a permutation: each row has one gradient, so no sum depends on threads.
-        copies_MC = x_NC[:, None].expand(-1, mixture.active, -1).reshape(-1, x_NC.shape[-1])[order_M]
-        matrix = self.expert_gate_up if self.gated else self.expert_up
-        assert isinstance(matrix, Tensor)
-        up_EOC = matrix.to(x_NC.dtype).view(mixture.count, -1, x_NC.shape[-1])
-        down_ECF = self.expert_down.to(x_NC.dtype).view(mixture.count, -1, self.size)
-        inner_MF = activate(self.kind, grouped(copies_MC, up_EOC, ends_E))
-        out_MC = grouped(inner_MF.contiguous(), down_ECF, ends_E)
-        back_NAC = out_MC[order_M.argsort()].view(-1, mixture.active, x_NC.shape[-1])
-        out_NC = (back_NAC * weights_NA[..., None].to(back_NAC.dtype)).sum(1)
+        form = self._chosen if self.mixture.router == "expert_choice" else self._taken
+        out_NC = form(x_NC, logits_NE, routed, learning)
         if self.shared is not None:
             out_NC = out_NC + self.shared(x_NC)
         return out_NC.view(x_BTC.shape)
 
+    def _taken(self, x_NC: Tensor, logits_NE: Tensor, routed: list[Routed], learning: bool) -> Tensor:
+        """Each token's best experts; in training passes as far as their capacity goes."""
+        mixture = self.mixture
+        scores_NE, chosen_NA, weights_NA = route(logits_NE, self.router_bias, mixture)
+        wanted_E = counts_E = torch.bincount(chosen_NA.flatten(), minlength=mixture.count)
+        order_M = chosen_NA.flatten().argsort(stable=True)
+        if learning and mixture.capacity_factor is not None:
+            most = capacity(x_NC.shape[0], mixture.active, mixture.count, mixture.capacity_factor)
+            order_M, counts_E = order_M[first_of_each(wanted_E, most)], wanted_E.clamp_max(most)
+        # Copies first, then each at most once: each row has one gradient, so no sum depends on threads.
+        copies_MC = x_NC[:, None].expand(-1, mixture.active, -1).reshape(-1, x_NC.shape[-1])
+        out_MC = through(self.kind, copies_MC[order_M], self.matrices(), counts_E)
+        routed.append(Routed(logits_NE, scores_NE, wanted_E, wanted_E.sum() - counts_E.sum()))
+        if order_M.shape[0] == copies_MC.shape[0]:
+            back_MC = out_MC[order_M.argsort()]
+        else:
+            back_MC = torch.zeros_like(copies_MC).index_copy(0, order_M, out_MC)
+        back_NAC = back_MC.view(-1, mixture.active, x_NC.shape[-1])
+        return (back_NAC * weights_NA[..., None].to(back_NAC.dtype)).sum(1)
+
+    def _chosen(self, x_NC: Tensor, logits_NE: Tensor, routed: list[Routed], learning: bool) -> Tensor:
+        """Each expert's best tokens; beyond training passes those that reach its cutoff."""
+        assert self.router_cutoff is not None
+        scores_NE = logits_NE.softmax(-1)
+        if learning:
+            pairs, lowest_E = taken_by_experts(scores_NE, self.mixture.active)
+            self.lowest.append(lowest_E)
+        else:
+            pairs = taken_by_cutoff(scores_NE, self.router_cutoff)
+        routed.append(Routed(logits_NE, scores_NE, pairs.counts_E, pairs.counts_E.new_zeros(())))
+        out_MC = through(self.kind, x_NC.index_select(0, pairs.token_M), self.matrices(), pairs.counts_E)
+        weighed_MC = out_MC * (pairs.weight_M * self.mixture.scale)[:, None].to(out_MC.dtype)
+        return torch.zeros_like(x_NC).index_add(0, pairs.token_M, weighed_MC)
+
+    def matrices(self) -> tuple[nn.Parameter, nn.Parameter]:
+        """Up (with the gate's) and down of all experts."""
+        up = self.expert_gate_up if self.gated else self.expert_up
+        assert isinstance(up, nn.Parameter)
+        return up, self.expert_down
+
+    def count(self, one: Routed) -> None:
+        """Remember what a training pass did here."""
+        self.tally = self.tally.add(one.logits_NE, one.scores_NE, one.counts_E, one.dropped)
+
     @torch.no_grad()
-    def settle(self, applied: bool) -> None:
-        """After an update: move the bias by its rate towards equal loads (arXiv 2408.15664, algorithm 1), and count anew."""
+    def settle(self, applied: bool) -> Tally:
+        """After an update: move the bias by its rate towards equal loads (arXiv 2408.15664, algorithm 1) and the cutoffs towards what
+        experts took, and count anew. What was counted."""
+        told, self.tally = self.tally, Tally.empty(self.mixture.count)
+        lowest, self.lowest = self.lowest, []
         if self.router_bias is not None and applied:
-            load_E = self.load_E.to(self.router_bias.device)
+            load_E = told.wanted_E.to(self.router_bias.device)
             self.router_bias.add_((load_E.mean() - load_E).sign(), alpha=self.mixture.bias_rate)
-        self.load_E = torch.zeros_like(self.load_E)
+        if self.router_cutoff is not None and applied and lowest:
+            self.router_cutoff.lerp_(torch.stack(lowest).mean(0), 1 - CUTOFF_WEIGHT)
+        return told
 
 
 def router_loss(routed: list[Routed], mixture: Mixture) -> Tensor:

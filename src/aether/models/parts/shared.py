@@ -75,6 +75,8 @@ class Pass:
     """Tokens that begin a document, where a packed window has several."""
     routed: list[Routed] = field(default_factory=list)
     """What the routers did, layer by layer."""
+    learning: bool = False
+    """A training pass: what routers do with all tokens at once, they do here alone."""
     first_value: list[Tensor] = field(default_factory=list)
     """The values of the first RWKV-7 layer, [B, T, inner], which the later ones mix in."""
 

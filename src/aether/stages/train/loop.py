@@ -8,7 +8,7 @@ Shapes: B windows, T tokens.
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -58,6 +58,8 @@ class Outcome:
     samples: range
     tokens: int
     wall_s: float
+    router: dict[str, float] = field(default_factory=dict)
+    """`aether.models.parts.routing.statistics`, of this process's tokens."""
 
 
 def new_model(recipe: TrainRecipe, seed: int) -> Decoder:
@@ -165,14 +167,14 @@ class Loop:
             state.clipper.clip(self._trained(), grad_norm)
             momentum = muon_momentum(recipe.optimiser, state.step, recipe.steps)
             state.optimisers.step(Rates(share, momentum))
-        state.model.settle(judgement == "apply")
+        router = state.model.settle(judgement == "apply")
         self._drop_gradients()
         samples = range(state.cursor, state.cursor + recipe.sequences_at(state.step))
         state.cursor = samples.stop
         state.step += 1
         state.peak_memory_bytes = max(state.peak_memory_bytes, self._memory_bytes())
         tokens = len(samples) * recipe.model.context_tokens
-        outcome = Outcome(loss, grad_norm, judgement, share, samples, tokens, time.perf_counter() - began_s)
+        outcome = Outcome(loss, grad_norm, judgement, share, samples, tokens, time.perf_counter() - began_s, router)
         state.step_s.append(outcome.wall_s)
         return outcome
 
@@ -262,6 +264,7 @@ class Loop:
                 "skipped_steps": guard.skipped_steps,
                 "cuts": guard.cuts,
                 "rewinds": guard.rewinds - (outcome.judgement in ("rewind", "stop")),
+                **({"router": outcome.router} if outcome.router else {}),
             }
             | ({} if scaler is None else {"loss_scale": scaler.scale, "overflows": scaler.overflowed}),
         )

@@ -69,6 +69,9 @@ def check_model(parallel: Parallel, model: DecoderConfig) -> None:
             else f"it must divide experts.count = {count}"
         )
         raise InputError.of("parallel.expert", parallel.expert, mend)
+    if parallel.processes > 1 and model.experts is not None and model.experts.router == "expert_choice":
+        mend = "experts that choose tokens choose among those of one process"
+        raise InputError.of("parallel.shard", parallel.shard, mend)
     for axis in ("pipeline", "expert", "context", "tensor"):
         if getattr(parallel, axis) > 1 and axis not in _BUILT:
             raise InputError.of(f"parallel.{axis}", getattr(parallel, axis), "the loop does not know it; use shard")
