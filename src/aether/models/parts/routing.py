@@ -70,7 +70,8 @@ class Tally:
     @classmethod
     def empty(cls, count: int, device: torch.device | str = "cpu") -> "Tally":
         """Nothing yet."""
-        return cls(torch.zeros(count, device=device), *torch.zeros(3, device=device))
+        dropped, entropy, square = torch.zeros(3, device=device)
+        return cls(torch.zeros(count, device=device), dropped, entropy, square)
 
     @torch.no_grad()
     def add(self, logits_NE: Tensor, scores_NE: Tensor, counts_E: Tensor, dropped: Tensor) -> "Tally":
