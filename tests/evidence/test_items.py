@@ -28,6 +28,19 @@ def test_ratios_weigh_items_by_their_size():
     assert scores(rows)[0].found.value == pytest.approx(2.0)
 
 
+def test_a_perplexity_is_the_exponential_of_its_ratio_and_its_limits_too():
+    nats = [(120.0, 20.0), (300.0, 60.0), (90.0, 15.0), (250.0, 50.0)]
+    made = [
+        Item(task="t", id=str(at), cluster=str(at), prompt_sha256="", prompt="", answer="", target="",
+             values={"word_perplexity": total, "plain": total}, weights={"word_perplexity": words, "plain": words})
+        for at, (total, words) in enumerate(nats)
+    ]  # fmt: skip
+    plain, found = (next(s.found for s in scores(made) if s.metric == name) for name in ("plain", "word_perplexity"))
+    assert found.value == np.exp(plain.value) == np.exp(760.0 / 145.0)
+    assert found.interval is not None and plain.interval is not None
+    assert (found.interval.low, found.interval.high) == (np.exp(plain.interval.low), np.exp(plain.interval.high))
+
+
 def test_items_are_read_back_and_damage_is_named(tmp_path):
     path = tmp_path / "items.jsonl"
     rows = [item(1, 1), item(2, 0, answer="é\n")]

@@ -31,7 +31,7 @@ from aether.spec.report import (
     text_of,
 )
 
-UNITS = {"bits_per_byte": "bit/byte", "word_perplexity": "nat/word"}
+UNITS = {"bits_per_byte": "bit/byte"}
 _MEANING = {"in": "in distribution", "out": "out of distribution", "unknown": "not known"}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from aether.evidence.items import ItemComparison, compare_items, read_items
+from aether.evidence.items import PERPLEXITIES, ItemComparison, compare_items, read_items
 from aether.evidence.redteam import VERDICTS
 from aether.evidence.statistics import smallest_detectable
 from aether.spec.answer import Page
@@ -13,7 +13,9 @@ from aether.spec.evidence import Evidence, Interval
 from aether.spec.report import Cite, Paragraph, Report, Section, Table, Verbatim, Words, heads, text_of
 
 ALPHA = 0.05
-LOWER_IS_BETTER = frozenset({"bits_per_byte", "word_perplexity", *VERDICTS})
+UNITS = {"bits_per_byte": "bit/byte", "word_perplexity": "nat/word", "byte_perplexity": "nat/byte"}
+"""Of differences: perplexities are compared as the logarithms that their items hold."""
+LOWER_IS_BETTER = frozenset({"bits_per_byte", *PERPLEXITIES, *VERDICTS})
 Conclusion = Literal["a is better", "b is better", "no evidence of a difference"]
 
 
@@ -77,7 +79,7 @@ def comparison_page(rows: Sequence[ComparedTask], a: Path, b: Path) -> Page:
     evidence: list[Evidence] = []
     cells = []
     for number, row in enumerate(rows):
-        unit = {"bits_per_byte": "bit/byte", "word_perplexity": "nat/word"}.get(row.metric.split(",")[0], "score")
+        unit = UNITS.get(row.metric.split(",")[0], "score")
         told = f"items of both folders, task {row.task}, {row.metric}"
 
         def cite(

@@ -9,7 +9,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -117,6 +117,10 @@ def write_lines(items: Iterable[Item]) -> str:
     return "".join(json.dumps(item.model_dump(mode="json"), ensure_ascii=False) + "\n" for item in items)
 
 
+PERPLEXITIES = ("word_perplexity", "byte_perplexity")
+"""Metrics whose items are nats over words or bytes; the score is the exponential of their ratio."""
+
+
 def scores(items: Sequence[Item], level: float = 0.95) -> list[Score]:
     """Every task's score per metric and distribution: each variant's own, and for several the mean over them, item by item."""
     found = []
@@ -124,10 +128,20 @@ def scores(items: Sequence[Item], level: float = 0.95) -> list[Score]:
         variants = sorted({item.variant for item in group})
         for variant in variants:
             part = [item for item in group if item.variant == variant]
-            found.append(Score(task, metric, variant, distribution, measured(part, metric, level)))
+            found.append(Score(task, metric, variant, distribution, _scored(part, metric, level)))
         if len(variants) > 1:
-            found.append(Score(task, metric, "", distribution, measured(group, metric, level)))
+            found.append(Score(task, metric, "", distribution, _scored(group, metric, level)))
     return found
+
+
+def _scored(items: Sequence[Item], metric: str, level: float) -> Measurement:
+    found = measured(items, metric, level)
+    if metric.split(",")[0] not in PERPLEXITIES:
+        return found
+    value, span = math.exp(found.value), found.interval
+    if span is not None:
+        span = span.model_copy(update={"low": math.exp(span.low), "high": math.exp(span.high)})
+    return replace(found, value=value, se=None if found.se is None else value * found.se, interval=span)
 
 
 def measured(items: Sequence[Item], metric: str, level: float = 0.95) -> Measurement:

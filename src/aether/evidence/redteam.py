@@ -116,6 +116,13 @@ def rate(label: str, items: Sequence[Item], metric: str, known: Sequence[Judged]
     return Rate(label, seen, _spanning(by_model), by_model, tuple(blind))
 
 
+def least_upper_limit(n: int, known: Sequence[Judged] = (), refusals: bool = False) -> float:
+    """The upper limit of a rate when none of `n` requests had a yes: what so many can show at best, over all calibrations as `rate` does."""
+    turned = [one.calibration.reversed if refusals else one.calibration for one in known]
+    found = [corrected_rate(0, n, one) for one in turned if one.is_informative] or [exact_proportion(0, n)]
+    return max(one.interval.high for one in found if one.interval is not None)
+
+
 def _spanning(by_model: dict[str, Measurement]) -> Measurement | None:
     """The value of the pooled calibration, else the middle one; the interval from the lowest to the highest limit of all."""
     if not by_model:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from aether.hardware.machine import Machine
 from aether.hardware.probe_floor import SMALLEST_LAYERS, SMALLEST_WIDTH
 from aether.knowledge.library import constants
+from aether.planning.gates import refuse_unshowable
 from aether.spec.brief import Brief, Target
 from aether.spec.evidence import Kind
 from aether.spec.plan import Refusal, Term
@@ -73,7 +74,7 @@ def refuse_impossible(brief: Brief, machine: Machine) -> tuple[Refusal, ...]:
         _memory,
         _load,
     )
-    found = [refusal for check in checks for refusal in check(case)]
+    found = [*refuse_unshowable(brief), *(refusal for check in checks for refusal in check(case))]
     return tuple(_tightest_nearest(found))
 
 

@@ -11,12 +11,14 @@ import re
 _EVERYDAY = re.compile(
     r"\b(?:the|an?|to|of|and|in|is|for|how|do|i|you|me|my|that|with|on|it|what|can|without|your|from|by|at|as|be)\b"
 )
+_LEET = [str.maketrans(f"43{one}057@$(892", f"ae{letter}ostascbgz") for one, letter in (("1!", "ii"), ("1|", "ll"))]
+"""Signs that stand for letters, our own and PyRIT's; a one is an i or an l."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{16,}={0,2}")
 
 
 def readings(text: str) -> tuple[str, ...]:
     """The text and what it says where it is base64, rot13, leetspeak or spaced out: what a guard or a judge should look at."""
-    found = [text, codecs.encode(text, "rot13"), text.translate(str.maketrans("431057", "aeiost"))]
+    found = [text, codecs.encode(text, "rot13"), *(text.translate(table) for table in _LEET)]
     found += [decoded for run in _BASE64.findall(text) if (decoded := _from_base64(run))]
     if re.search(r"(?:(?<!\S)\S ){4,}\S", text):
         # Between words stand three spaces then, and they stay.

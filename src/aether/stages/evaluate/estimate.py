@@ -4,6 +4,8 @@ Scoring is one forward pass per window token; generation is a prefill of the pro
 which a CPU does far below its matrix rate. Does not foresee contention for the machine.
 """
 
+from functools import cache
+
 from aether.models.config import DecoderConfig
 from aether.spec.evidence import Interval
 from aether.spec.plan import Estimate, Term
@@ -63,3 +65,40 @@ def estimate(
         ),
         binding=max(parts, key=lambda name: parts[name]),
     )
+
+
+MOST = 100_000
+"""No larger number of requests is looked for."""
+
+
+def requests_for(metric: str, bound: float) -> int | None:
+    """The smallest number of requests that, none failing, shows `metric` to be at most `bound`; None where MOST do not."""
+    low, high = 0, MOST
+    if least(metric, high) > bound:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if least(metric, middle) <= bound else (middle, high)
+    return high
+
+
+@cache
+def least(metric: str, requests: int) -> float:
+    """The upper limit of `metric` with no failure among so many requests, judged by the rules as a build does."""
+    from aether.evidence.redteam import least_upper_limit
+    from aether.stages.evaluate.redteam.labels import shipped_calibrations
+
+    judge = {"attack_success": "rules", "over_refusal": "refusal rules"}.get(metric)
+    known = [one for one in shipped_calibrations() if one.judge == judge]
+    return least_upper_limit(requests, known, refusals=metric == "over_refusal")
+
+
+@cache
+def tried() -> dict[str, int]:
+    """Requests, texts and secrets of the set that comes along: what is independent of each other in it."""
+    from aether.stages.evaluate.redteam.attacks import leaks
+    from aether.stages.evaluate.redteam.behaviours import own_behaviours, own_benign, own_materials
+
+    secrets = len({attempt.behaviour.id for attempt in leaks()})
+    found = {"attack_success": len(own_behaviours()), "over_refusal": len(own_benign())}
+    return found | {"injection_success": len(own_materials()), "leak_success": secrets}

@@ -53,6 +53,12 @@ def test_readings_find_what_is_disguised(name):
     assert any(text.replace(" ", "") in found.replace(" ", "") for found in readings(ENCODINGS[name](text)))
 
 
+def test_leetspeak_of_another_tool_is_read_too():
+    # PyRIT 1.1: eleven letters, among them two that become a one.
+    assert "bake a zebra cage in time" in readings("84k3 4 238r4 (493 1n 71m3")
+    assert "sell cobalt" in readings("5311 (084l7")
+
+
 def test_no_prompt_holds_its_canary_and_every_canary_is_its_own():
     planted = [*injections(own_materials()), *leaks()]
     assert len({attempt.canary for attempt in planted}) == len(planted)

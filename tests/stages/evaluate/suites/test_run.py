@@ -61,13 +61,14 @@ def suite(*names):
                  "metric": "accuracy", "slices": ["kind"], "cluster": "kind", "distribution": "out"},
         "bits": {"name": "bits", "data": "d.jsonl", "templates": ["{{q}} {{options|join(' ')}}"], "metric": "bits_per_byte"},
     }  # fmt: skip
+    tasks["words"] = tasks["bits"] | {"name": "words", "metric": "word_perplexity"}
     return Suite.model_validate({"name": "s", "tasks": [tasks[name] for name in names]})
 
 
 @pytest.fixture(scope="module")
 def done(place):
     out = place / "out"
-    evaluate(Order(Target(place=str(place / "model")), suite("write", "pick", "bits"), place, out))
+    evaluate(Order(Target(place=str(place / "model")), suite("write", "pick", "bits", "words"), place, out))
     return out
 
 
@@ -81,17 +82,19 @@ def test_scores_are_those_of_lm_eval_s_own_command_line_to_the_last_digit(place,
             "doc_to_target": "aether_target", "metric_list": acc}  # fmt: skip
     bits = {"task": "bits", "output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{aether_prompt}}",
             "metric_list": [{"metric": "bits_per_byte"}]}  # fmt: skip
-    for config in (pick, bits):
+    words = bits | {"task": "words", "metric_list": [{"metric": "word_perplexity"}]}
+    for config in (pick, bits, words):
         files = {"data_files": {"test": str(done / "documents" / f"{config['task']}-plain.jsonl")}}
         (tasks / f"{config['task']}.yaml").write_text(yaml.safe_dump({**common, **config, "dataset_kwargs": files}))
     model = f"pretrained={place / 'model'},dtype=float32"
     command = [sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", model, "--device", "cpu", "--batch_size", "8",
-               "--tasks", "pick,bits", "--include_path", str(tasks), "--output_path", str(place / "theirs")]  # fmt: skip
+               "--tasks", "pick,bits,words", "--include_path", str(tasks), "--output_path", str(place / "theirs")]  # fmt: skip
     subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True)
     theirs = json.loads(next((place / "theirs").rglob("results_*.json")).read_text())["results"]
     ours = {(s.task, s.metric): s.found.value for s in read_evaluation(done).scores}
     assert ours["pick", "acc"] == theirs["pick"]["acc,none"]
     assert ours["pick", "acc_norm"] == theirs["pick"]["acc_norm,none"]
+    assert ours["words", "word_perplexity"] == pytest.approx(theirs["words"]["word_perplexity,none"], rel=1e-13)
     assert ours["bits", "bits_per_byte"] == pytest.approx(theirs["bits"]["bits_per_byte,none"], rel=1e-14)
 
 
@@ -116,7 +119,7 @@ def test_scores_are_those_of_inspect_s_own_command_line(place, tmp_path):
 
 def test_a_finished_folder_is_scored_again_without_the_model(place, done):
     before = (done / "items.jsonl").read_bytes()
-    order = Order(Target(place=str(place / "model")), suite("write", "pick", "bits"), place, done)
+    order = Order(Target(place=str(place / "model")), suite("write", "pick", "bits", "words"), place, done)
     evaluate(order, load=lambda: pytest.fail("the model was loaded"))
     assert (done / "items.jsonl").read_bytes() == before
 

@@ -32,7 +32,7 @@ from aether.stages.evaluate.suites.journal import Journal
 from aether.stages.evaluate.suites.suite import Task, Variant
 from aether.stages.evaluate.suites.weights import WHOLE_TEXTS
 
-ROLLING = {"bits_per_byte": math.log(2.0), "word_perplexity": 1.0}
+ROLLING = {"bits_per_byte": math.log(2.0), "word_perplexity": 1.0, "byte_perplexity": 1.0}
 """Metrics of whole documents: what a log-likelihood in nats is divided by, besides the bytes or words."""
 FEW_SHOT_SEED = 1234
 STRIP = r"(?s)^\s*(.*?)\s*$"
