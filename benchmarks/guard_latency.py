@@ -1,11 +1,12 @@
-"""What the defences of `aether serve --guard` add to a request, in pairs: the same request to a server with and to one without, in turns.
+"""What the defences of `aether serve --guard` add to a request: the checks by themselves, and whole requests in pairs with and without.
 
-    python -m benchmarks.guard_latency --model RUN/model --data DIR [--pairs 300]
+    python -m benchmarks.guard_latency --model RUN/model --data DIR [--restarts 8] [--pairs 25]
 
-DIR holds `harm_behaviors/` and `xstest/`. Both servers are up at once on the same machine; which is asked first is drawn by lot for every pair, so that what else
-the machine does falls on both. Seconds by the clock are a client's; seconds of the processor are the server's own, all its threads, read from the kernel before
-and after each request. Requests are those of XSTest's first sixty safe prompts that no defence withholds, so that the model answers on both sides with equally many tokens.
-The classifier is made of one half of AdvBench, as `redteam_defences` makes it. A hardened system message costs its tokens in every prompt and is not timed here. Differences: the median with limits by order statistics, the mean with t limits.
+DIR holds `harm_behaviors/` and `xstest/`. Checks: XSTest's 250 safe prompts through each set of checks in this process, five times; seconds of the processor are the thread's own.
+Requests: two servers at once, one with defences; which is asked first is drawn by lot for every pair, which is started first alternates. Two processes of one and the same server
+differ by a millisecond or so, whatever they check, so a pair of servers is one unit: the limits are over restarts, and a second server *without* defences shows the noise.
+Seconds by the clock are a client's, seconds of the processor the server's own, all its threads, as the kernel counts them. The classifier is made of one half of AdvBench.
+A hardened system message costs its tokens in every prompt and is not timed.
 """
 
 import argparse
@@ -19,39 +20,68 @@ from typing import Any
 import httpx
 import numpy as np
 
-from aether.evidence.statistics import quantile
 from aether.stages.evaluate.redteam.behaviours import read_behaviours
 from aether.stages.serve.guard.classifier import train
+from aether.stages.serve.guard.screen import Screen
 from aether.stages.serve.guard.settings import GuardSettings
 from aether.stages.serve.recipe import EngineRecipe, ServerSettings
 from aether.stages.serve.run import RunningServer, running_server
 from benchmarks.records import circumstances, mean_interval, write
 
+ALL = "rules and classifier, replies too"
 TOKENS = 16
 
 
 def main() -> None:
-    """Measure each set of defences against none, write the record."""
+    """Measure each set of defences, write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--pairs", type=int, default=300)
+    parser.add_argument("--restarts", type=int, default=8)
+    parser.add_argument("--pairs", type=int, default=25)
     asked = parser.parse_args()
-    prompts = [b.text for b in read_behaviours(asked.data / "xstest" / "xstest_prompts.csv", benign=True)][:60]
+    prompts = [b.text for b in read_behaviours(asked.data / "xstest" / "xstest_prompts.csv", benign=True)]
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         file = _classifier(asked.data / "harm_behaviors", work)
+        everything = GuardSettings(rules=True, classifier=file, check_replies=True)
         defences = {
-            "nothing (a second server)": GuardSettings(),
             "rules": GuardSettings(rules=True),
             "classifier": GuardSettings(classifier=file),
-            "rules and classifier": GuardSettings(rules=True, classifier=file),
-            "rules and classifier, replies too": GuardSettings(rules=True, classifier=file, check_replies=True),
+            ALL: everything,
         }
-        rows = [_row(name, guard, asked, prompts, work) for name, guard in defences.items()]
-    words = ["--model", "RUN/model", "--data", "DIR", "--pairs", str(asked.pairs)]
+        checks = [_checked(name, guard, prompts) for name, guard in defences.items()]
+        sides = {"nothing (a second server)": GuardSettings(), ALL: everything}
+        requests = [_served(name, guard, asked, prompts, work) for name, guard in sides.items()]
+    words = ["--model", "RUN/model", "--data", "DIR", "--restarts", str(asked.restarts), "--pairs", str(asked.pairs)]
     about = circumstances("benchmarks.guard_latency", words=words)
-    print(write("guard_latency", {"about": about, "rows": rows}, _markdown(about, rows)))
+    print(
+        write(
+            "guard_latency",
+            {"about": about, "checks": checks, "requests": requests},
+            _markdown(about, checks, requests),
+        )
+    )
+
+
+def _checked(name: str, guard: GuardSettings, prompts: list[str]) -> dict[str, Any]:
+    screen = Screen(guard)
+    screen.request(prompts[:1])
+    wall, processor = [], []
+    for prompt in prompts:
+        began, used = time.perf_counter(), time.thread_time()
+        for _ in range(5):
+            screen.request([prompt])
+            if guard.screens_replies:
+                screen.reply([prompt], prompt)
+        wall.append(200 * (time.perf_counter() - began))
+        processor.append(200 * (time.thread_time() - used))
+    return {
+        "defence": name,
+        "texts": len(prompts),
+        "wall_ms": mean_interval(wall),
+        "processor_ms": mean_interval(processor),
+    }
 
 
 def _classifier(folder: Path, work: Path) -> str:
@@ -61,42 +91,44 @@ def _classifier(folder: Path, work: Path) -> str:
     return str(work / "guard.bin")
 
 
-def _row(name: str, guard: GuardSettings, asked: argparse.Namespace, prompts: list[str], work: Path) -> dict[str, Any]:
-    engine = EngineRecipe(engine="packed", dtype="float32", slots=2)
-    with ExitStack() as stack:
-        servers = [
-            stack.enter_context(running_server(asked.model, _settings(engine, one), work / f"{side}.log"))
-            for side, one in enumerate((GuardSettings(), guard))
-        ]
-        clients = [stack.enter_context(httpx.Client(base_url=server.url, timeout=120)) for server in servers]
-        pairs = list(zip(servers, clients, strict=True))
-        kept = [prompt for prompt in prompts if all(_asked(*one, prompt) is not None for one in pairs)]
-        rng, wall, processor, alone = np.random.default_rng(0), [], [], []
-        for at in range(asked.pairs):
-            found: list[tuple[float, float]] = [(0.0, 0.0)] * 2
-            for side in rng.permutation(2):
-                server, client = pairs[side]
-                seconds = _asked(server, client, kept[at % len(kept)])
-                assert seconds is not None
-                found[side] = seconds
-            wall.append(found[1][0] - found[0][0])
-            processor.append(found[1][1] - found[0][1])
-            alone.append(found[0])
-    print(name, flush=True)
+def _served(
+    name: str, guard: GuardSettings, asked: argparse.Namespace, prompts: list[str], work: Path
+) -> dict[str, Any]:
+    rng, apart, alone = np.random.default_rng(0), [], []
+    for restart in range(asked.restarts):
+        with ExitStack() as stack:
+            found: dict[int, tuple[RunningServer, httpx.Client]] = {}
+            for side in (0, 1) if restart % 2 else (1, 0):
+                settings = _settings(guard if side else GuardSettings())
+                server = stack.enter_context(running_server(asked.model, settings, work / f"{side}.log"))
+                found[side] = server, stack.enter_context(httpx.Client(base_url=server.url, timeout=120))
+            kept = [p for p in prompts[:12] if all(_asked(*found[side], p) is not None for side in (0, 1))]
+            rows = [_pair(found, kept[at % len(kept)], rng.permutation(2).tolist()) for at in range(asked.pairs)]
+        seconds = 1e3 * np.array(rows)
+        apart.append((seconds[:, 1] - seconds[:, 0]).mean(axis=0))
+        alone.append(seconds[:, 0].mean(axis=0))
+        print(name, restart, apart[-1], flush=True)
+    added, base = np.array(apart), np.array(alone).mean(axis=0)
     return {
         "defence": name,
-        "pairs": asked.pairs,
-        "prompts": len(kept),
-        "without_ms": {
-            "wall": 1e3 * float(np.median([w for w, _ in alone])),
-            "processor": 1e3 * float(np.median([p for _, p in alone])),
-        },
-        "added_wall_ms": _median(wall) | {"mean": _scaled(mean_interval(wall))},
-        "added_processor_ms": _median(processor) | {"mean": _scaled(mean_interval(processor))},
+        "restarts": asked.restarts,
+        "pairs": asked.restarts * asked.pairs,
+        "without_ms": {"wall": float(base[0]), "processor": float(base[1])},
+        "added_wall_ms": mean_interval(added[:, 0].tolist()),
+        "added_processor_ms": mean_interval(added[:, 1].tolist()),
     }
 
 
-def _settings(engine: EngineRecipe, guard: GuardSettings) -> ServerSettings:
+def _pair(
+    found: dict[int, tuple[RunningServer, httpx.Client]], prompt: str, order: list[int]
+) -> list[tuple[float, float]]:
+    seconds = {side: _asked(*found[side], prompt) for side in order}
+    both = [seconds[0], seconds[1]]
+    return [one for one in both if one is not None]
+
+
+def _settings(guard: GuardSettings) -> ServerSettings:
+    engine = EngineRecipe(engine="packed", dtype="float32", slots=2)
     return ServerSettings(engine=engine, port=0, model_name="small", guard=guard, request_timeout_s=120)
 
 
@@ -117,35 +149,30 @@ def _processor(pid: int) -> float:
     return sum(int(one.read_text().split()[0]) for one in found) / 1e9
 
 
-def _median(values: list[float]) -> dict[str, float]:
-    found = quantile(values, 0.5)
-    assert found.interval is not None
-    return {"median": 1e3 * found.value, "low": 1e3 * found.interval.low, "high": 1e3 * found.interval.high}
-
-
-def _scaled(found: dict[str, float | int]) -> dict[str, float | int]:
-    return {name: 1e3 * value if name in ("mean", "low", "high") else value for name, value in found.items()}
-
-
-def _markdown(about: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    def told(one: dict[str, Any], key: str) -> str:
-        return f"{one[key]:+.2f} ({one['low']:+.2f} to {one['high']:+.2f})"
+def _markdown(about: dict[str, Any], checks: list[dict[str, Any]], requests: list[dict[str, Any]]) -> str:
+    def told(one: dict[str, Any], sign: str = "") -> str:
+        return f"{one['mean']:{sign}.2f} ({one['low']:{sign}.2f} to {one['high']:{sign}.2f})"
 
     lines = [
         "# What defences add to a request",
         "",
         f"`{about['command']}`, {about['date']}, {about['machine']['cpu']}, {about['machine']['cores']} cores, shared with other work.",
-        "Milliseconds with 95 % limits; a request without defences takes what the second and third column say (median).",
+        "Milliseconds, mean with 95 % limits.",
         "",
-        "| defence | without, clock | without, processor | added by the clock, median | added by the clock, mean | added processor time, median | added processor time, mean |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| checks of one request | by the clock | processor |",
+        "|---|--:|--:|",
     ]
-    for row in rows:
-        cells = [f"{row['without_ms'][kind]:.1f}" for kind in ("wall", "processor")]
-        for kind in ("wall", "processor"):
-            one = row[f"added_{kind}_ms"]
-            cells += [told(one, "median"), told(one["mean"], "mean")]
-        lines.append("| " + " | ".join([row["defence"], *cells]) + " |")
+    lines += [f"| {row['defence']} | {told(row['wall_ms'])} | {told(row['processor_ms'])} |" for row in checks]
+    lines += [
+        "",
+        "| whole requests | restarts, pairs | without, clock | without, processor | added by the clock | added processor time |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {row['defence']} | {row['restarts']}, {row['pairs']} | {row['without_ms']['wall']:.1f} | {row['without_ms']['processor']:.1f} "
+        f"| {told(row['added_wall_ms'], '+')} | {told(row['added_processor_ms'], '+')} |"
+        for row in requests
+    ]
     return "\n".join(lines) + "\n"
 
 
