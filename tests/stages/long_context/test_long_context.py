@@ -110,8 +110,8 @@ def test_an_oracle_finds_the_key_and_a_blind_model_does_not(extended):
     tokenizer = Tokenizer.from_file(str(data / "tokenizer" / "tokenizer.json"))
     config = load(one / "model").config
     settings = PassKey(trials=6, depths=(0.0, 0.5, 1.0), digits=4, choices=4, needle="@@{key}\n", question="@@")
-    fillers = [np.arange(30, 130), np.arange(130, 230)]
-    asked = list(trials(settings, tokenizer, fillers, [64, 80], seed=0))
+    fillers = [np.arange(290, 380), np.arange(380, 290, -1)]
+    asked = list(trials(settings, tokenizer, fillers, [40, 48], seed=0))
     assert len(asked) == 2 * 3 * 6 and {trial.key for trial in asked} == {0, 1, 2, 3}
     for trial in asked:
         longest = max(len(one) for one in trial.choices)
