@@ -30,6 +30,7 @@ DEEPSEEK_EXPERTS = {
     "count": 8, "active": 3, "router": "sigmoid", "scale": 2.5, "shared_size": 160, "bias_rate": 0.001, "groups": 4,
     "active_groups": 2,
 }  # fmt: skip
+DELTA = {"inner_size": 40, "head_size": 10, "key_heads": 2, "key_size": 6, "conv_size": 4}
 CASES = {
     "llama": ("llama", {"qk_norm": "none"}),
     "llama, biases, yarn": ("llama", {"qk_norm": "none", "bias": True, "rope_scaling": YARN}),
@@ -55,7 +56,19 @@ CASES = {
     "deepseek, experts": ("deepseek_v3", LATENT | {"experts": DEEPSEEK_EXPERTS}),
     "mixtral": ("mixtral", {"qk_norm": "none", "experts": {"count": 4, "active": 2}}),
     "qwen3_moe": ("qwen3_moe", {"experts": {"count": 6, "active": 2, "normalise": False}, "rope_scaling": YARN}),
+    "mamba": (
+        "mamba",
+        {
+            "mixer": "mamba",
+            "mlp_size": 0,
+            "heads": 1,
+            "kv_heads": 1,
+            "head_size": 2,
+            "recurrence": {"inner_size": 96, "state_size": 4, "conv_size": 3},
+        },
+    ),
     "mamba2": ("mamba2", MAMBA2),
+    "qwen3_next": ("qwen3_next", {"mixer": "gated_delta", "recurrence": DELTA}),
 }
 
 
@@ -144,6 +157,9 @@ def test_what_no_class_computes_is_kept_in_aethers_own_format(tmp_path, name):
         ("llama", {"model_type": "phi"}, "model_type"),
         ("mixtral", {"sliding_window": 8}, "sliding_window"),
         ("qwen3_moe", {"mlp_only_layers": [0]}, "mlp_only_layers"),
+        ("mamba", {"time_step_rank": 7}, "time_step_rank"),
+        ("qwen3_next", {"layer_types": ["linear_attention", "full_attention"]}, "layer_types"),
+        ("qwen3_next", {"num_experts": 8}, "num_experts"),
         ("mamba2", {"use_bias": True}, "use_bias"),
         ("mamba2", {"time_step_limit": [0.0, 1.0]}, "time_step_limit"),
     ],

@@ -121,7 +121,7 @@ class Mixture(Noun):
         return self
 
 
-MixerName = Literal["attention", "mamba2", "rwkv7", "retnet", "gated_delta"]
+MixerName = Literal["attention", "mamba", "mamba2", "rwkv6", "rwkv7", "retnet", "gated_delta"]
 
 
 class DecoderParts(Noun):

@@ -101,6 +101,8 @@ FAMILIES = (
         "gelu_new",
         square=True,
     ),
+    Family("mamba", "MambaForCausalLM", {"mixer": "mamba"}, frozenset({"recurrence"})),
+    Family("qwen3_next", "Qwen3NextForCausalLM", {"mixer": "gated_delta"}, frozenset({"recurrence"})),
     Family("mamba2", "Mamba2ForCausalLM", {"mixer": "mamba2"}, frozenset({"recurrence"})),
 )
 _MOE = ("mixtral", "qwen3_moe")

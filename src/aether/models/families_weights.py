@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from aether.models import families_deepseek
+from aether.models import families_recurrent_weights as recurrent
 from aether.models.decoder import Decoder
 from aether.models.families import Family
 
@@ -52,23 +53,6 @@ _GPT2 = {
 }
 
 
-_MAMBA_TOP = {"embedding": "backbone.embeddings.weight", "final_norm.gain": "backbone.norm_f.weight"}
-_MAMBA = {
-    "attention_norm.gain": "norm.weight",
-    "mixer.taps": "mixer.conv1d.weight",
-    "mixer.taps_bias": "mixer.conv1d.bias",
-    "mixer.decay_log": "mixer.A_log",
-    "mixer.skip": "mixer.D",
-    "mixer.out": "mixer.out_proj.weight",
-}
-_RECURRENT = {
-    "mamba2": _MAMBA
-    | {
-        "mixer.mamba2_in": "mixer.in_proj.weight",
-        "mixer.step_bias": "mixer.dt_bias",
-        "mixer.norm.gain": "mixer.norm.weight",
-    },
-}
 _MIXTURES = {
     "mixtral": ("block_sparse_moe", ("w1", "w3"), "w2"),
     "qwen3_moe": ("mlp", ("gate_proj", "up_proj"), "down_proj"),
@@ -88,16 +72,15 @@ def _expert_names(family: Family, part: str, count: int) -> tuple[str, ...]:
 def _their_names(family: Family, ours: str, experts: int) -> tuple[str, ...]:
     """The tensors of the class that hold our parameter."""
     gpt2 = family.model_type == "gpt2"
-    if family.model_type in _RECURRENT:
-        if not ours.startswith("blocks."):
-            return (_MAMBA_TOP[ours],)
-        _, layer, rest = ours.split(".", 2)
-        return (f"backbone.layers.{layer}.{_RECURRENT[family.model_type][rest]}",)
+    if family.model_type in ("mamba", "mamba2"):
+        return (recurrent.mamba_name(family.model_type, ours),)
     if not ours.startswith("blocks."):
         return ((_GPT2_TOP if gpt2 else _LLAMA_TOP)[ours],)
     _, layer, rest = ours.split(".", 2)
     if gpt2:
         return tuple(f"transformer.h.{layer}.{name}" for name in _GPT2[rest])
+    if family.model_type == "qwen3_next" and rest in recurrent.DELTA:
+        return tuple(f"model.layers.{layer}.{name}" for name in recurrent.DELTA[rest])
     if family.model_type == "deepseek_v3" and rest in families_deepseek.LAYER:
         return (f"model.layers.{layer}.{families_deepseek.LAYER[rest]}",)
     if family.model_type == "deepseek_v3" and rest in families_deepseek.SHARED:
@@ -111,9 +94,8 @@ def _their_names(family: Family, ours: str, experts: int) -> tuple[str, ...]:
 
 def _stored(model: Decoder, family: Family, ours: str, tensor: Tensor, back: bool) -> Tensor:
     """Our tensor as the class keeps it, or `back`."""
-    sizes = model.config.recurrence_at(0)
-    if sizes is not None and ours.endswith("mixer.taps"):
-        return tensor.flatten() if back else tensor.view(-1, 1, sizes.conv_size)
+    if family.model_type in ("mamba", "mamba2", "qwen3_next"):
+        return recurrent.stored(family.model_type, model.config, ours, tensor, back)
     if family.model_type == "deepseek_v3":
         return families_deepseek.stored(model.config, ours, tensor, back)
     if family.model_type.startswith("gemma") and ours.endswith("gain"):
@@ -129,7 +111,10 @@ def to_transformers(model: Decoder, family: Family) -> dict[str, Tensor]:
     experts = _count(model)
     for ours, parameter in model.named_parameters():
         tensor, theirs = parameter.detach().cpu(), _their_names(family, ours, experts)
-        parts = tensor.split([tensor.shape[0]] if len(theirs) == 1 else _rows(model, ours))
+        if ours.endswith("mixer.delta_in"):
+            parts = recurrent.grouped(model.config, tensor)
+        else:
+            parts = tensor.split([tensor.shape[0]] if len(theirs) == 1 else _rows(model, ours))
         named |= {
             name: _stored(model, family, ours, part, back=False) for name, part in zip(theirs, parts, strict=True)
         }
@@ -152,4 +137,7 @@ def from_transformers(model: Decoder, family: Family, named: dict[str, Tensor]) 
         parts = [
             _stored(model, family, ours, named[name], back=True) for name in _their_names(family, ours, _count(model))
         ]
-        parameter.copy_(torch.cat(parts) if len(parts) > 1 else parts[0])
+        if ours.endswith("mixer.delta_in"):
+            parameter.copy_(recurrent.ungrouped(model.config, parts))
+        else:
+            parameter.copy_(torch.cat(parts) if len(parts) > 1 else parts[0])

@@ -8,6 +8,7 @@ from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextGatedDel
 
 from aether.models.parts.attention import Sight
 from aether.models.parts.retnet import log_decays
+from aether.models.parts.rwkv6 import bonus_attention
 from aether.models.parts.rwkv7 import vector_delta_rule
 from aether.models.parts.shared import Pass
 
@@ -108,3 +109,18 @@ def test_the_gated_delta_rule_is_the_layer_of_transformers(key_heads):
     probe = torch.randn(ours.shape, generator=torch.Generator().manual_seed(2))
     one, two = (torch.autograd.grad((y * probe).sum(), x)[0] for y in (ours, expected))
     torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4)
+
+
+def test_rwkv6_is_its_recurrence_where_decay_is_strong_and_weak():
+    r, k, v, w = drawn(4)
+    bonus, log_decay = drawn(1)[0][0, 0], -(3 * w).exp()
+    assert float(log_decay.min()) < -100 and float(log_decay.max()) > -0.01
+    ours, last = bonus_attention((r, k, v), log_decay, bonus, torch.zeros(1, HEADS, SIZE, SIZE, dtype=torch.float64))
+    for head in range(HEADS):
+        state = torch.zeros(SIZE, SIZE, dtype=torch.float64)
+        for place in range(TOKENS):
+            rt, kt, vt, wt = (part[0, place, head] for part in (r, k, v, log_decay.exp()))
+            expected = rt @ (torch.diag(bonus[head]) @ torch.outer(kt, vt) + state)
+            torch.testing.assert_close(ours[0, place, head], expected, rtol=1e-9, atol=1e-9)
+            state = torch.outer(kt, vt) + torch.diag(wt) @ state
+        torch.testing.assert_close(last[0, head], state, rtol=1e-9, atol=1e-9)

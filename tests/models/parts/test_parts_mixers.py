@@ -31,7 +31,9 @@ EVERY = {
         "mixer": "gated_delta", "mlp_size": 0, "recurrence": {"inner_size": 40, "head_size": 10, "key_size": 6, "key_heads": 1},
     },
     "rwkv7": {"mixer": "rwkv7"},
-    "hybrid of all": {"mixer_pattern": ("rwkv7", "gated_delta", "rwkv7"), "norm": "layer"},
+    "rwkv6": {"mixer": "rwkv6", "recurrence": {"head_size": 16}},
+    "mamba": {"mixer": "mamba", "recurrence": {"state_size": 4}},
+    "hybrid of all": {"mixer_pattern": ("rwkv7", "mamba", "rwkv7"), "norm": "layer"},
     "hybrid": {"mixer_pattern": ("mamba2", "attention"), "recurrence": {"state_size": 8}, "norm_place": "sandwich"},
 }  # fmt: skip
 SLOW = settings(max_examples=4, deadline=None, derandomize=True)
@@ -52,7 +54,7 @@ def with_gradients(mixer: RecurrentMixer, x: torch.Tensor, mixed: torch.Tensor) 
     """What it gives, and the gradients of a probe in the input and in every parameter but the output's."""
     probe = torch.randn(mixed.shape, generator=torch.Generator().manual_seed(2), dtype=mixed.dtype)
     inputs = [x] + [p for name, p in mixer.named_parameters() if name != "out"]
-    return [mixed, *torch.autograd.grad((mixed * probe).sum(), inputs, allow_unused=False)]
+    return [mixed, *torch.autograd.grad((mixed * probe).sum(), inputs, materialize_grads=True)]
 
 
 def assert_alike(ours: list[torch.Tensor], expected: list[torch.Tensor]) -> None:

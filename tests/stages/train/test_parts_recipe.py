@@ -45,6 +45,8 @@ KINDS = {
     "retnet": {"mixer": "retnet"},
     "gated_delta": {"mixer": "gated_delta", "mlp_size": 0},
     "rwkv7": {"mixer": "rwkv7", "activation": "relu2"},
+    "rwkv6": {"mixer": "rwkv6"},
+    "mamba": {"mixer": "mamba", "mlp_size": 0},
     "hybrid": {"mixer_pattern": ("mamba2", "attention"), "recurrence": {"state_size": 16}},
 }  # fmt: skip
 
@@ -71,7 +73,7 @@ def test_it_learns_what_can_be_learnt(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["gpt2", "experts", "expert choice", "latent", "mamba2", "retnet", "gated_delta", "rwkv7"]
+    "kind", ["gpt2", "experts", "expert choice", "latent", "mamba2", "retnet", "gated_delta", "rwkv7", "rwkv6", "mamba"]
 )
 def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(tmp_path, kind):
     wanted = recipe(KINDS[kind], steps=12)
