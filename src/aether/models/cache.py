@@ -28,6 +28,11 @@ class KVCache:
     lengths: list[int] = field(default_factory=list)
     states: tuple[dict[str, Tensor], ...] = ()
     """For each layer what a recurrent one keeps, [S, ...] by name; empty for one that attends."""
+    gone: list[int] = field(default_factory=list)
+    """Tokens of each slot that are no longer held: the next one stands at `lengths` + `gone` of its sequence."""
+
+    def __post_init__(self) -> None:
+        self.gone = self.gone or [0] * len(self.lengths)
 
     @classmethod
     def allocate(
@@ -69,9 +74,36 @@ class KVCache:
         tensors = [self.keys, self.values, *(tensor for layer in self.states for tensor in layer.values())]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
+    def positions(self, first: int, batch: int, tokens: int) -> tuple[int, int, bool, list[int]]:
+        """(least length, positions that hold something after `tokens` more, whether all rows are alike, `gone`) of some slots."""
+        lengths, gone = self.lengths[first : first + batch], self.gone[first : first + batch]
+        start, end = min(lengths), max(lengths) + tokens
+        assert len(lengths) == batch and end <= self.context_tokens, "the cache has no room for these tokens"
+        return start, end, start + tokens == end and len(set(gone)) == 1, gone
+
+    def store(
+        self, layer: int, first: int, where_BT: Tensor | None, end: int, new: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Write new keys and values [B, K, T, D] of slots from `first` at `where_BT` (None: the last before `end`); all up to `end`."""
+        batch, _, tokens, _ = new[0].shape
+        views = []
+        for block, one in zip((self.keys, self.values), new, strict=True):
+            slots = block[layer, first : first + batch]
+            if where_BT is None:
+                slots[:, :, end - tokens : end] = one
+            else:
+                rows = torch.arange(batch, device=one.device)[:, None]
+                slots.transpose(1, 2)[rows, where_BT] = one.transpose(1, 2)
+            views.append(slots[:, :, :end])
+        return views[0], views[1]
+
+    def grow(self, slot: int, tokens: int) -> None:
+        """Count `tokens` more in a slot: every layer has stored them."""
+        self.lengths[slot] += tokens
+
     def free(self, slot: int) -> None:
         """Forget a slot's tokens."""
-        self.lengths[slot] = 0
+        self.lengths[slot] = self.gone[slot] = 0
 
     def move(self, source: int, target: int) -> None:
         """Make `target` what `source` is, and free `source`."""
@@ -88,7 +120,7 @@ class KVCache:
                 tensor[target] = tensor[source]
         for block in (self.keys, self.values):
             block[:, target, :, :tokens] = block[:, source, :, :tokens]
-        self.lengths[target] = tokens
+        self.lengths[target], self.gone[target] = tokens, self.gone[source]
 
     def truncate(self, slot: int, tokens: int) -> None:
         """Keep only the first `tokens` of a slot."""

@@ -51,10 +51,8 @@ class _CacheStep:
 
     cache: KVCache
     first: int
-    rows: Tensor | None
-    """Index [B] of the slots and [B, T] of the positions to write, or None when all start at `start`."""
-    where: Tensor | None
-    start: int
+    where_BT: Tensor | None
+    """The positions to write, or None when all end at `end`."""
     end: int
     mask: Tensor | None
     positions: _Positions
@@ -114,7 +112,7 @@ class Block(nn.Module):
         q, k, v = F.linear(normal, self.qkv).view(batch, tokens, -1, size).split((heads, kv_heads, kv_heads), dim=2)
         q = kernels.rotate(F.rms_norm(q, (size,), self.q_gain, eps).transpose(1, 2), *step.positions)
         k = kernels.rotate(F.rms_norm(k, (size,), self.k_gain, eps).transpose(1, 2), *step.positions)
-        keys, values = _write(step, layer, k, v.transpose(1, 2))
+        keys, values = step.cache.store(layer, step.first, step.where_BT, step.end, (k, v.transpose(1, 2)))
         if tokens == 1:
             grouped = q.view(batch, kv_heads, heads // kv_heads, size)
             attended = F.scaled_dot_product_attention(grouped, keys, values, attn_mask=step.mask)
@@ -135,20 +133,6 @@ def _sdpa(q_BHTD: Tensor, k_BKPD: Tensor, v_BKPD: Tensor, mask: Tensor | None, c
     grouped = q_BHTD.shape[1] != k_BKPD.shape[1]
     out = F.scaled_dot_product_attention(q_BHTD, k_BKPD, v_BKPD, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
     return out.transpose(1, 2).flatten(2)
-
-
-def _write(step: _CacheStep, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
-    """Store new keys and values; returns what the new tokens may look at, [B, K, P, D] each, as views of the cache."""
-    cache, batch = step.cache, k_BKTD.shape[0]
-    views = []
-    for block, new in ((cache.keys, k_BKTD), (cache.values, v_BKTD)):
-        slots = block[layer, step.first : step.first + batch]
-        if step.where is None:
-            slots[:, :, step.start : step.end] = new
-        else:
-            slots.transpose(1, 2)[step.rows, step.where] = new.transpose(1, 2)
-        views.append(slots[:, :, : step.end])
-    return views[0], views[1]
 
 
 class Decoder(nn.Module):
@@ -323,30 +307,30 @@ class Decoder(nn.Module):
         for layer, block in enumerate(self.blocks):
             x = block.extend(x, step, layer)  # pyright: ignore[reportCallIssue]
         for row in range(batch):
-            cache.lengths[first + row] += tokens if counts is None else counts[row]
+            cache.grow(first + row, tokens if counts is None else counts[row])
         if not every:
             x = x[:, -1] if counts is None else x[torch.arange(batch), torch.tensor(counts) - 1]
         normal = F.rms_norm(x, (self.config.hidden_size,), self.final_gain, self.config.norm_eps)
         return F.linear(normal, self.embedding).float()
 
     def _cache_step(self, batch: int, tokens: int, cache: KVCache, first: int) -> _CacheStep:
-        lengths = cache.lengths[first : first + batch]
-        start, end = min(lengths), max(lengths) + tokens
-        assert len(lengths) == batch and end <= cache.context_tokens, "the cache has no room for these tokens"
+        start, end, aligned, gone = cache.positions(first, batch, tokens)
         dtype, device = self.embedding.dtype, self.embedding.device
-        if start + tokens == end:
-            positions = _Positions(self.cos[start:end].to(dtype), self.sin[start:end].to(dtype))
+        if aligned:
+            places = slice(start + gone[0], end + gone[0])
+            positions = _Positions(self.cos[places].to(dtype), self.sin[places].to(dtype))
             mask = None
             if tokens > 1 and start > 0:
                 mask = torch.ones(tokens, end, dtype=torch.bool, device=device).tril(start)
-            return _CacheStep(cache, first, None, None, start, end, mask, positions)
-        where = torch.tensor(lengths, device=device)[:, None] + torch.arange(tokens, device=device)
+            return _CacheStep(cache, first, None, end, mask, positions)
+        lengths = torch.tensor(cache.lengths[first : first + batch], device=device)
+        where = lengths[:, None] + torch.arange(tokens, device=device)
+        places_BT = where + torch.tensor(gone, device=device)[:, None]
         mask = torch.arange(end, device=device) <= where[:, None, :, None]
-        positions = _Positions(self.cos[where, None].to(dtype), self.sin[where, None].to(dtype))
+        positions = _Positions(self.cos[places_BT, None].to(dtype), self.sin[places_BT, None].to(dtype))
         if tokens > 1:
             positions = _Positions(*(t.transpose(1, 2) for t in positions))
-        rows = torch.arange(batch, device=device)[:, None]
-        return _CacheStep(cache, first, rows, where, start, end, mask, positions)
+        return _CacheStep(cache, first, where, end, mask, positions)
 
 
 def _rotary_tables(config: DecoderConfig) -> tuple[Tensor, Tensor]:

@@ -230,9 +230,7 @@ class PartsDecoder(Decoder):
     ) -> Tensor:
         """As `Decoder.extend`. Raises InputError when dynamic NTK would go beyond its original context."""
         batch, tokens = tokens_BT.shape
-        lengths = cache.lengths[first : first + batch]
-        start, end = min(lengths), max(lengths) + tokens
-        assert len(lengths) == batch and end <= cache.context_tokens, "the cache has no room for these tokens"
+        start, end, aligned, gone = cache.positions(first, batch, tokens)
         scaling = self.config.rope_scaling
         if scaling is not None and scaling.kind == "dynamic" and end > scaling.original_context_tokens:
             mend = (
@@ -240,15 +238,16 @@ class PartsDecoder(Decoder):
             )
             raise InputError.of("model.rope_scaling.kind", "dynamic", mend)
         device = tokens_BT.device
-        where_BT = torch.tensor(lengths, device=device)[:, None] + torch.arange(tokens, device=device)
-        aligned = start + tokens == end
+        lengths = torch.tensor(cache.lengths[first : first + batch], device=device)
+        where_BT = lengths[:, None] + torch.arange(tokens, device=device)
+        places_BT = where_BT + torch.tensor(gone, device=device)[:, None]
         far = Sight(where_BT[:1] if aligned else where_BT, start, end)
-        given = self._pass(far, end, where_BT, CacheSlots(cache, first, where_BT, end, counts))
-        x = self._embedded(tokens_BT, self.embedding, where_BT)
+        given = self._pass(far, end, places_BT, CacheSlots(cache, first, where_BT, end, counts))
+        x = self._embedded(tokens_BT, self.embedding, places_BT)
         for block in self.blocks:
             x = block(x, given)
         for row in range(batch):
-            cache.lengths[first + row] += tokens if counts is None else counts[row]
+            cache.grow(first + row, tokens if counts is None else counts[row])
         if not every:
             x = x[:, -1] if counts is None else x[torch.arange(batch), torch.tensor(counts) - 1]
         return self.logits(self.final_norm(x), self.embedding)

@@ -37,14 +37,7 @@ class CacheSlots:
 
     def store(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
         """Write new keys and values; returns all of the slots' up to `end`, [B, K, P, D] each, as views of the cache."""
-        batch = k_BKTD.shape[0]
-        rows = torch.arange(batch, device=k_BKTD.device)[:, None]
-        views = []
-        for block, new in ((self.cache.keys, k_BKTD), (self.cache.values, v_BKTD)):
-            slots = block[layer, self.first : self.first + batch]
-            slots.transpose(1, 2)[rows, self.where_BT] = new.transpose(1, 2)
-            views.append(slots[:, :, : self.end])
-        return views[0], views[1]
+        return self.cache.store(layer, self.first, self.where_BT, self.end, (k_BKTD, v_BKTD))
 
     def held(self, layer: int) -> dict[str, Tensor]:
         """What a recurrent layer kept, [B, ...] by name; zeros where a sequence begins."""

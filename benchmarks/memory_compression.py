@@ -1,0 +1,159 @@
+"""What a smaller cache costs: loss by position of held-out code, against the bytes that the cache holds.
+
+    python -m benchmarks.memory_compression
+
+Trains one small decoder on the bytes of the standard library's modules (every eighth file held out), then reads held-out windows
+token by token over each cache of `aether.models.compression` and over the whole one. The first `SCORED_FROM` tokens, which every cache
+holds, are left out of the loss. Differences are paired by window, with a Student-t interval over windows.
+"""
+
+import argparse
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from aether.models.cache import KVCache
+from aether.models.compression import QuantisedCache, SinkCache
+from aether.models.config import DecoderConfig
+from aether.models.decoder import Decoder
+from aether.spec.run import StepContext
+from aether.stages.train.loop import Loop, new_state
+from aether.stages.train.recipe import TrainRecipe
+from benchmarks.records import circumstances, mean_interval, write
+
+CONTEXT = 512
+SCORED_FROM = 128
+SHAPE = {
+    "vocab_size": 256, "hidden_size": 128, "layers": 4, "heads": 4, "kv_heads": 2, "head_size": 32, "mlp_size": 352,
+    "context_tokens": CONTEXT,
+}  # fmt: skip
+
+
+def read(held_out: bool) -> np.ndarray:
+    """The bytes of the standard library's top modules; of every eighth, or of the others."""
+    files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    chosen = [file for place, file in enumerate(files) if (place % 8 == 0) == held_out]
+    return np.frombuffer(b"\n\n".join(file.read_bytes() for file in chosen), dtype=np.uint8).astype(np.int64)
+
+
+class Windows:
+    """Windows at random places; window `index` is a function of the seed and its number."""
+
+    def __init__(self, stream: np.ndarray, seed: int) -> None:
+        self.stream, self.seed = stream, seed
+
+    def batch(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """(tokens [n, T + 1], document ids [n, T + 1])."""
+        rows = []
+        for index in range(first, first + count):
+            start = int(np.random.default_rng((self.seed, index)).integers(len(self.stream) - CONTEXT - 1))
+            rows.append(self.stream[start : start + CONTEXT + 1])
+        tokens = np.stack(rows)
+        return tokens, np.zeros_like(tokens)
+
+
+def trained(steps: int, seed: int) -> tuple[Decoder, float]:
+    """The decoder and the wall seconds of its updates."""
+    recipe = TrainRecipe.model_validate({"model": SHAPE, "steps": steps, "batch_sequences": 4, "precision": "float32"})
+    with tempfile.TemporaryDirectory() as out:
+        context = StepContext("train", Path(out), {}, seed, 1, lambda progress: None)
+        state = new_state(recipe, seed)
+        began = time.perf_counter()
+        Loop(recipe, state, Windows(read(held_out=False), seed), context).run("benchmark")
+    return state.model.eval(), time.perf_counter() - began
+
+
+@torch.inference_mode()
+def losses(model: Decoder, tokens_ST: torch.Tensor, cache: KVCache) -> tuple[np.ndarray, int]:
+    """(nats of each token after the first [S, T - 1], the most bytes that the cache held), read token by token."""
+    found, most = [], 0
+    for place in range(tokens_ST.shape[1] - 1):
+        logits = model.extend(tokens_ST[:, place : place + 1], cache)
+        found.append(torch.nn.functional.cross_entropy(logits, tokens_ST[:, place + 1], reduction="none"))
+        most = max(most, cache.bytes)
+    return torch.stack(found, dim=1).numpy(), most
+
+
+def caches(config: DecoderConfig, slots: int) -> dict[str, Callable[[], KVCache]]:
+    """Every cache that is measured, the whole one first."""
+    found: dict[str, Callable[[], KVCache]] = {"whole": lambda: KVCache.allocate(config, slots)}
+    for bits in (8, 4):
+        found[f"int{bits}"] = lambda bits=bits: QuantisedCache.of(config, slots, bits)
+    for budget in (256, 128, 64):
+        for sinks in (0, 4):
+            name = f"{budget} tokens, {sinks} of them sinks"
+            found[name] = lambda s=sinks, b=budget: SinkCache.of(config, slots, s, b - s)
+    return found
+
+
+def measure(model: Decoder, windows: int) -> list[dict[str, Any]]:
+    """One row for each cache."""
+    tokens, _ = Windows(read(held_out=True), seed=1).batch(0, windows)
+    tokens_ST = torch.from_numpy(tokens[:, :CONTEXT])
+    rows, whole = [], None
+    for name, make in caches(model.config, windows).items():
+        began = time.perf_counter()
+        nats, held = losses(model, tokens_ST, make())
+        by_window = nats[:, SCORED_FROM:].mean(1)
+        whole = by_window if whole is None else whole
+        quarters = [nats[:, begin : begin + 128].mean() for begin in range(0, CONTEXT - 1, 128)]
+        rows.append(
+            {
+                "cache": name,
+                "bytes_per_sequence": held / windows,
+                "loss": mean_interval(by_window.tolist()),
+                "more_than_whole": mean_interval((by_window - whole).tolist()),
+                "loss_by_quarter": [float(one) for one in quarters],
+                "wall_s": time.perf_counter() - began,
+            }
+        )
+        print(name, rows[-1]["bytes_per_sequence"], rows[-1]["loss"]["mean"], rows[-1]["more_than_whole"], flush=True)
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| cache | KiB of a sequence | loss | more than whole (95 %) | loss by quarter of the window |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        more = row["more_than_whole"]
+        interval = "" if row["cache"] == "whole" else f"{more['mean']:+.4f} ({more['low']:+.4f} to {more['high']:+.4f})"
+        quarters = ", ".join(f"{one:.3f}" for one in row["loss_by_quarter"])
+        size, loss = row["bytes_per_sequence"] / 1024, row["loss"]["mean"]
+        lines.append(f"| {row['cache']} | {size:.0f} | {loss:.4f} | {interval} | {quarters} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Train, measure, record."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--windows", type=int, default=48)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    model, trained_s = trained(options.steps, seed=0)
+    rows = measure(model, options.windows)
+    here = circumstances("benchmarks.memory_compression")
+    record = here | {"shape": SHAPE, "steps": options.steps, "windows": options.windows, "scored_from": SCORED_FROM}
+    record |= {"trained_s": trained_s, "rows": rows}
+    head = f"""# Caches that hold less
+
+{here["machine"]["cpu"]}, one thread, {here["date"]}, torch {here["packages"]["torch"]}, commit {here["commit"]}. `{here["command"]}`
+
+A decoder of {model.config.parameters():,} parameters, {options.steps} updates of 4 windows of {CONTEXT} bytes of the standard library (one seed, float32); then
+{options.windows} held-out windows, read byte by byte. Loss in nats per byte from position {SCORED_FROM} on; differences are paired by window.
+
+"""
+    write("memory_compression", record, head + table(rows))
+
+
+if __name__ == "__main__":
+    main()

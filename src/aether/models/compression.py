@@ -1,0 +1,151 @@
+"""Caches that hold less than every key and value: sinks with a window, and packed integers.
+
+`SinkCache` forgets the middle: the first tokens and the latest ones stay (StreamingLLM, arXiv 2309.17453, section 3.2). Keys keep the
+rotary positions of their sequence, so it reads no further than the model's context; the paper's positions within the cache would.
+`QuantisedCache` keeps keys by channel and values by token as integers of 8 or 4 bits with a scale and a lowest value for each group,
+the newest tokens as they are (KIVI, arXiv 2402.02750, section 3). Dropping by accumulated attention (H2O, arXiv 2306.14048) needs weights that
+fused attention does not give. What each costs is measured by `benchmarks/memory_compression.py`.
+
+Shapes: L layers, S slots, K key-value heads, P positions, D head size, G tokens of a group.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from aether.models.cache import KVCache
+from aether.models.config import DecoderConfig
+from aether.spec.errors import InputError
+
+GROUP = 32
+"""Tokens whose keys share a scale for each channel (arXiv 2402.02750, section 4.1: 32)."""
+
+
+@dataclass
+class SinkCache(KVCache):
+    """The first `sinks` tokens and the latest; a slot has room for all that is held and the next token."""
+
+    sinks: int = 4
+
+    @classmethod
+    def of(
+        cls, config: DecoderConfig, slots: int, sinks: int, window: int, dtype: torch.dtype = torch.float32
+    ) -> "SinkCache":
+        """An empty cache of `sinks` + `window` positions. Raises InputError for layers that would read what is gone."""
+        if config.positions == "alibi" or config.window is not None or config.mixers != {"attention"}:
+            name = "positions" if config.positions == "alibi" else "window" if config.window is not None else "mixer"
+            raise InputError.of(
+                f"model.{name}", getattr(config, name), "forgetting the middle needs full attention without ALiBi"
+            )
+        if sinks < 0 or window < 2:
+            raise InputError.of("window", (sinks, window), "sinks from 0 up, and a window of two tokens or more")
+        held = KVCache.allocate(config, slots, sinks + window, dtype)
+        return cls(held.keys, held.values, held.lengths, held.states, sinks=sinks)
+
+    def grow(self, slot: int, tokens: int) -> None:
+        """As `KVCache.grow`; then what must go for the next token goes."""
+        super().grow(slot, tokens)
+        length, room = self.lengths[slot], self.context_tokens - 1
+        if length <= room:
+            return
+        kept = room - self.sinks
+        for block in (self.keys, self.values):
+            block[:, slot, :, self.sinks : room] = block[:, slot, :, length - kept : length].clone()
+        self.lengths[slot], self.gone[slot] = room, self.gone[slot] + length - room
+
+
+@dataclass
+class Packed:
+    """Integers of 8 bits, or two of 4 in a byte along the last axis, with a scale and a lowest value for each group."""
+
+    codes: Tensor
+    scale: Tensor
+    low: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, bits: int, axis: int) -> "Packed":
+        """`x` in steps of (highest - lowest) / (2^bits - 1) along `axis`."""
+        low, high = x.amin(axis, keepdim=True), x.amax(axis, keepdim=True)
+        scale = ((high - low) / (2**bits - 1)).to(torch.float16)
+        low = low.to(torch.float16)
+        steps = (x - low.to(x.dtype)) / scale.to(x.dtype).clamp_min(1e-7)
+        codes = steps.round().clamp(0, 2**bits - 1).to(torch.uint8)
+        return cls(codes if bits == 8 else codes[..., ::2] | codes[..., 1::2] << 4, scale, low)
+
+    def values(self, bits: int, dtype: torch.dtype) -> Tensor:
+        """What the integers stand for."""
+        codes = self.codes
+        if bits == 4:
+            codes = torch.stack((codes & 15, codes >> 4), dim=-1).flatten(-2)
+        return codes.to(dtype) * self.scale.to(dtype) + self.low.to(dtype)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all three."""
+        return sum(t.numel() * t.element_size() for t in (self.codes, self.scale, self.low))
+
+
+@dataclass
+class QuantisedCache(KVCache):
+    """Groups of `GROUP` tokens as integers, the newest `GROUP` to 2 `GROUP` - 1 as they are. All slots grow together."""
+
+    bits: int = 4
+    room: int = 0
+    groups: list[list[tuple[Packed, Packed]]] = field(default_factory=list)
+    """For each layer its groups, oldest first: keys [S, K, G, D] by channel, values by token."""
+    recent: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """For each layer the newest keys and values, [S, K, at most 2 G - 1, D]."""
+
+    @classmethod
+    def of(
+        cls, config: DecoderConfig, slots: int, bits: int, context_tokens: int | None = None, dtype: torch.dtype = torch.float32
+    ) -> "QuantisedCache":  # fmt: skip
+        """An empty cache. Raises InputError for widths other than 8 and 4, and for caches of latent vectors or states."""
+        if bits not in (4, 8):
+            raise InputError.of("bits", bits, "8 or 4")
+        if config.latent is not None or config.mixers != {"attention"}:
+            name = "latent" if config.latent is not None else "mixer"
+            raise InputError.of(f"model.{name}", getattr(config, name), "only heads of keys and values are packed")
+        empty = torch.zeros(config.layers, slots, config.kv_heads, 0, config.head_size, dtype=dtype)
+        recent = [(empty[layer], empty[layer]) for layer in range(config.layers)]
+        room = context_tokens or config.context_tokens
+        groups: list[list[tuple[Packed, Packed]]] = [[] for _ in range(config.layers)]
+        return cls(empty, empty, [0] * slots, bits=bits, room=room, groups=groups, recent=recent)
+
+    @property
+    def context_tokens(self) -> int:
+        """How many positions a slot has."""
+        return self.room
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of integers, scales, lowest values and newest tokens."""
+        packed = sum(one.bytes for layer in self.groups for pair in layer for one in pair)
+        return packed + sum(t.numel() * t.element_size() for pair in self.recent for t in pair)
+
+    def store(
+        self, layer: int, first: int, where_BT: Tensor | None, end: int, new: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """As `KVCache.store`, for all slots at once; what is returned is made from the integers."""
+        assert first == 0 and new[0].shape[0] == self.slots and len(set(self.lengths)) == 1, "slots grow together"
+        k, v = (torch.cat((held, one), dim=2) for held, one in zip(self.recent[layer], new, strict=True))
+        groups, dtype = self.groups[layer], k.dtype
+        whole = [torch.cat((*(pair[i].values(self.bits, dtype) for pair in groups), (k, v)[i]), dim=2) for i in (0, 1)]
+        while k.shape[2] >= 2 * GROUP:
+            groups.append((Packed.of(k[:, :, :GROUP], self.bits, 2), Packed.of(v[:, :, :GROUP], self.bits, 3)))
+            k, v = k[:, :, GROUP:], v[:, :, GROUP:]
+        self.recent[layer] = (k.clone(), v.clone())
+        return whole[0], whole[1]
+
+    def free(self, slot: int) -> None:
+        """Not of one slot alone: make a new cache."""
+        raise NotImplementedError("slots of a quantised cache grow together; make a new one")
+
+    def truncate(self, slot: int, tokens: int) -> None:
+        """Not of one slot alone."""
+        raise NotImplementedError("slots of a quantised cache grow together")
+
+    def copy_prefix(self, source: int, target: int, tokens: int) -> None:
+        """Not of one slot alone."""
+        raise NotImplementedError("slots of a quantised cache grow together")
