@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aether.counsel.ablation.ablate import ablate, plan_ablation
+from aether.counsel.ablation.ladder import climb, factors, rungs, scaled
 from aether.counsel.ablation.search import Range, searched
 from aether.counsel.ablation.vary import parse_vary
 from aether.report.page import page_html, page_markdown
 from aether.spec.errors import InputError
 from aether.stages.train.estimate import flops
+from aether.stages.train.recipe import TrainRecipe
 
 RECIPE = {
     "name": "tiny",
@@ -146,3 +148,35 @@ def test_a_search_finds_the_better_end_and_is_compared_with_new_seeds(recipe, tm
 def test_a_range_that_is_none_is_refused(text):
     with pytest.raises(InputError, match="write FIELD=log:LOW:HIGH"):
         Range.parse(text)
+
+
+def test_sizes_keep_the_proportions_and_rungs_cost_their_budget():
+    model = TrainRecipe.model_validate(RECIPE["steps"][1]["config"]).model
+    grown = scaled(model, 2)
+    assert (grown.heads, grown.kv_heads, grown.hidden_size, grown.layers, grown.mlp_size) == (4, 4, 64, 4, 128)
+    with pytest.raises(InputError, match="sizes"):
+        scaled(model, 0.1)
+    base = TrainRecipe.model_validate(RECIPE["steps"][1]["config"])
+    own = 6 * model.parameters() * base.tokens()
+    for one in rungs(base, [1, 4], [0.5, 1, 2]):
+        cost = 6 * one.recipe.model.parameters() * one.recipe.tokens()
+        an_update = cost / one.recipe.steps
+        assert min(abs(cost - own), abs(cost - 4 * own)) <= an_update / 2 + 1
+
+
+@pytest.mark.parametrize("text", ["", "0.5,0", "1,1", "a", "-1,2"])
+def test_factors_that_are_none_are_refused(text):
+    with pytest.raises(InputError, match="budgets"):
+        factors(text, "budgets")
+
+
+@pytest.mark.slow
+def test_a_ladder_is_trained_fitted_and_checked_on_a_training_that_was_predicted_before(recipe, tmp_path):
+    found = climb(recipe, [0.5, 1, 2], [0.5, 1, 1.5], 1.5, tmp_path, silent)
+    assert len(found.trained) == 9 and found.held.measured.loss is not None
+    said = json.loads((tmp_path / "prediction.json").read_text())
+    record = tmp_path / "store" / "train" / found.held.measured.fingerprint[:16] / "record.json"
+    assert (tmp_path / "prediction.json").stat().st_mtime_ns < record.stat().st_mtime_ns
+    assert said["loss"]["interval"]["low"] < said["loss"]["value"] < said["loss"]["interval"]["high"]
+    assert (tmp_path / "scaling.svg").read_text().startswith("<svg")
+    assert json.loads((tmp_path / "scaling.json").read_text())["held"]["inside"] == found.held.inside

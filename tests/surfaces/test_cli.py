@@ -57,6 +57,7 @@ OPTIONS = {
         "--trials",
         "--vary",
     ],
+    "scaling": ["--beyond", "--budgets", "--help", "--json", "--out", "--sizes"],
     "fit-scaling": ["--at", "--help", "--json", "--plot", "--resamples", "--seed", "--tied"],
     "resume": ["--help", "--json"],
     "reproduce": ["--help", "--json", "--out"],

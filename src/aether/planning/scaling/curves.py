@@ -46,10 +46,10 @@ class Curve:
         return self.E_R + size_R + np.exp(self.log_B_R - self.beta_R * np.log(tokens))
 
     def optimum(self, training_flops: float) -> tuple[Floats, Floats]:
-        """Parameters and tokens of the least loss at 6 N D = `training_flops`."""
+        """Parameters and tokens of the least loss at 6 N D = `training_flops`: one of each at least, where a law sees no use in them."""
         budget = training_flops / constants()["flops_per_parameter_token"].value
         share_R = self.beta_R / (self.alpha_R + self.beta_R)
-        parameters_R = self.gain() * budget**share_R
+        parameters_R = np.clip(self.gain() * budget**share_R, 1.0, budget)
         return parameters_R, budget / parameters_R
 
     def gain(self) -> Floats:

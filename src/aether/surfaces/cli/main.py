@@ -19,6 +19,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "aether.surfaces.cli.ablate:ablate",
         "Train variants of a recipe at equal compute, and say which differences are more than noise.",
     ),
+    "scaling": (
+        "aether.surfaces.cli.ladder:scaling",
+        "Train a ladder of sizes, fit a scaling law, and check it on a larger training.",
+    ),
     "fit-scaling": ("aether.surfaces.cli.scaling:fit_scaling", "Fit a scaling law to a CSV of trained models."),
     "resume": ("aether.surfaces.cli.build:resume", "Go on with a run that was stopped."),
     "reproduce": ("aether.surfaces.cli.again:reproduce", "Carry out a run's record again and compare every number."),

@@ -41,11 +41,12 @@ def fit_scaling(
     if as_json:
         say_json({"status": "ok", **report.model_dump(mode="json")})
     else:
-        _print(report)
+        print_fit(report)
     return 0
 
 
-def _print(report: "FitReport") -> None:
+def print_fit(report: "FitReport") -> None:
+    """The fit in a terminal."""
     from rich.console import Console
     from rich.table import Table
 
