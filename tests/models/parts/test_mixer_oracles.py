@@ -6,6 +6,7 @@ from parts_toys import random_parts, shape
 from transformers import Qwen3NextConfig
 from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextGatedDeltaNet
 
+from aether.models.parts import rwkv6
 from aether.models.parts.attention import Sight
 from aether.models.parts.retnet import log_decays
 from aether.models.parts.rwkv6 import bonus_attention
@@ -111,10 +112,13 @@ def test_the_gated_delta_rule_is_the_layer_of_transformers(key_heads):
     torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4)
 
 
-def test_rwkv6_is_its_recurrence_where_decay_is_strong_and_weak():
+@pytest.mark.parametrize("strength", [0.3, 3])
+def test_rwkv6_is_its_recurrence_where_decay_is_weak_and_where_it_is_strong(strength):
     r, k, v, w = drawn(4)
-    bonus, log_decay = drawn(1)[0][0, 0], -(3 * w).exp()
-    assert float(log_decay.min()) < -100 and float(log_decay.max()) > -0.01
+    bonus, log_decay = drawn(1)[0][0, 0], -(strength * w).exp()
+    assert strength < 1 or (float(log_decay.min()) < -100 and float(log_decay.max()) > -0.01)
+    if strength < 1:
+        assert float(log_decay.abs().mean()) * rwkv6.CHUNK < 60
     ours, last = bonus_attention((r, k, v), log_decay, bonus, torch.zeros(1, HEADS, SIZE, SIZE, dtype=torch.float64))
     for head in range(HEADS):
         state = torch.zeros(SIZE, SIZE, dtype=torch.float64)

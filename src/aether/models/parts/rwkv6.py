@@ -3,8 +3,8 @@
     S_t = diag(w_t) S_{t-1} + k_t v_t^T,    y_t = (S_{t-1} + diag(u) k_t v_t^T)^T r_t
 
 Each of r, k, v, g and w reads the token mixed with the one before, by shares that a low-rank map of both chooses. The output of each
-head is normalised and gated. ln w = -exp(..) has no bound: within `CHUNK` tokens only differences of its sums are exponentiated, for each pair
-and channel, so that nothing overflows.
+head is normalised and gated. ln w = -exp(..) has no bound: where it is strong, only differences of its sums are exponentiated, for each pair and channel,
+so that nothing overflows.
 
 Shapes: B batch, T tokens, n chunks, c tokens of a chunk, H heads, D size of a head, E inner channels.
 """
@@ -18,8 +18,13 @@ from aether.models.parts.feed_forward import linear
 from aether.models.parts.recurrent import RecurrentMixer, chunked, marks, previous, wide
 from aether.models.parts.shared import Pass
 
-CHUNK = 16
-"""Tokens of a chunk: its pairs are c x c numbers for each channel."""
+CHUNK = 32
+"""Tokens of a chunk where no channel fades by more than e^-60 within one: each pair's decay is then split into a factor of the
+reader and one of the writer, and pairs are one matrix product."""
+PAIRED_CHUNK = 16
+"""Tokens of a chunk where one does: c x c numbers for each channel."""
+_SAFE = -60.0
+"""e^60 times what a product holds is far from the end of float32 (e^88)."""
 _MIXES = ("decay", "key", "value", "read", "gate")
 """What mixes a token with the one before, in the order of the low-rank map."""
 
@@ -41,24 +46,30 @@ def _chunks(
     rkv: tuple[Tensor, Tensor, Tensor], log_decay: Tensor, state: Tensor, begins_BT: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     tokens = log_decay.shape[1]
-    chunk = min(CHUNK, tokens)
+    sums = chunked(log_decay, CHUNK, -(-tokens // CHUNK)).sum(2)
+    apart = float(sums.detach().min()) > _SAFE
+    chunk = min(CHUNK if apart else PAIRED_CHUNK, tokens)
     chunks = -(-tokens // chunk)
     mark = marks(begins_BT, tokens, chunk, log_decay.device)
     r, k, v, a = (chunked(x, chunk, chunks).transpose(2, 3) for x in (*rkv, log_decay))
     sums = a.cumsum(-2)
     before = sums - a
-    earlier = mark.pairs & ~torch.eye(chunk, dtype=torch.bool, device=v.device)
-    pairs = before[..., :, None, :] - sums[..., None, :, :]
-    fading = pairs.masked_fill(~earlier[:, :, None, :, :, None], float("-inf")).exp()
-    y = (fading * r[..., :, None, :] * k[..., None, :, :]).sum(-1) @ v
-    reading = r * before.exp() * mark.reads[:, :, None, :, None]
+    earlier = (mark.pairs & ~torch.eye(chunk, dtype=torch.bool, device=v.device))[:, :, None]
+    reading = r * before.exp()
+    if apart:
+        weights = (reading @ (k * (-sums).exp()).mT) * earlier
+    else:
+        pairs = before[..., :, None, :] - sums[..., None, :, :]
+        fading = pairs.masked_fill(~earlier[..., None], float("-inf")).exp()
+        weights = (fading * r[..., :, None, :] * k[..., None, :, :]).sum(-1)
+    reading = reading * mark.reads[:, :, None, :, None]
     added = (k * (sums[..., -1:, :] - sums).exp() * mark.writes[:, :, None, :, None]).mT @ v
     keeps = sums[..., -1, :, None].exp() * mark.carries[:, :, None, None, None]
     found = []
     for place in range(chunks):
         found.append(state)
         state = state * keeps[:, place] + added[:, place]
-    y = y + reading @ torch.stack(found, dim=1)
+    y = weights @ v + reading @ torch.stack(found, dim=1)
     return y.transpose(2, 3).flatten(1, 2)[:, :tokens], state
 
 
