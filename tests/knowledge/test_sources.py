@@ -27,6 +27,7 @@ WHOLE = {
     "methods.toml",
     "machines.toml",
     "training_symptoms.toml",
+    "training_alerts.toml",
     "training_logs.toml",
 }
 """Written by a fit, or all from one source: the whole file has one kind, source and date at its head."""

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aether.models import kernels
+from aether.models import kernels, taps
 from aether.models.cache import KVCache
 from aether.models.config import DecoderConfig
 from aether.models.seams import ALONE, Seams
@@ -92,6 +92,7 @@ class Block(nn.Module):
         qkv = F.linear(seams.enter(normal), self.qkv.to(dtype))
         gains = (self.q_gain, self.k_gain) if learnt else (None, None)
         q, k, v = kernels.query_key_value(qkv, gains, window.positions, config.heads, config.kv_heads, config.norm_eps)
+        taps.attention(q, k, config.head_size**-0.5)
         if seams.attend is not None:
             attended = seams.attend(q, k, v, window.documents_BT)
         elif window.bias is not None:
@@ -100,7 +101,7 @@ class Block(nn.Module):
             attended = _sdpa(q, k, v, window.mask, causal=window.mask is None)
         x = x_BTC + seams.leave(F.linear(attended, self.out.to(dtype)))
         normal = kernels.rms_norm(x, self.mlp_gain if learnt else None, config.norm_eps)
-        inner = kernels.swiglu(F.linear(seams.enter(normal), self.gate_up.to(dtype)))
+        inner = taps.inner(kernels.swiglu(F.linear(seams.enter(normal), self.gate_up.to(dtype))))
         return x + seams.leave(F.linear(inner, self.down.to(dtype)))
 
     def extend(self, x_BTC: Tensor, step: _CacheStep, layer: int) -> Tensor:

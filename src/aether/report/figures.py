@@ -49,9 +49,9 @@ def loss_figure(facts: RunFacts, sources: Sources) -> Figure | None:
     for names, spoken, style in ((_TRAIN_NAMES, "training loss", "line"), (_HELD_OUT_NAMES, "validation loss", "dots")):
         # After a rewind a step is told again: its last line counts. An update that was not believed has no place here.
         counted = [row for row in rows if x_name in row and row.get("judgement", "apply") == "apply"]
-        points = {row[x_name]: row[n] for row in counted for n in names if _is_number(row.get(n))}
+        points = {row[x_name]: row[n] for row in counted for n in names if is_number(row.get(n))}
         if points:
-            lines.append(_line(spoken, "train", artefact, list(points.items()), style))
+            lines.append(curve_of(spoken, "train", artefact, list(points.items()), style))
     if not lines:
         return None
     marks = (
@@ -85,7 +85,7 @@ def latency_figure(facts: RunFacts) -> Figure | None:
         times = sorted(1e3 * max(t, 1e-6) for t in taken_s)
         if times:
             points = [(t, (i + 1) / len(times)) for i, t in enumerate(times)]
-            lines.append(_line(spoken, "serve", artefact, points, "steps"))
+            lines.append(curve_of(spoken, "serve", artefact, points, "steps"))
     if not lines:
         return None
     caption = text_of(
@@ -147,7 +147,8 @@ def marks_by_slice(sources: Sources, evidence: Sequence[Evidence], whole: str) -
     return tuple(found)
 
 
-def _line(name: str, step: str, artefact: Artefact, points: list[tuple[float, float]], style: Any) -> Line:
+def curve_of(name: str, step: str, artefact: Artefact, points: list[tuple[float, float]], style: Any = "line") -> Line:
+    """A thinned curve of points from a recorded file."""
     every = max(1, math.ceil(len(points) / _MOST_POINTS))
     kept = points[::every]
     if kept[-1] != points[-1]:
@@ -162,5 +163,6 @@ def _line(name: str, step: str, artefact: Artefact, points: list[tuple[float, fl
     )
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value of a file can be drawn."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

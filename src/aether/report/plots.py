@@ -96,8 +96,10 @@ def _curve(axes: Axes, figure: Figure, sources: Sources) -> None:
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(_short))
+    if figure.log_y:
+        axes.set_yscale("log")
     axes.set_ylabel(figure.y_label)
-    axes.legend(fontsize=9)
+    axes.legend(fontsize=9, **({"ncols": 2} if len(figure.lines) > 4 else {}))
 
 
 def _intervals(axes: Axes, figure: Figure, sources: Sources) -> None:

@@ -9,7 +9,7 @@ from aether.report.figures import latency_figure, loss_figure, marks_by_slice, s
 from aether.report.headline import settings_of
 from aether.report.pieces import NO_SLICE, full, if_known, label, name, pivot, setting, slice_of, user
 from aether.report.sources import RunFacts, Sources
-from aether.report.training import blamed_blocks
+from aether.report.training import alert_blocks, blamed_blocks, layer_figures
 from aether.spec.evidence import Evidence
 from aether.spec.report import Block, Facts, Figure, Items, Paragraph, Section, Table, Text, Words, heads, text_of
 
@@ -59,8 +59,8 @@ def training_section(facts: RunFacts, sources: Sources) -> Section | None:
     if not evidence:
         return None
     blocks: list[Block] = [f for f in [loss_figure(facts, sources)] if f is not None]
-    blocks += _tables(([e for e in evidence if e.metric != "blamed_loss"], "main run"))
-    blocks += blamed_blocks(facts, sources)
+    blocks += _tables(([e for e in evidence if e.metric not in ("blamed_loss", "alert_value")], "main run"))
+    blocks += [*layer_figures(facts), *alert_blocks(facts, sources), *blamed_blocks(facts, sources)]
     pilots = _pilots(facts, sources)
     if pilots is not None:
         blocks.append(pilots)

@@ -1,9 +1,12 @@
-"""What a training's own watch saw, for the report: the batches that were not believed."""
+"""What a training's own watch saw, for the report: norms by layer, alerts, and the batches that were not believed."""
 
-from aether.report.figures import read_lines
+from typing import Any
+
+from aether.knowledge.training_alerts import alert_rules
+from aether.report.figures import curve_of, is_number, read_lines
 from aether.report.pieces import full, name
 from aether.report.sources import RunFacts, Sources
-from aether.spec.report import Block, Paragraph, Table, Text, Verbatim, heads, text_of
+from aether.spec.report import Block, Figure, Paragraph, Table, Text, Verbatim, heads, text_of
 
 _RUNGS = {
     "skip": "skipped",
@@ -40,3 +43,66 @@ def blamed_blocks(facts: RunFacts, sources: Sources) -> list[Block]:
 def _documents(row: dict) -> Text:
     ids = [one["id"] for one in row["samples"][0]["documents"]]
     return text_of(Verbatim(role="user", text=", ".join(ids))) if ids else text_of("not known")
+
+
+_MOST_LAYERS = 6
+"""Layers that a figure draws, evenly over the depth: more lines cannot be told apart."""
+
+
+def layer_figures(facts: RunFacts) -> list[Block]:
+    """Gradient norms, and updates over weights, by layer over training. Empty where there are not two looks."""
+    found = read_lines(facts, "train", "layers.jsonl")
+    if found is None or len(found[1]) < 2:
+        return []
+    artefact, rows = found
+    quantities = (
+        ("gradients", "Gradient norm by layer", "norm", lambda one: one["grad"]),
+        ("updates", "Update over weights, by layer", "norm of the update over that of the weights", _ratio),
+    )
+    figures: list[Block] = []
+    for name_, title, y_label, value_of in quantities:
+        lines = []
+        for layer in _shown(list(rows[0]["layers"])):
+            points = ((row["tokens"], value_of(row["layers"][layer])) for row in rows if layer in row["layers"])
+            drawn = [(x, y) for x, y in points if y is not None and is_number(y) and y > 0]
+            if len(drawn) > 1:
+                lines.append(curve_of(layer.replace("blocks.", "layer "), "train", artefact, drawn))
+        if lines:
+            figures.append(
+                Figure(
+                    name=f"layers-{name_}", form="curve", title=title, x_label="training tokens", y_label=y_label,
+                    lines=tuple(lines), log_y=True,
+                    caption=text_of("Looks while it trained; layers count from the input. Before clipping."),
+                )
+            )  # fmt: skip
+    return figures
+
+
+def _ratio(one: dict[str, Any]) -> float | None:
+    return one["update"] / one["weight"] if one.get("update") and one["weight"] else None
+
+
+def _shown(layers: list[str]) -> list[str]:
+    """The embedding and some of the blocks, the first and the last among them."""
+    blocks = [layer for layer in layers if layer.startswith("blocks.")]
+    others = [layer for layer in layers if layer.endswith("embedding")]
+    if len(blocks) > _MOST_LAYERS:
+        last = len(blocks) - 1
+        blocks = [blocks[round(i * last / (_MOST_LAYERS - 1))] for i in range(_MOST_LAYERS)]
+    return others[:1] + blocks
+
+
+def alert_blocks(facts: RunFacts, sources: Sources) -> list[Block]:
+    """A row for each kind of alert that was given while it trained. Empty without any."""
+    found = read_lines(facts, "train", "alerts.jsonl")
+    if found is None:
+        return []
+    rows: list[tuple[Text, ...]] = []
+    for rule in alert_rules():
+        given = [row for row in found[1] if row["key"] == rule.key]
+        if given:
+            first, cited = name(f"update {given[0]['step']}"), full(f"train.alert_value.{rule.key}")
+            rows.append((text_of(rule.title), text_of(first), cited, text_of(rule.advice)))
+    caption = text_of("Alerts while it trained: the first of each kind.")
+    columns = heads("alert", "first at", "value", "what to try")
+    return [Table(caption=caption, columns=columns, rows=tuple(rows), numeric=(2,))] if rows else []

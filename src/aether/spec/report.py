@@ -202,6 +202,7 @@ class Figure(Noun):
     lines: tuple[Line, ...] = ()
     marks: tuple[Mark, ...] = ()
     log_x: bool = False
+    log_y: bool = False
 
 
 Block = Annotated[Paragraph | Items | Table | Facts | Code | Figure, Field(discriminator="block")]

@@ -4,7 +4,7 @@ The names of documents are data of somebody else: they are bounded, shown as tex
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,23 @@ from aether.spec.evidence import Evidence
 from aether.spec.report import Cite, Paragraph, Section, Table, Text, Verbatim, heads, text_of
 
 SHOWN = 12
-"""Batches on the page: the first ones."""
+"""Lines on the page: the first ones."""
 
 
 def read_blamed(metrics: Path) -> list[dict[str, Any]]:
     """The first lines of the blamed.jsonl in the folder of a metrics.jsonl; none elsewhere. Raises DamagedRecord."""
-    path = metrics.parent / "blamed.jsonl"
+    return read_beside(metrics, "blamed.jsonl", _checked)
+
+
+def read_beside(metrics: Path, name: str, check: Callable[[dict[str, Any]], dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first lines of another log of Aether's in the folder of a metrics.jsonl, checked. Raises DamagedRecord."""
+    path = metrics.parent / name
     if metrics.name != "metrics.jsonl" or not path.is_file():
         return []
     with explained_os_errors(path):
         raw = path.read_text(encoding="utf-8", errors="replace").splitlines()[:SHOWN]
     try:
-        return [_checked(json.loads(line)) for line in raw]
+        return [check(json.loads(line)) for line in raw]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise DamagedRecord(f"{path} is not what a training wrote ({error}); move it away", path=str(path)) from error
 

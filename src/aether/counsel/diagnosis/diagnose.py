@@ -3,6 +3,7 @@
 import statistics
 from pathlib import Path
 
+from aether.counsel.diagnosis.alerted import alert_evidence, alert_section, read_alerts
 from aether.counsel.diagnosis.blamed import blamed_evidence, blamed_section, read_blamed
 from aether.counsel.diagnosis.events import PATTERN
 from aether.counsel.diagnosis.findings import Fact, Found, find
@@ -36,8 +37,9 @@ def diagnose(path: Path) -> Page:
     evidence = [*_read(log, digest), *(e for i, one in enumerate(found) for e in _evidence(one, i, log, digest))]
     blamed = read_blamed(file)
     sections = [_overview(log, found, evidence), *(_section(log, one, i) for i, one in enumerate(found))]
-    sections += [*blamed_section(blamed), _limits(log)]
-    evidence += blamed_evidence(blamed, file)
+    alerts = read_alerts(file)
+    sections += [*alert_section(alerts), *blamed_section(blamed), _limits(log)]
+    evidence += [*alert_evidence(alerts, file), *blamed_evidence(blamed, file)]
     title = text_of("Diagnosis of ", Verbatim(role="path", text=path.name or str(path)))
     return Page(report=Report(title=title, sections=tuple(sections)), evidence=tuple(evidence))
 

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from aether.models import taps
+
 QUERIES = 1024
 """Queries whose mask exists at a time (assumed; a mask of 32k keys is then 32 MiB)."""
 CAPPED_QUERIES = 256
@@ -92,6 +94,7 @@ class Scores:
 def attend(q_BHTD: Tensor, k_BKPD: Tensor, v_BKPD: Tensor, sight: Sight, scores: Scores) -> Tensor:
     """softmax(scores) v as [B, T, H * D]; values may be smaller than keys."""
     size, value_size = q_BHTD.shape[-1], v_BKPD.shape[-1]
+    taps.attention(q_BHTD, k_BKPD, scores.scale)
     q, k, v = _extended(q_BHTD, k_BKPD, v_BKPD, scores)
     sink = scores.sink_H is not None
     tokens = q.shape[2]

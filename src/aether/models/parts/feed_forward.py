@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aether.models import taps
 from aether.models.config import DecoderConfig
 from aether.models.parts.activations import GATED, activate
 
@@ -28,7 +29,7 @@ class FeedForward(nn.Module):
         """x [..., C] to [..., C]."""
         matrix = self.gate_up if self.kind in GATED else self.up
         assert isinstance(matrix, Tensor)
-        return linear(activate(self.kind, linear(x, matrix, self.up_bias)), self.down, self.down_bias)
+        return linear(taps.inner(activate(self.kind, linear(x, matrix, self.up_bias))), self.down, self.down_bias)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

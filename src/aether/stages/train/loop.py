@@ -8,34 +8,34 @@ Shapes: B windows, T tokens.
 
 import math
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import psutil
 import torch
+from torch.profiler import record_function
 
 from aether.models.decoder import Decoder
 from aether.models.parts.decoder import decoder
 from aether.spec.errors import InputError
 from aether.spec.run import StepContext
 from aether.stages.train import checkpoint, start
+from aether.stages.train.alerts import Alerts
 from aether.stages.train.blame import MOST_BLAMED, blame
 from aether.stages.train.clipping import Clipper
-from aether.stages.train.estimate import flops_per_token
+from aether.stages.train.journal import Journal, Outcome
 from aether.stages.train.loss_scale import LossScaler
-from aether.stages.train.metrics import BLAMED, METRICS, Logs, finite
+from aether.stages.train.metrics import BLAMED, Logs, finite
 from aether.stages.train.muon import Optimisers, Rates
+from aether.stages.train.observe import Look, Observer
+from aether.stages.train.profiling import Profiler
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.schedule import learning_rate_factor, muon_momentum
 from aether.stages.train.spikes import Judgement, SpikeGuard
 from aether.stages.train.state import TrainState
 
-_TELL_EVERY_S = 1.0
 _PRODUCTS = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
-_RECENT_STEPS = 20
-"""Updates whose wall time gives the speed and the time left that are told."""
 
 
 class Batches(Protocol):
@@ -44,22 +44,6 @@ class Batches(Protocol):
     def batch(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Samples first .. first + count - 1 of an endless stream: (tokens [B, T + 1], document ids [B, T + 1])."""
         ...
-
-
-@dataclass
-class Outcome:
-    """One update: its loss in nats per token, its gradient norm, and what became of it."""
-
-    loss: float
-    grad_norm: float
-    judgement: Judgement
-    rate_share: float
-    """Of the peak rates: the schedule's, times what a cut left of it."""
-    samples: range
-    tokens: int
-    wall_s: float
-    router: dict[str, float] = field(default_factory=dict)
-    """`aether.models.parts.routing.statistics`, of this process's tokens."""
 
 
 def new_model(recipe: TrainRecipe, seed: int) -> Decoder:
@@ -80,7 +64,7 @@ def new_state(recipe: TrainRecipe, seed: int) -> TrainState:
     optimisers = Optimisers(model, recipe.optimiser)
     if recipe.start is not None and recipe.start_optimiser == "carried":
         start.carry(optimisers, recipe)
-    state = TrainState(model, optimisers, SpikeGuard(recipe.spikes), new_clipper(recipe))
+    state = TrainState(model, optimisers, SpikeGuard(recipe.spikes), new_clipper(recipe), Alerts(recipe.watch))
     if recipe.loss_scale is not None:
         state.scaler = LossScaler(recipe.loss_scale)
     return state
@@ -97,13 +81,33 @@ def rate_factor(recipe: TrainRecipe, step: int) -> float:
     return learning_rate_factor(recipe.schedule, step, recipe.steps) * math.sqrt(share)
 
 
+class TimedBatches:
+    """Batches, and the seconds that were spent in waiting for them."""
+
+    def __init__(self, inner: Batches) -> None:
+        self.inner, self.waited_s = inner, 0.0
+
+    def batch(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """As the inner ones."""
+        began_s = time.perf_counter()
+        found = self.inner.batch(first, count)
+        self.waited_s += time.perf_counter() - began_s
+        return found
+
+
 class Loop:
     """Carries a TrainState to the last step of its recipe."""
 
+    _observes = True
+
     def __init__(self, recipe: TrainRecipe, state: TrainState, data: Batches, context: StepContext) -> None:
-        self.recipe, self.state, self.data, self.context = recipe, state, data, context
+        self.recipe, self.state, self.context = recipe, state, context
+        self.data = TimedBatches(data)
         self._process = psutil.Process()
-        self._told_s = self._saved_s = time.monotonic()
+        self._saved_s = time.monotonic()
+        self._observer = Observer(recipe.watch)
+        self._journal = Journal(recipe, state, context.tell)
+        self._profiler = Profiler(recipe.profile_steps, context.out)
 
     @property
     def folder(self) -> Path:
@@ -121,9 +125,10 @@ class Loop:
             while state.step < recipe.steps:
                 if state.step % recipe.spikes.snapshot_every_steps == 0 and state.guard.calm:
                     state.take_snapshot()
+                self._profiler.before(state.step + 1)
                 outcome = self.update()
-                self._log(logs, outcome)
-                self._tell(outcome)
+                self._profiler.after(state.step)
+                self._journal.write(logs, outcome)
                 if outcome.judgement not in ("apply", "overflow"):
                     self._doubt(logs, outcome)
                 if self._is_due():
@@ -158,25 +163,52 @@ class Loop:
 
     def update(self) -> Outcome:
         """One update, or none when it is not believed. Either way its data is behind the cursor."""
-        began_s = time.perf_counter()
+        began_s, waited_s = time.perf_counter(), self.data.waited_s
         state, recipe = self.state, self.recipe
+        samples = range(state.cursor, state.cursor + recipe.sequences_at(state.step))
         loss, grad_norm = self._gradients()
         judgement = self._judge(loss, grad_norm)
         share = rate_factor(recipe, state.step) * state.guard.rate_share
-        if judgement == "apply":
-            state.clipper.clip(self._trained(), grad_norm)
-            momentum = muon_momentum(recipe.optimiser, state.step, recipe.steps)
-            state.optimisers.step(Rates(share, momentum))
+        seen = self._apply(share, grad_norm, samples.start) if judgement == "apply" else None
         router = state.model.settle(judgement == "apply")
         self._drop_gradients()
-        samples = range(state.cursor, state.cursor + recipe.sequences_at(state.step))
         state.cursor = samples.stop
         state.step += 1
-        state.peak_memory_bytes = max(state.peak_memory_bytes, self._memory_bytes())
-        tokens = len(samples) * recipe.model.context_tokens
-        outcome = Outcome(loss, grad_norm, judgement, share, samples, tokens, time.perf_counter() - began_s, router)
-        state.step_s.append(outcome.wall_s)
-        return outcome
+        memory_bytes = self._memory_bytes()
+        state.peak_memory_bytes = max(state.peak_memory_bytes, memory_bytes)
+        wall_s = time.perf_counter() - began_s
+        state.step_s.append(wall_s)
+        self._observer.worked(wall_s)
+        return Outcome(
+            loss,
+            grad_norm,
+            judgement,
+            share,
+            samples,
+            wall_s,
+            self.data.waited_s - waited_s,
+            memory_bytes,
+            seen,
+            router,
+        )
+
+    def _apply(self, share: float, grad_norm: float, first: int) -> dict[str, Any] | None:
+        """Clip and update. What a look into the layers saw, when one was due."""
+        state, recipe, named = self.state, self.recipe, self._trained()
+        look = None
+        if self._observes and self._observer.due:
+            window_T = torch.from_numpy(self.data.batch(first, 1)[0][0, :-1]).to(recipe.device)
+            look = Look(state.model, named, window_T)
+        with record_function("aether.clip"):
+            state.clipper.clip(named, grad_norm)
+        with record_function("aether.update"):
+            momentum = muon_momentum(recipe.optimiser, state.step, recipe.steps)
+            state.optimisers.step(Rates(share, momentum))
+        if look is None:
+            return None
+        seen = look.finish()
+        self._observer.spent(look.cost_s)
+        return seen | {"cost_s": round(look.cost_s, 6)}
 
     def _gradients(self) -> tuple[float, float]:
         """Mean loss of the batch, and the global gradient norm. Leaves the gradients, not yet clipped."""
@@ -186,9 +218,12 @@ class Loop:
         parts = sequences // micro
         total = torch.zeros((), device=recipe.device)
         for first in range(self.state.cursor, self.state.cursor + sequences, micro):
-            tokens, ids = (torch.from_numpy(a).to(recipe.device) for a in self.data.batch(first, micro))
-            loss = model.loss(tokens[:, :-1], tokens[:, 1:], ids[:, :-1]) / parts
-            (loss if scaler is None else loss * scaler.scale).backward()
+            with record_function("aether.data"):
+                tokens, ids = (torch.from_numpy(a).to(recipe.device) for a in self.data.batch(first, micro))
+            with record_function("aether.forward"):
+                loss = model.loss(tokens[:, :-1], tokens[:, 1:], ids[:, :-1]) / parts
+            with record_function("aether.backward"):
+                (loss if scaler is None else loss * scaler.scale).backward()
             total += loss.detach()
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         if scaler is not None:
@@ -237,49 +272,10 @@ class Loop:
         state.blamed += 1
         if state.blamed > MOST_BLAMED:
             return
-        found = blame(state.model, self.data, samples.start, self.data.batch(samples.start, len(samples)))
+        found = blame(state.model, self.data.inner, samples.start, self.data.batch(samples.start, len(samples)))
         head = {"step": state.step, "judgement": outcome.judgement}
         head |= {"loss": finite(outcome.loss), "grad_norm": finite(outcome.grad_norm)}
         logs.write(BLAMED, head | found)
-
-    def _log(self, logs: Logs, outcome: Outcome) -> None:
-        tokens = outcome.tokens
-        rate = tokens * flops_per_token(self.recipe) / outcome.wall_s
-        peak = self.recipe.peak_flops_per_s
-        step = self.state.step - 1
-        guard, scaler = self.state.guard, self.state.scaler
-        logs.write(
-            METRICS,
-            {
-                "step": step + 1,
-                "loss": finite(outcome.loss),
-                "lr": self.recipe.optimiser.muon_lr * outcome.rate_share,
-                "grad_norm": finite(outcome.grad_norm),
-                "tokens": self.recipe.tokens_until(step + 1),
-                "tokens_per_s": round(tokens / outcome.wall_s, 1),
-                "flops_per_s": round(rate),
-                "utilisation": None if peak is None else round(rate / peak, 4),
-                "judgement": outcome.judgement,
-                "rate_share": round(guard.rate_share, 6),
-                "skipped_steps": guard.skipped_steps,
-                "cuts": guard.cuts,
-                "rewinds": guard.rewinds - (outcome.judgement in ("rewind", "stop")),
-                **({"router": outcome.router} if outcome.router else {}),
-            }
-            | ({} if scaler is None else {"loss_scale": scaler.scale, "overflows": scaler.overflowed}),
-        )
-
-    def _tell(self, outcome: Outcome) -> None:
-        now = time.monotonic()
-        if now - self._told_s < _TELL_EVERY_S and self.state.step < self.recipe.steps:
-            return
-        self._told_s = now
-        recent = self.state.step_s[-_RECENT_STEPS:]
-        step_s = sum(recent) / len(recent)
-        numbers = {"tokens_per_s": outcome.tokens / step_s}
-        if finite(outcome.loss) is not None:
-            numbers["loss"] = outcome.loss
-        self.context.tell(self.state.step, self.recipe.steps, "steps", "", **numbers)
 
     def _memory_bytes(self) -> int:
         device_bytes = torch.cuda.max_memory_allocated() if self.recipe.device == "cuda" else 0

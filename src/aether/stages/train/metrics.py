@@ -20,9 +20,9 @@ CURVE_POINTS = 20
 """Points of the curve in train.json."""
 
 
-METRICS, BLAMED = "metrics.jsonl", "blamed.jsonl"
-LOGS = (METRICS, BLAMED)
-"""One line per update; one per update that was not believed."""
+METRICS, BLAMED, LAYERS, ALERTS = "metrics.jsonl", "blamed.jsonl", "layers.jsonl", "alerts.jsonl"
+LOGS = (METRICS, BLAMED, LAYERS, ALERTS)
+"""One line per update; one per update that was not believed; one per look at the layers; one per alert."""
 
 
 class Logs:

@@ -12,7 +12,7 @@ from aether.models.config_parts import refuse_parts
 from aether.spec.base import Extended, Noun
 from aether.spec.errors import InputError
 from aether.stages.train.parallel.recipe import Parallel, check_batch, check_model
-from aether.stages.train.recipe_watch import Clipping, LossScale, Spikes
+from aether.stages.train.recipe_watch import Clipping, LossScale, Spikes, Watch
 
 
 class Schedule(Noun):
@@ -110,7 +110,18 @@ class TrainRecipe(Extended):
     """One training run. Its tokens are steps x batch_sequences x context, fixed before it starts."""
 
     added: ClassVar[frozenset[str]] = frozenset(
-        {"parallel", "start", "start_sha256", "start_optimiser", "keep_optimiser", "clipping", "loss_scale", "z_loss"}
+        {
+            "parallel",
+            "start",
+            "start_sha256",
+            "start_optimiser",
+            "keep_optimiser",
+            "clipping",
+            "loss_scale",
+            "z_loss",
+            "watch",
+            "profile_steps",
+        }
     )
     circumstance: ClassVar[frozenset[str]] = frozenset({"start"})
 
@@ -138,6 +149,11 @@ class TrainRecipe(Extended):
         default="bfloat16",
         description="Of activations and products; weights and optimiser state are float32 (Micikevicius, arXiv 1710.03740). "
         "float16 needs loss_scale.",
+    )
+    watch: Watch = Watch()
+    profile_steps: tuple[int, int] | None = Field(
+        default=None,
+        description="First and last update, from one, that a profiler's trace is written of; None: no trace.",
     )
     loss_scale: LossScale | None = Field(default=None, description="Of float16, and of nothing else.")
     compile: Literal["off", "blocks"] = Field(
@@ -180,6 +196,13 @@ class TrainRecipe(Extended):
             raise InputError.of("precision", self.precision, "one process with plain blocks trains in it; use bfloat16")
         if self.parallel.processes > 1 and self.clipping.kind in ("group", "agc"):
             raise InputError.of("clipping.kind", self.clipping.kind, "one process can; use norm, value or zclip")
+        return self
+
+    @model_validator(mode="after")
+    def _profile_fits(self) -> "TrainRecipe":
+        if self.profile_steps is not None and not 1 <= self.profile_steps[0] <= self.profile_steps[1] <= self.steps:
+            mend = f"first and last update, between 1 and steps = {self.steps}"
+            raise InputError.of("profile_steps", self.profile_steps, mend)
         return self
 
     @model_validator(mode="after")

@@ -2,9 +2,11 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from aether.knowledge.training_alerts import alert_rules
 from aether.spec.base import Extended, Noun
+from aether.spec.errors import InputError
 
 
 class Spikes(Extended):
@@ -57,3 +59,24 @@ class LossScale(Noun):
     growth_factor: float = Field(default=2.0, gt=1, description="What growth_steps good updates multiply it by.")
     backoff_factor: float = Field(default=0.5, gt=0, lt=1, description="What an overflow multiplies it by.")
     growth_steps: int = Field(default=2000, ge=1, description="Updates in a row without overflow.")
+
+
+class Watch(Noun):
+    """What is looked at while it trains. Nothing of it changes a weight."""
+
+    cost_share: float = Field(
+        default=0.02, ge=0, le=1, description="Share of the updates' time for looks into the layers; 0: none (assumed)."
+    )
+    thresholds: dict[str, float] = Field(
+        default={},
+        description="By an alert's key, the threshold in place of the one in knowledge/training_alerts.toml.",
+    )
+
+    @field_validator("thresholds")
+    @classmethod
+    def _known(cls, given: dict[str, float]) -> dict[str, float]:
+        known = tuple(rule.key for rule in alert_rules())
+        for key in given:
+            if key not in known:
+                raise InputError.of("watch.thresholds", key, f"no such alert; one of {', '.join(known)}")
+        return given

@@ -31,7 +31,7 @@ from aether.stages.train.compiling import Compilation, compile_for
 from aether.stages.train.estimate import flops_per_token
 from aether.stages.train.loop import Loop, new_model, new_state
 from aether.stages.train.loss_scale import half_fault
-from aether.stages.train.metrics import BLAMED, curve, read_lines, read_losses
+from aether.stages.train.metrics import ALERTS, BLAMED, curve, read_lines, read_losses
 from aether.stages.train.parallel import launch
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.state import TrainState
@@ -171,6 +171,7 @@ def _summary(recipe: TrainRecipe, state: TrainState, validation: dict[str, Any],
         "cuts": state.guard.cuts,
         "overflows": None if state.scaler is None else state.scaler.overflowed,
         "rewinds": state.guard.rewinds,
+        "alerts": state.alerts.fired,
         "blamed_batches": state.blamed,
         "blamed": read_lines(out / BLAMED)[:BLAMED_TOLD],
         "weights_sha256": hash_file(out / "model" / WEIGHTS_NAME),
@@ -221,6 +222,7 @@ def _evidence(
         context.measured("rate_cuts", summary["cuts"], "count", "cuts of the learning rates after several skips"),
         context.measured("rewinds", summary["rewinds"], "count", "returns to a snapshot"),
         *_blamed(summary["blamed"], context),
+        *_alerts(read_lines(context.out / ALERTS), context),
         *(compiled if recipe.compile != "off" else ()),
         weights.model_copy(update={"artefact_sha256": summary["weights_sha256"]}),
     )
@@ -233,3 +235,12 @@ def _blamed(rows: list[dict[str, Any]], context: StepContext) -> Iterator[Eviden
         if worst["loss"] is not None:
             source = f"cross-entropy of sample {worst['index']} before update {row['step']}, which was judged: {row['judgement']}"
             yield context.measured("blamed_loss", worst["loss"], "nat/token", source, label=f"batch-{place}")
+
+
+def _alerts(rows: list[dict[str, Any]], context: StepContext) -> Iterator[Evidence]:
+    """How many alerts were given, and of each kind the first one's value."""
+    yield context.measured("alerts", len(rows), "count", "alerts while it trained, in alerts.jsonl", repeats="machine")
+    first = {row["key"]: row for row in reversed(rows)}
+    for key, row in first.items():
+        source = f"first alert {key}, at update {row['step']}, threshold {row['threshold']:g}"
+        yield context.measured("alert_value", row["value"], "ratio", source, label=key, repeats="machine")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from aether.models.decoder import Decoder
+from aether.stages.train.alerts import Alerts
 from aether.stages.train.clipping import Clipper
 from aether.stages.train.loss_scale import LossScaler
 from aether.stages.train.muon import Optimisers
@@ -34,6 +35,7 @@ class TrainState:
     optimisers: Optimisers
     guard: SpikeGuard
     clipper: Clipper
+    alerts: Alerts
     scaler: LossScaler | None = None
     step: int = 0
     cursor: int = 0
@@ -81,6 +83,7 @@ class TrainState:
             "step": self.step,
             "cursor": self.cursor,
             "guard": self.guard.state(),
+            "alerts": self.alerts.state(),
             "clipper": self.clipper.state(),
             "scaler": None if self.scaler is None else self.scaler.state(),
             "log_bytes": self.log_bytes,
@@ -107,6 +110,7 @@ class TrainState:
         """Take over what is no tensor."""
         self.step, self.cursor = plain["step"], plain["cursor"]
         self.guard.load(plain["guard"])
+        self.alerts.load(plain["alerts"])
         self.clipper.load(plain["clipper"])
         if self.scaler is not None:
             self.scaler.load(plain["scaler"])

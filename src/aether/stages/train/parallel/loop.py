@@ -13,6 +13,7 @@ import torch
 from torch.distributed.fsdp import FSDPModule
 
 from aether.spec.run import StepContext
+from aether.stages.train.alerts import Alerts
 from aether.stages.train.loop import Batches, Loop, new_clipper, new_model
 from aether.stages.train.metrics import Logs
 from aether.stages.train.muon import Optimisers
@@ -37,7 +38,9 @@ def new_shared_state(recipe: TrainRecipe, seed: int, team: Team) -> SharedState:
         model.freeze_block_gains()
     shards = lay_out(model, team)
     optimisers = Optimisers(shards, recipe.optimiser, partial(SharedMuon, shards.blocks))
-    return SharedState(model, optimisers, SpikeGuard(recipe.spikes), new_clipper(recipe), shards=shards)
+    return SharedState(
+        model, optimisers, SpikeGuard(recipe.spikes), new_clipper(recipe), Alerts(recipe.watch), shards=shards
+    )
 
 
 class _NoLogs(Logs):
@@ -57,6 +60,8 @@ class SharedLoop(Loop):
     """As `Loop`, carried out by a team."""
 
     state: SharedState
+    _observes = False
+    """A look needs whole layers; processes hold pieces."""
 
     def __init__(
         self, recipe: TrainRecipe, state: SharedState, data: Batches, context: StepContext, team: Team
