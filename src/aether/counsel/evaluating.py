@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aether.counsel.citing import Cited
 from aether.evidence.files import read_json, write_atomically
 from aether.evidence.items import Item, Score, Sensitivity, Slice, read_items, scores, sensitivity, worst_slices
 from aether.evidence.sequential import SEQUENTIAL
@@ -32,6 +33,7 @@ from aether.spec.report import (
 )
 
 UNITS = {"bits_per_byte": "bit/byte"}
+RESOLUTION = "smallest difference of two systems that this set finds four times in five, unpaired, from the score's standard error"
 _MEANING = {"in": "in distribution", "out": "out of distribution", "unknown": "not known"}
 
 
@@ -74,14 +76,15 @@ def write_pages(done: Evaluated) -> tuple[Path, Path, Path]:
 
 def page_of(done: Evaluated) -> Page:
     """The page of an evaluation; every number on it is evidence."""
-    evidence = [_score_evidence(done, score) for score in done.scores]
+    cited = Cited("evaluate", evidence=[_score_evidence(done, score) for score in done.scores])
+    computed = Cited("evaluate.detectable", RESOLUTION, "computed")
     tasks = sorted({item.task for item in done.items})
     sections = [
         Section(key="scores", title="What it can do", blocks=(_score_table(done.scores),)),
-        _against(done, evidence),
-        _weak(done, evidence),
-        _prompts(done, evidence),
-        _resolution(done, evidence),
+        _against(done, cited),
+        _weak(done, cited),
+        _prompts(done, cited),
+        _resolution(done, computed),
         Section(key="not-tested", title="What was not tested", blocks=(Items(items=tuple(_untested(done, tasks))),)),
         Section(key="how", title="How", blocks=_how(done)),
     ]
@@ -94,7 +97,7 @@ def page_of(done: Evaluated) -> Page:
             ),
             sections=tuple(section for section in sections if section is not None),
         ),
-        evidence=tuple(evidence),
+        evidence=(*cited.evidence, *computed.evidence),
     )
 
 
@@ -146,22 +149,18 @@ def _score_table(found: Sequence[Score]) -> Table:
     return Table(columns=heads("task", "metric", "distribution", "score", "items"), rows=rows, numeric=(3, 4))
 
 
-def _against(done: Evaluated, evidence: list[Evidence]) -> Section | None:
+def _against(done: Evaluated, cited: Cited) -> Section | None:
     if done.sequential is None:
         return None
     rows = []
     for row in done.sequential["tasks"]:
-        key = f"evaluate.sequential.{row['task']}"
         span = Interval(low=row["low"], high=row["high"], level=row["level"], method="betting confidence sequence")
         source = f"items.jsonl of both, task {row['task']}, after {row['items']} of {row['of']} pairs"
-        evidence.append(
-            Evidence(id=key, metric=row["metric"], value=row["difference"], unit="score", kind="measured", source=source,
-                     interval=span, n=row["items"])
-        )  # fmt: skip
+        cell = cited(f"sequential.{row['task']}", row["difference"], "score", span, source, row["items"], row["metric"])
         cells = (
             (_name(row["task"]),),
-            (Cite(id=key, show="full"),),
-            (Cite(id=key, show="n"),),
+            cell,
+            (Cite(id=cell[0].id, show="n"),),
             (Words(text=row["verdict"]),),
         )
         rows.append(cells)
@@ -172,21 +171,16 @@ def _against(done: Evaluated, evidence: list[Evidence]) -> Section | None:
     return Section(key="against", title="Decided as it came", blocks=(Paragraph(text=told, tone="note"), table))
 
 
-def _weak(done: Evaluated, evidence: list[Evidence]) -> Section:
+def _weak(done: Evaluated, cited: Cited) -> Section:
     if not done.slices:
         told = "No slice scores below the rest of its task beyond chance, or no task names slices of at least twenty items."
         return Section(key="weak", title="Weak spots", blocks=(Paragraph(text=text_of(told)),))
     rows = []
     for number, found in enumerate(done.slices):
-        key = f"evaluate.slice.{number}"
         source = f"items.jsonl, task {found.task}, {found.tag} less the rest; p {found.p_value:.2g} after Holm"
-        evidence.append(
-            Evidence(id=key, metric=found.metric, value=found.score - found.others, unit=_unit(done.items, found.metric), kind="measured",
-                     source=source, interval=found.difference, n=found.items)
-        )  # fmt: skip
-        rows.append(
-            ((_name(found.task),), (_name(found.tag),), (Cite(id=key, show="full"),), (Cite(id=key, show="n"),))
-        )
+        apart, unit = found.score - found.others, _unit(done.items, found.metric)
+        cell = cited(f"slice.{number}", apart, unit, found.difference, source, found.items, found.metric)
+        rows.append(((_name(found.task),), (_name(found.tag),), cell, (Cite(id=cell[0].id, show="n"),)))
     table = Table(
         columns=heads("task", "slice", "less the rest of the task", "items"), rows=tuple(rows), numeric=(2, 3)
     )
@@ -194,7 +188,7 @@ def _weak(done: Evaluated, evidence: list[Evidence]) -> Section:
     return Section(key="weak", title="Weak spots", blocks=(Paragraph(text=text_of(told), tone="note"), table))
 
 
-def _prompts(done: Evaluated, evidence: list[Evidence]) -> Section | None:
+def _prompts(done: Evaluated, cited: Cited) -> Section | None:
     if not done.sensitivities:
         return None
     rows: list[tuple[Text, ...]] = []
@@ -206,26 +200,13 @@ def _prompts(done: Evaluated, evidence: list[Evidence]) -> Section | None:
             ("highest", found.highest, unit, None),
         ]  # fmt: skip
         for name, value, of, interval in numbers:
-            key = f"evaluate.prompts.{number}.{name}"
             source = f"items.jsonl, task {found.task}, over {len(found.scores)} prompts"
-            evidence.append(
-                Evidence(id=key, metric=name, value=value, unit=of, kind="measured", source=source, interval=interval)
-            )
-            cells.append((Cite(id=key, show="full"),))
+            cells.append(cited(f"prompts.{number}.{name}", value, of, interval, source))
         parts: list[object] = []
         for factor, share in found.shares.items():
-            key = f"evaluate.prompts.{number}.share-{re.sub('[^a-z]+', '-', factor)}"
-            evidence.append(
-                Evidence(
-                    id=key,
-                    metric="share",
-                    value=share,
-                    unit="fraction",
-                    kind="measured",
-                    source=f"share of the variance over prompts: {factor}",
-                )
-            )
-            parts += [_name(factor), Words(text=" "), Cite(id=key), Words(text="; ")]
+            source = f"share of the variance over prompts: {factor}"
+            (cell,) = cited(f"prompts.{number}.share-{factor}", share, "fraction", None, source, metric="share")
+            parts += [_name(factor), Words(text=" "), Cite(id=cell.id), Words(text="; ")]
         rows.append((*cells, tuple(parts[:-1])))  # pyright: ignore[reportArgumentType]
     table = Table(
         columns=heads("task", "metric", "mean over prompts", "lowest", "highest", "share of the variance"),
@@ -236,26 +217,16 @@ def _prompts(done: Evaluated, evidence: list[Evidence]) -> Section | None:
     return Section(key="prompts", title="Over prompts", blocks=(Paragraph(text=text_of(told), tone="note"), table))
 
 
-def _resolution(done: Evaluated, evidence: list[Evidence]) -> Section | None:
+def _resolution(done: Evaluated, cited: Cited) -> Section | None:
     rows = []
     for score in done.scores:
         if score.variant or not score.found.se:
             continue
-        key = score_id(score).replace("evaluate.", "evaluate.detectable.", 1)
         # Two independent systems at this noise; a paired comparison of alike systems sees less than that.
         value = smallest_detectable(score.found.se * 2**0.5, score.found.clusters)
-        source = "smallest difference of two systems that this set finds four times in five, unpaired, from the score's standard error"
-        evidence.append(
-            Evidence(
-                id=key,
-                metric="detectable",
-                value=value,
-                unit=_unit(done.items, score.metric),
-                kind="computed",
-                source=source,
-            )
-        )
-        rows.append(((_name(score.task),), (_name(score.metric),), (Cite(id=key),)))
+        name, unit = score_id(score).removeprefix("evaluate."), _unit(done.items, score.metric)
+        (cell,) = cited(name, value, unit, metric="detectable")
+        rows.append(((_name(score.task),), (_name(score.metric),), (Cite(id=cell.id),)))
     if not rows:
         return None
     told = "A difference of two models below this is not to be relied on from this set; a paired comparison (aether compare) sees somewhat less."

@@ -9,7 +9,8 @@ from itertools import combinations
 from pathlib import Path
 
 from aether.counsel.annotation import Annotation
-from aether.counsel.votes import Cited, strengths
+from aether.counsel.citing import Cited
+from aether.counsel.votes import strengths
 from aether.evidence import swapped
 from aether.evidence.files import write_atomically
 from aether.evidence.items import read_items

@@ -3,12 +3,12 @@
 Every number is summed up from the items of the folder at the moment of writing (`evidence.redteam`).
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aether.counsel.citing import Cited
 from aether.evidence.files import read_json, write_atomically
 from aether.evidence.items import Item, read_items
 from aether.evidence.redteam import Judged, Rate, Summary, believed, summed_up
@@ -18,7 +18,7 @@ from aether.report.page import page_html, page_markdown
 from aether.spec.answer import Page
 from aether.spec.brief import Target
 from aether.spec.errors import InputError
-from aether.spec.evidence import Evidence, Interval
+from aether.spec.evidence import Evidence
 from aether.spec.metrics import GATES
 from aether.spec.report import (
     Block,
@@ -102,7 +102,7 @@ def write_pages(done: RedTeamed, gates: Sequence[Gate] = ()) -> tuple[Path, Path
 
 def page_of(done: RedTeamed, gates: Sequence[Gate] = ()) -> Page:
     """The page; every number on it is evidence."""
-    cited = _Cited(_headline(done))
+    cited = Cited("redteam", evidence=_headline(done))
     summary = done.summary
     sections = [
         _first(done, cited, gates),
@@ -122,7 +122,7 @@ def page_of(done: RedTeamed, gates: Sequence[Gate] = ()) -> Page:
             subtitle=text_of(subtitle),
             sections=tuple(section for section in sections if section is not None),
         ),
-        evidence=tuple(cited.rows),
+        evidence=tuple(cited.evidence),
     )
 
 
@@ -141,25 +141,6 @@ def card(done: RedTeamed, page: Page) -> str:
     name = Path(str(done.about.get("place", "model"))).name or "model"
     data = ModelCardData(model_name=name, eval_results=results, library_name="transformers")
     return f"---\n{data.to_yaml()}\n---\n\n{page_markdown(page)}"
-
-
-class _Cited:
-    """Keeps each number as evidence and gives the piece that cites it."""
-
-    def __init__(self, rows: Sequence[Evidence]) -> None:
-        self.rows = list(rows)
-
-    def __call__(
-        self, key: str, value: float, unit: str, interval: Interval | None, source: str, n: int | None = None
-    ) -> Text:
-        key = "redteam." + ".".join(re.sub(r"[^A-Za-z0-9_:-]+", "-", part).strip("-") or "x" for part in key.split("."))
-        metric = key.split(".")[1]
-        self.rows.append(
-            Evidence(
-                id=key, metric=metric, value=value, unit=unit, kind="measured", source=source, interval=interval, n=n
-            )
-        )
-        return (Cite(id=key, show="full"),)
 
 
 def _headline(done: RedTeamed) -> list[Evidence]:
@@ -184,7 +165,7 @@ def _headline(done: RedTeamed) -> list[Evidence]:
     return rows
 
 
-def _first(done: RedTeamed, cited: _Cited, gates: Sequence[Gate]) -> Section:
+def _first(done: RedTeamed, cited: Cited, gates: Sequence[Gate]) -> Section:
     rows = []
     for name, found in done.summary.headline.items():
         seen = cited(
@@ -211,7 +192,7 @@ def _first(done: RedTeamed, cited: _Cited, gates: Sequence[Gate]) -> Section:
     return Section(key="rates", title="Attack success and over-refusal", blocks=tuple(blocks))
 
 
-def _beside(summary: Summary, cited: _Cited) -> list[Block]:
+def _beside(summary: Summary, cited: Cited) -> list[Block]:
     """What the headline does not say: any attack, other kinds of request, the string match, what the judge left open."""
     blocks: list[Block] = []
     if summary.any_attack is not None:
@@ -270,7 +251,7 @@ def _beside(summary: Summary, cited: _Cited) -> list[Block]:
     return blocks
 
 
-def _rates(key: str, title: str, found: Sequence[Rate], cited: _Cited, head: str) -> Section | None:
+def _rates(key: str, title: str, found: Sequence[Rate], cited: Cited, head: str) -> Section | None:
     if not found:
         return None
     rows, some = [], any(rate.corrected for rate in found)
@@ -295,13 +276,13 @@ def _rates(key: str, title: str, found: Sequence[Rate], cited: _Cited, head: str
     return Section(key=key, title=title, blocks=(table,))
 
 
-def _corrected(cited: _Cited, key: str, label: str, found: Measurement | None) -> Text:
+def _corrected(cited: Cited, key: str, label: str, found: Measurement | None) -> Text:
     if found is None:
         return text_of("not known")
     return cited(key, found.value, "fraction", found.interval, f"{label}, corrected with each calibration")
 
 
-def _judges(done: RedTeamed, cited: _Cited) -> Section:
+def _judges(done: RedTeamed, cited: Cited) -> Section:
     rows = []
     for number, one in enumerate(done.summary.known):
         found, interval = one.calibration, one.calibration.kappa.interval

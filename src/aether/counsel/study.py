@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aether.counsel.annotation import Study, study_file
-from aether.counsel.votes import Cited
+from aether.counsel.citing import Cited
 from aether.evidence.files import write_atomically
 from aether.evidence.hashing import hash_file
 from aether.evidence.pairs import Pair

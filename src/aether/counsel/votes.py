@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from aether.counsel.annotation import Annotation
+from aether.counsel.citing import Cited
 from aether.evidence.bradley_terry import ELO, Fit, Ties, Votes, fit
 from aether.spec.answer import Page
 from aether.spec.errors import InputError
-from aether.spec.evidence import Evidence, Interval, Kind
-from aether.spec.report import Block, Cite, Paragraph, Report, Section, Table, Verbatim, heads, text_of
+from aether.spec.evidence import Interval
+from aether.spec.report import Block, Paragraph, Report, Section, Table, Verbatim, heads, text_of
 
 COLUMNS = ("left", "right", "winner")
 PASSED = 0.8
@@ -94,7 +95,7 @@ def page_of(found: Fit, given: Given, path: Path) -> Page:
     return Page(report=Report(title=title, sections=(section,)), evidence=tuple(cited.evidence))
 
 
-def strengths(found: Fit, votes: Votes, cited: "Cited") -> list[Block]:
+def strengths(found: Fit, votes: Votes, cited: Cited) -> list[Block]:
     """The table of strengths, and what covariates and ties are worth."""
     blocks: list[Block] = [_table(found, votes, cited)]
     for number, (name, (effect, se)) in enumerate(found.effects.items()):
@@ -107,25 +108,6 @@ def strengths(found: Fit, votes: Votes, cited: "Cited") -> list[Block]:
     if found.tie is not None:
         blocks.append(Paragraph(text=text_of("Davidson's tie parameter: ", *cited("tie", found.tie, "ratio"), ".")))
     return blocks
-
-
-class Cited:
-    """Keeps each number as evidence under a prefix and gives the piece that cites it."""
-
-    def __init__(self, prefix: str, source: str, kind: Kind = "measured") -> None:
-        self.prefix, self.source = prefix, source
-        self.kind: Kind = kind
-        self.evidence: list[Evidence] = []
-
-    def __call__(
-        self, name: str, value: float, unit: str, interval: Interval | None = None, source: str = ""
-    ) -> tuple[Cite]:
-        key, metric = f"{self.prefix}.{name}", name.split(".")[-1]
-        told = source or self.source
-        self.evidence.append(
-            Evidence(id=key, metric=metric, value=value, unit=unit, kind=self.kind, source=told, interval=interval)
-        )
-        return (Cite(id=key, show="full"),)
 
 
 def _table(found: Fit, votes: Votes, cited: Cited) -> Table:

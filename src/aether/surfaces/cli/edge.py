@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,15 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one li
 def say_json(value: dict[str, Any]) -> None:
     """One line of JSON on standard output."""
     click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def said(*words: object, **options: object) -> str:
+    """The command that a person could type again: words as they are, options that were given, quoted for a shell. A tuple is an option several times."""
+    found = ["aether", *map(str, words)]
+    for name, value in options.items():
+        for one in value if isinstance(value, tuple) else (value,):
+            found += [f"--{name}", str(one)] if one not in (None, "") else []
+    return shlex.join(found)
 
 
 def progress(as_json: bool) -> Callable[[int], None]:

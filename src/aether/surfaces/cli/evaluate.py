@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from aether.surfaces.cli.edge import explained, json_option, progress, say_json
+from aether.surfaces.cli.edge import explained, json_option, progress, said, say_json
 
 if TYPE_CHECKING:
     from aether.counsel.evaluating import Evaluated
@@ -95,11 +95,9 @@ def _order(target: str, given: _Given) -> "Order":
         raise InputError.of("limit", limit, "with --against the evidence says when to stop; give one of the two")
     chosen, where = read_suite(given["suite"]), target_of(target, model, given["settings"])
     folder = given["out"] or Path("evaluations") / f"{(Path(where.place).name or 'model')}-{chosen.name}"
-    said = ["aether", "evaluate", target, "--suite", given["suite"], "--data", str(given["data"]), "--out", str(folder)]
-    said += [*(["--limit", str(limit)] if limit else []), *(["--against", str(against)] if against else [])]
-    said += ["--model", model] if model else []
-    said += [word for setting in given["settings"] for word in ("--set", setting)]
-    return Order(where, chosen, given["data"], folder, limit, " ".join(said))
+    options = {"suite": given["suite"], "data": given["data"], "out": folder, "limit": limit, "against": against}
+    command = said("evaluate", target, **options, model=model, set=given["settings"])
+    return Order(where, chosen, given["data"], folder, limit, command)
 
 
 def _print(done: "Evaluated") -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from aether.surfaces.cli.edge import explained, json_option, progress, say_json
+from aether.surfaces.cli.edge import explained, json_option, progress, said, say_json
 
 
 @click.command()
@@ -33,10 +33,8 @@ def judge(places: tuple[Path, ...], place: str, model: str, out: Path, settings:
 
     pairs, people = pairs_to_judge(places, out)
     target = target_of(place, model, settings)
-    said = ["aether", "judge", *map(str, places), "--judge", place, "--out", str(out)]
-    said += ["--model", model] if model else []
-    said += [word for setting in settings for word in ("--set", setting)]
-    verdicts = run(Judging(pairs, target, out, " ".join(said)), progress(as_json))
+    command = said("judge", *places, judge=place, out=out, model=model, set=settings)
+    verdicts = run(Judging(pairs, target, out, command), progress(as_json))
     done = Judged(out, target.model or Path(target.place).name, pairs, verdicts, people)
     page = page_of(done)
     report = write_pages(done, page)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aether.surfaces.cli.edge import explained, json_option, say_json
+from aether.surfaces.cli.edge import explained, json_option, said, say_json
 
 if TYPE_CHECKING:
     from aether.counsel.redteaming import Gate, RedTeamed
@@ -94,7 +94,7 @@ def _run(target: str, files: tuple[Any, ...], out: Path | None, rest: dict[str, 
         from aether.stages.evaluate.redteam.garak import write_report_folder
 
         folder = out or Path("evaluations") / f"{Path(target).stem}-redteam"
-        write_report_folder(Path(target), folder, f"aether redteam {target} --out {folder}")
+        write_report_folder(Path(target), folder, said("redteam", target, out=folder))
         return folder
     from aether.stages.evaluate.redteam import behaviours as sets
     from aether.stages.evaluate.redteam.labels import read_labels
@@ -110,18 +110,20 @@ def _run(target: str, files: tuple[Any, ...], out: Path | None, rest: dict[str, 
         [one for path in benign for one in sets.read_behaviours(path, benign=True)] or sets.own_benign(),
         folder,
         {"people's labels": [row for path in labels for row in read_labels(path)]} if labels else {},
-        _said(target, rest, {"behaviours": behaviours, "benign": benign, "labels": labels, "gate": gates}, folder),
+        said(
+            "redteam",
+            target,
+            out=folder,
+            behaviours=behaviours,
+            benign=benign,
+            labels=labels,
+            gate=gates,
+            model=rest["model"],
+            set=rest["settings"],
+        ),
     )
     red_team(order, lambda what, count: None if rest["as_json"] else click.echo(f"{count} {what}", err=True))
     return folder
-
-
-def _said(target: str, rest: dict[str, Any], several: dict[str, tuple[Any, ...]], folder: Path) -> str:
-    words = ["aether", "redteam", target, "--out", str(folder)]
-    for name, values in several.items():
-        words += [word for value in values for word in (f"--{name}", f'"{value}"' if name == "gate" else str(value))]
-    words += ["--model", rest["model"]] if rest["model"] else []
-    return " ".join([*words, *(word for setting in rest["settings"] for word in ("--set", setting))])
 
 
 def _json(done: "RedTeamed", gates: "tuple[Gate, ...]") -> dict[str, Any]:
