@@ -220,6 +220,21 @@ def refuse_parts(config: DecoderParts, what: str, mend: str) -> None:
         raise InputError.of(f"model.{name}", shown, f"{what} needs {name} = {default}; {mend}")
 
 
+def refuse_uncompiled(config: DecoderParts, compile: str) -> None:
+    """Raise InputError for parts whose blocks torch.compile does not take as one graph."""
+    if config.experts is not None:
+        raise InputError.of("compile", compile, 'experts take rows by the numbers of a pass; set compile = "off"')
+    if config.mixers != {"attention"}:
+        raise InputError.of("compile", compile, 'recurrent mixers run plain; set compile = "off"')
+    if config.sink_logits:
+        mend = 'torch 2.13 writes C++ that does not build for sink_logits; set compile = "off"'
+        raise InputError.of("compile", compile, mend)
+    if config.attention_softcap is not None:
+        raise InputError.of(
+            "compile", compile, 'capped scores are made again in the backward pass; set compile = "off"'
+        )
+
+
 def check_positions(config: DecoderParts, head_size: int, context_tokens: int) -> None:
     """Raise InputError where positions, the head and the context do not fit together."""
     rotary = config.positions == "rope"

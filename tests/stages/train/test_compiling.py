@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from parts_toys import random_parts, shape, tokens_of
 from tiny_data import write_tiny_data
 
 from aether.hardware.compiler import compiler_fault
@@ -88,6 +89,37 @@ def test_compiled_gradients_are_the_plain_ones_to_rounding(learnt):
             torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-6, msg=name)
     # Of each layer 4 matrices and 4 gains; the embedding and the last gain.
     assert sum(p.grad is not None for p in models[1].parameters()) == 2 + 2 * (8 if learnt else 4)
+
+
+PARTS = {
+    "gpt2": {"positions": "learned", "norm": "layer", "qk_norm": "none", "activation": "gelu", "bias": True},
+    "windows": {"norm_place": "sandwich", "activation": "geglu", "window": 6, "full_attention_every": 2, "logit_softcap": 20.0},
+    "latent": {
+        "latent": {"kv_rank": 20, "query_rank": 16, "rope_size": 4, "value_size": 10}, "kv_heads": 4, "qk_norm": "none",
+    },
+    "sink tokens": {"window": 6, "sink_tokens": 2, "rope_fraction": 0.5},
+    "alibi": {"positions": "alibi", "norm": "dyt", "activation": "relu2"},
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@needs_a_compiler
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute of a Tensor")
+@pytest.mark.parametrize("name", PARTS)
+def test_compiled_parts_give_the_plain_gradients_to_rounding(name):
+    torch.set_num_threads(1)
+    config = shape(**PARTS[name])
+    models = [random_parts(config) for _ in range(2)]
+    models[1].compile_blocks()
+    tokens = tokens_of(config, tokens=33)
+    for ids in (torch.zeros(2, 32, dtype=torch.int64), (torch.arange(32) >= 9).long().expand(2, 32)):
+        losses = [model.loss(tokens[:, :-1], tokens[:, 1:], ids) for model in models]
+        for loss, model in zip(losses, models, strict=True):
+            model.zero_grad()
+            loss.backward()
+        torch.testing.assert_close(losses[1], losses[0])
+        for (one, a), b in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
+            torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-5, msg=one)
 
 
 @pytest.mark.slow

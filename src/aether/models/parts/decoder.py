@@ -1,13 +1,15 @@
 """The decoder from exchangeable parts: what `Decoder` is to the rest of Aether, for a config that exchanges some.
 
-`decoder` makes the right one. No compiled blocks and no hand-written kernels here. A cache keeps all positions, also of layers
+`decoder` makes the right one. No hand-written kernels here. A cache keeps all positions, also of layers
 with a window. Dynamic NTK is for whole passes; over a cache it ends at the original context, since beyond it every key that is
 kept would have to turn again.
 
 Shapes: B batch, T tokens, C hidden size, V vocabulary, N rows.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,8 @@ from aether.models import kernels
 from aether.models.cache import KVCache
 from aether.models.config import DecoderConfig
 from aether.models.config_mixers import matrices
-from aether.models.decoder import Decoder
+from aether.models.config_parts import refuse_uncompiled
+from aether.models.decoder import Decoder, _run_block
 from aether.models.parts.attention import Sight
 from aether.models.parts.block import PartsBlock
 from aether.models.parts.experts import MixtureOfExperts, Routed, router_loss
@@ -34,13 +37,16 @@ _STARTS = {"bias": 0.0, "alpha": DYT_ALPHA, "sink": 0.0, "gain": 1.0}
 """First values of vectors by the end of their name."""
 
 
+BlockRunner = Callable[[nn.Module, Tensor, Any], Tensor]
+
+
 def decoder(config: DecoderConfig, compute_dtype: torch.dtype | None = None) -> Decoder:
     """The decoder of a config: the default one where no part is exchanged."""
     return Decoder(config, compute_dtype) if config.plain else PartsDecoder(config, compute_dtype)
 
 
 class PartsDecoder(Decoder):
-    """As `Decoder`; `compile_blocks` is refused."""
+    """As `Decoder`; `compile_blocks` is refused for experts, recurrent mixers and capped scores."""
 
     def __init__(self, config: DecoderConfig, compute_dtype: torch.dtype | None = None) -> None:
         nn.Module.__init__(self)
@@ -85,9 +91,9 @@ class PartsDecoder(Decoder):
                 parameter.requires_grad_(False)
 
     def compile_blocks(self) -> None:
-        """Raises InputError: compiled blocks are the default decoder's."""
-        name, value = self.config.exchanged()[0]
-        raise InputError.of("compile", "blocks", f'model.{name} = {value} runs plain; set compile = "off"')
+        """As `Decoder.compile_blocks`. Raises InputError for parts that a graph does not hold."""
+        refuse_uncompiled(self.config, "blocks")
+        super().compile_blocks()
 
     def fused_rows(self) -> dict[str, list[int]]:
         """As `Decoder.fused_rows`."""
@@ -122,13 +128,20 @@ class PartsDecoder(Decoder):
         return self._routed(tokens_BT, embedding_VC, document_ids_BT)[0]
 
     def _routed(
-        self, tokens_BT: Tensor, embedding_VC: Tensor, document_ids_BT: Tensor | None, learning: bool = False
+        self,
+        tokens_BT: Tensor,
+        embedding_VC: Tensor,
+        document_ids_BT: Tensor | None,
+        learning: bool = False,
+        run_block: BlockRunner = _run_block,
     ) -> tuple[Tensor, list[Routed]]:
         """The stream after the last norm, and what the routers did."""
         tokens, device = tokens_BT.shape[1], tokens_BT.device
         assert tokens <= self.config.context_tokens, "a window is longer than the context"
-        if document_ids_BT is not None and bool((document_ids_BT == document_ids_BT[:, :1]).all()):
-            document_ids_BT = None
+        # A compiled graph is of one shape of the mask: leaving it out where it masks nothing would be a second graph.
+        if document_ids_BT is not None and not self.compiled:
+            alone = bool((document_ids_BT == document_ids_BT[:, :1]).all())
+            document_ids_BT = None if alone else document_ids_BT
         queries_1T = torch.arange(tokens, device=device)[None]
         places_RT = queries_1T
         begins_BT = None
@@ -139,7 +152,7 @@ class PartsDecoder(Decoder):
         given = replace(self._pass(far, tokens, None, None), begins_BT=begins_BT, learning=learning)
         x = self._embedded(self.seams.own(tokens_BT), embedding_VC, self.seams.own(places_RT))
         for block in self.blocks:
-            x = block(x, given)
+            x = run_block(block, x, given)
         return self.final_norm(x), given.routed
 
     def _embedded(self, tokens_BT: Tensor, embedding_VC: Tensor, places_RT: Tensor) -> Tensor:
@@ -197,7 +210,7 @@ class PartsDecoder(Decoder):
         embedding = self.embedding.to(self.dtype)
         # Losses without gradients are looked at, not learnt from: nothing drops, and nothing counts.
         learning = torch.is_grad_enabled()
-        x_BTC, routed = self._routed(tokens_BT, embedding, document_ids_BT, learning)
+        x_BTC, routed = self._routed(tokens_BT, embedding, document_ids_BT, learning, self._trained_block)
         loss = self._cross_entropy(x_BTC.flatten(0, 1), embedding, self.seams.own(targets_BT).flatten())
         mixture = self.config.experts
         if mixture is None:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from aether.models.config import DecoderConfig
-from aether.models.config_parts import refuse_parts
+from aether.models.config_parts import refuse_uncompiled
 from aether.spec.base import Extended, Noun
 from aether.spec.errors import InputError
 from aether.stages.train.parallel.recipe import Parallel, check_batch, check_model
@@ -208,7 +208,7 @@ class TrainRecipe(Extended):
     @model_validator(mode="after")
     def _parts_can_be_trained(self) -> "TrainRecipe":
         if self.compile != "off":
-            refuse_parts(self.model, f'compile = "{self.compile}"', 'set compile = "off"')
+            refuse_uncompiled(self.model, self.compile)
         if self.initial.zero_out and self.model.norm_place != "pre":
             mend = f'under norm_place = "{self.model.norm_place}" a zero output has a gradient of 1 / sqrt(norm_eps); set it to false'
             raise InputError.of("initial.zero_out", True, mend)
