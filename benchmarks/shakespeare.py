@@ -8,7 +8,7 @@ weight to the last update (no warm-up is left out; nothing is compiled); only sc
 mean cross-entropy over the whole validation set in windows of 64 that do not overlap. Schedules follow the share of the
 budget that is spent, so every run ends within one update of its budget and none is told its number of steps beforehand.
 
-Aether's side is `models.decoder`, `stages.train.muon`, `stages.train.schedule` and their recipe; only the loop around
+Aether's side is `models.decoder`, `stages.train.optimisers`, `stages.train.schedule` and their recipe; only the loop around
 them is this file's, because the stage's own loop counts steps (a result must not depend on the clock there).
 The baseline is the GPT-2 type of nanoGPT's README CPU configuration, written here from its description: as it stands
 (AdamW 1e-3, cosine, beta2 0.99), and tuned (3e-3, warm-up-stable-decay with the last half falling, beta2 0.95, fused).
@@ -30,8 +30,9 @@ from torch import Tensor, nn
 
 from aether.models.config import DecoderConfig
 from aether.stages.train.loop import new_state, rate_factor
-from aether.stages.train.muon import Rates
-from aether.stages.train.recipe import Optimiser, RampStage, Schedule, TrainRecipe
+from aether.stages.train.optimisers.rule import Rates
+from aether.stages.train.recipe import RampStage, TrainRecipe
+from aether.stages.train.recipe_optimiser import Optimiser, Schedule
 from aether.stages.train.schedule import muon_momentum
 from benchmarks import records
 

@@ -15,7 +15,8 @@ from aether.models.decoder import Decoder
 from aether.spec.run import StepContext
 from aether.stages.train.fakes import CountingTokens
 from aether.stages.train.loop import Loop, new_state
-from aether.stages.train.recipe import Optimiser, Schedule, TrainRecipe
+from aether.stages.train.recipe import TrainRecipe
+from aether.stages.train.recipe_optimiser import Optimiser, Schedule
 
 torch.set_num_threads(1)
 WORDS = 64

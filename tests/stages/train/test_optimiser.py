@@ -12,8 +12,12 @@ from torch import nn
 from aether.models.config import DecoderConfig
 from aether.models.decoder import Decoder
 from aether.spec.errors import InputError
-from aether.stages.train.muon import Muon, Optimisers, Rates, orthogonalise, polynomials
-from aether.stages.train.recipe import Optimiser, Schedule, TrainRecipe
+from aether.stages.train.optimisers.muon import Muon, orthogonalise, polynomials
+from aether.stages.train.optimisers.optimisers import Optimisers
+from aether.stages.train.optimisers.rule import Rates
+from aether.stages.train.optimisers.weights import Weight
+from aether.stages.train.recipe import TrainRecipe
+from aether.stages.train.recipe_optimiser import Optimiser, Schedule
 from aether.stages.train.schedule import learning_rate_factor, muon_momentum
 
 torch.set_num_threads(1)
@@ -27,8 +31,8 @@ def test_stacked_muon_equals_torchs():
     generator = torch.Generator().manual_seed(0)
     ours = [nn.Parameter(torch.randn(s, generator=generator)) for s in shapes]
     theirs = [nn.Parameter(p.detach().clone()) for p in ours]
-    settings = Optimiser(muon_lr=0.03, newton_schulz="quintic", muon_weight_decay=0.1)
-    muon = Muon([(p, [p.shape[0]]) for p in ours], settings, torch.bfloat16)
+    settings = Optimiser(newton_schulz="quintic")
+    muon = Muon([Weight(p, [p.shape[0]], 0.03, 0.1) for p in ours], settings, torch.bfloat16)
     reference = torch.optim.Muon(theirs, lr=0.03, weight_decay=0.1, momentum=0.9, adjust_lr_fn="original")
     for _ in range(4):
         for a, b in zip(ours, theirs, strict=True):
@@ -87,9 +91,11 @@ def test_fused_matrices_are_orthogonalised_apart():
     fused.grad = torch.randn(fused.shape, generator=generator)
     for part, grad in zip(parts, fused.grad.split([16, 16, 8]), strict=True):
         part.grad = grad.clone()
-    Muon([(fused, [16, 16, 8])], Optimiser(), torch.bfloat16).step(Rates(1.0, 0.9))
-    Muon([(part, [part.shape[0]]) for part in parts], Optimiser(), torch.bfloat16).step(Rates(1.0, 0.9))
-    torch.testing.assert_close(fused, torch.cat(parts))
+    Muon([Weight(fused, [16, 16, 8], 0.01, 0.0)], Optimiser(), torch.bfloat16).step(Rates(1.0, 0.9))
+    Muon([Weight(part, [part.shape[0]], 0.01, 0.0) for part in parts], Optimiser(), torch.bfloat16).step(
+        Rates(1.0, 0.9)
+    )
+    torch.testing.assert_close(fused, torch.cat([part.detach() for part in parts]))
 
 
 def test_the_state_moves_to_another_optimiser():
@@ -126,7 +132,53 @@ def test_linear_falls_from_the_warmup_on():
     assert values[-1] == pytest.approx(0.1 + 0.9 / 8)
 
 
-@given(st.integers(1, 400), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 1), st.sampled_from(["wsd", "linear"]))
+@pytest.mark.parametrize("kind", ["linear", "cosine", "inverse_sqrt"])
+@pytest.mark.parametrize("steps, warmup", [(40, 8), (100, 2), (30, 1)])
+def test_after_the_warmup_a_schedule_is_transformers(kind, steps, warmup):
+    module = pytest.importorskip("transformers.optimization")
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    made = {
+        "linear": lambda: module.get_linear_schedule_with_warmup(optimiser, warmup, steps),
+        "cosine": lambda: module.get_cosine_schedule_with_warmup(optimiser, warmup, steps),
+        "inverse_sqrt": lambda: module.get_inverse_sqrt_schedule(optimiser, warmup, timescale=max(1, warmup)),
+    }[kind]()
+    (theirs,) = made.lr_lambdas
+    schedule = Schedule(kind=kind, warmup_fraction=warmup / steps)
+    for step in range(max(1, warmup), steps):
+        assert learning_rate_factor(schedule, step, steps) == pytest.approx(theirs(step), abs=1e-12)
+    assert [learning_rate_factor(schedule, s, steps) for s in range(warmup)] == [
+        (s + 1) / warmup for s in range(warmup)
+    ]
+
+
+def test_a_cosine_by_its_formula_and_torchs():
+    schedule = Schedule(kind="cosine", warmup_fraction=0.0, final_fraction=0.1)
+    values = [learning_rate_factor(schedule, step, 50) for step in range(50)]
+    assert values == pytest.approx([0.1 + 0.45 * (1 + math.cos(math.pi * step / 50)) for step in range(50)])
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 50, eta_min=0.1)
+    for value in values:
+        assert value == pytest.approx(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        theirs.step()
+
+
+def test_an_inverse_square_root_halves_where_the_steps_are_four_times_as_many():
+    schedule = Schedule(kind="inverse_sqrt", warmup_fraction=0.1)
+    assert [learning_rate_factor(schedule, step, 100) for step in (9, 10, 40, 90)] == pytest.approx(
+        [1, 1, 1 / 2, 1 / 3]
+    )
+    with pytest.raises(InputError, match="final_fraction"):
+        Schedule(kind="inverse_sqrt", final_fraction=0.1)
+
+
+@given(
+    st.integers(1, 400),
+    st.floats(0, 0.5),
+    st.floats(0, 0.5),
+    st.floats(0, 1),
+    st.sampled_from(["wsd", "linear", "cosine"]),
+)
 def test_a_rate_is_never_above_its_peak_nor_zero(steps, warmup, decay, final, kind):
     schedule = Schedule(kind=kind, warmup_fraction=warmup, decay_fraction=decay, final_fraction=final)
     values = [learning_rate_factor(schedule, step, steps) for step in range(steps)]

@@ -42,12 +42,34 @@ def flops_per_token(recipe: TrainRecipe) -> float:
 
 
 def optimiser_flops_per_step(recipe: TrainRecipe) -> float:
-    """FLOPs of Muon's Newton-Schulz products for one update: (4 m^2 n + 2 m^3) for an m x n matrix, m <= n, per step."""
-    total = 0.0
-    for rows, columns in _matrix_shapes(recipe.model):
-        small, large = min(rows, columns), max(rows, columns)
-        total += 4.0 * small**2 * large + 2.0 * small**3
-    return total * recipe.optimiser.newton_schulz_steps
+    """FLOPs of the optimiser's matrix products for one update, m x n a matrix with m <= n; zero for a rule by entries.
+
+    Muon's Newton-Schulz: 4 m^2 n + 2 m^3 per step. SOAP: three changes of basis and two preconditioners, 8 (m^2 n + m n^2), and
+    now and then a power iteration, 2 m^3 + 2 n^3 (its QR decompositions are not counted).
+    """
+    settings, total = recipe.optimiser, 0.0
+    for shape in _matrix_shapes(recipe.model):
+        small, large = sorted(shape)
+        if settings.kind == "muon":
+            total += settings.newton_schulz_steps * (4.0 * small**2 * large + 2.0 * small**3)
+        elif settings.kind == "soap":
+            total += 8.0 * (small**2 * large + small * large**2)
+            total += 2.0 * (small**3 + large**3) / settings.soap_every_steps
+    return total
+
+
+def optimiser_bytes(recipe: TrainRecipe) -> float:
+    """Bytes of the optimiser's state, in float32."""
+    model, kind = recipe.model, recipe.optimiser.kind
+    parameters, in_matrices = model.parameters(), model.matrix_parameters()
+    if kind == "muon":
+        return 4.0 * in_matrices + 8.0 * (parameters - in_matrices)
+    shapes = list(_matrix_shapes(model))
+    if kind == "adafactor":
+        sides = sum(rows + columns for rows, columns in shapes)
+        return 4.0 * (sides + model.vocab_size + model.hidden_size)
+    squares = sum(rows**2 + columns**2 for rows, columns in shapes)
+    return (4.0 if kind == "lion" else 8.0) * parameters + (8.0 * squares if kind == "soap" else 0.0)
 
 
 def _matrix_shapes(model: DecoderConfig) -> Iterator[tuple[int, int]]:
@@ -114,16 +136,16 @@ def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
     fused = model.head_size * (model.heads + 2 * model.kv_heads)
     per_layer = _STREAM_COPIES * model.hidden_size + 4 * fused + 4 * model.mlp_size + model.heads * model.context_tokens
     parameters = model.parameters()
-    adam = parameters - model.matrix_parameters()
+    state = optimiser_bytes(recipe)
     return {
         "runtime": RUNTIME_BYTES,
         **({} if recipe.compile == "off" else {"compiler": _COMPILER_BYTES}),
         "weights": 4.0 * parameters,
         "gradients": 4.0 * parameters,
-        "optimiser": 4.0 * model.matrix_parameters() + 8.0 * adam,
+        "optimiser": state,
         "working_weights": float(width) * parameters,
-        "snapshot": 4.0 * (parameters + model.matrix_parameters() + 2 * adam),
-        "checkpoint": 8.0 * (parameters + model.matrix_parameters() + 2 * adam),
+        "snapshot": 4.0 * parameters + state,
+        "checkpoint": 8.0 * parameters + 2 * state,
         "activations": float(width) * tokens * model.layers * per_layer,
         "logits": 3.0 * width * min(tokens, 1024) * model.vocab_size + 8.0 * model.vocab_size * model.hidden_size,
     }

@@ -27,11 +27,13 @@ from aether.stages.train.clipping import Clipper
 from aether.stages.train.journal import Journal, Outcome
 from aether.stages.train.loss_scale import LossScaler
 from aether.stages.train.metrics import BLAMED, Logs, finite
-from aether.stages.train.muon import Optimisers, Rates
 from aether.stages.train.observe import Look, Observer
+from aether.stages.train.optimisers.optimisers import Optimisers
+from aether.stages.train.optimisers.rule import Rates
+from aether.stages.train.optimisers.weights import width_factor
 from aether.stages.train.profiling import Profiler
 from aether.stages.train.recipe import TrainRecipe
-from aether.stages.train.schedule import learning_rate_factor, muon_momentum
+from aether.stages.train.schedule import learning_rate_factor, muon_momentum, warmup_factor
 from aether.stages.train.spikes import Judgement, SpikeGuard
 from aether.stages.train.state import TrainState
 
@@ -54,7 +56,8 @@ def new_model(recipe: TrainRecipe, seed: int) -> Decoder:
     if recipe.start is not None:
         start.fill(model, recipe)
         return model.to(recipe.device)
-    model.initialise(seed, initial.embedding_std, initial.matrix_scale, initial.zero_out, initial.final_gain)
+    final_gain = initial.final_gain * width_factor(recipe.optimiser, recipe.model.hidden_size)
+    model.initialise(seed, initial.embedding_std, initial.matrix_scale, initial.zero_out, final_gain)
     return model.to(recipe.device)
 
 
@@ -78,7 +81,8 @@ def new_clipper(recipe: TrainRecipe) -> Clipper:
 def rate_factor(recipe: TrainRecipe, step: int) -> float:
     """The share of every peak rate at update `step`: the schedule's, and the square root of the batch's in a ramp."""
     share = recipe.sequences_at(step) / recipe.batch_sequences
-    return learning_rate_factor(recipe.schedule, step, recipe.steps) * math.sqrt(share)
+    scheduled = warmup_factor if recipe.optimiser.kind == "schedule_free" else learning_rate_factor
+    return scheduled(recipe.schedule, step, recipe.steps) * math.sqrt(share)
 
 
 class TimedBatches:
@@ -134,6 +138,7 @@ class Loop:
                 if self._is_due():
                     self._save(logs, identity)
             self._save(logs, identity)
+        state.optimisers.finish()
 
     def _open_logs(self) -> Logs:
         return Logs(self.context.out, self.state.log_bytes)
@@ -260,8 +265,8 @@ class Loop:
         elif outcome.judgement == "stop":
             logs.flush(to_disk=True)
             raise InputError.of(
-                "optimiser.muon_lr",
-                self.recipe.optimiser.muon_lr,
+                f"optimiser.{self.recipe.optimiser.lr_field}",
+                self.recipe.optimiser.matrix_lr,
                 f"training broke {guard.rewinds} times (last at step {state.step}, loss {outcome.loss:.4g}, gradient norm "
                 f"{outcome.grad_norm:.4g}); skipping, {guard.cuts} cuts of the learning rates and rewinding did not help; "
                 f"lower the learning rates or look at the data that {BLAMED} names",

@@ -11,79 +11,14 @@ from aether.models.config import DecoderConfig
 from aether.models.config_parts import refuse_uncompiled
 from aether.spec.base import Extended, Noun
 from aether.spec.errors import InputError
-from aether.stages.train.parallel.recipe import Parallel, check_batch, check_model
-from aether.stages.train.recipe_watch import Clipping, LossScale, Spikes, Watch
-
-
-class Schedule(Noun):
-    """The learning rate as a share of its peak, over the run."""
-
-    kind: Literal["wsd", "linear"] = Field(
-        default="wsd",
-        description="Warm-up, stable, decay (MiniCPM, arXiv 2404.06395), or a line to the end right after the warm-up.",
-    )
-    warmup_fraction: float = Field(
-        default=0.02, ge=0, le=0.5, description="Share of the steps that rise from zero (assumed; Muon needs little)."
-    )
-    decay_fraction: float = Field(
-        default=0.6,
-        ge=0,
-        le=1,
-        description="wsd: share of the steps that fall (0.2 to 0.7 are near in modded-nanogpt).",
-    )
-    final_fraction: float = Field(
-        default=0.0, ge=0, le=1, description="Where the fall ends (Bergsma et al., arXiv 2502.15938: to zero)."
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Schedule":
-        if self.kind == "wsd" and self.warmup_fraction + self.decay_fraction > 1:
-            raise InputError.of("schedule.decay_fraction", self.decay_fraction, "warm-up and decay must fit in the run")
-        return self
-
-
-class Optimiser(Noun):
-    """Muon for the blocks' matrices, AdamW for the embedding and the gains."""
-
-    muon_lr: float = Field(
-        default=0.01,
-        ge=0,
-        le=1,
-        description="Times sqrt(max(1, rows / columns)). Measured here: 0.01 to 0.02 best on code (246k tokens, batches of "
-        "2048), 0.035 to 0.05 on single characters (540k tokens, batches of 1536).",
-    )
-    muon_momentum: float = Field(
-        default=0.9, ge=0, lt=1, description="Nesterov. Measured here: 0.04 nats better than 0.95 in runs of 350 steps."
-    )
-    muon_momentum_start: float = Field(
-        default=0.8, ge=0, lt=1, description="Where the momentum's warm-up begins (measured here with the value above)."
-    )
-    muon_momentum_warmup_fraction: float = Field(
-        default=0.15, ge=0, le=1, description="Share of the steps in which the momentum rises (modded-nanogpt: 300)."
-    )
-    muon_weight_decay: float = Field(
-        default=0.0, ge=0, description="Decoupled. Short runs see few epochs and gain nothing (assumed)."
-    )
-    newton_schulz: Literal["polar-express", "quintic"] = Field(
-        default="polar-express",
-        description="Polynomials: Polar Express (Amsel et al., arXiv 2505.16932), or torch.optim.Muon's fixed one.",
-    )
-    newton_schulz_steps: int = Field(default=5, ge=1, le=7, description="Both papers use 5.")
-    embedding_lr: float = Field(
-        default=0.03,
-        ge=0,
-        le=1,
-        description="AdamW's rate for the tied embedding (measured here: 0.01 to 0.03 are near).",
-    )
-    gain_lr: float = Field(default=0.03, ge=0, le=1, description="AdamW's rate for the norms' gains.")
-    learn_block_gains: bool = Field(
-        default=False, description="The gains before and within the blocks stay at 1: faster, no loss measured here."
-    )
-    beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW (arXiv 1711.05101), as GPT-3 (arXiv 2005.14165).")
-    beta2: float = Field(default=0.95, ge=0, lt=1, description="AdamW, as GPT-3 (arXiv 2005.14165), appendix B.")
-    epsilon: float = Field(default=1e-8, gt=0, description="AdamW, as in its paper.")
-    embedding_weight_decay: float = Field(default=0.0, ge=0, description="Decoupled; gains never decay.")
-    clip_norm: float = Field(default=1.0, gt=0, description="Global gradient norm, as GPT-3 (arXiv 2005.14165).")
+from aether.stages.train.parallel.recipe import Parallel as Parallel
+from aether.stages.train.parallel.recipe import check_batch, check_model
+from aether.stages.train.recipe_optimiser import Optimiser as Optimiser
+from aether.stages.train.recipe_optimiser import Schedule as Schedule
+from aether.stages.train.recipe_watch import Clipping as Clipping
+from aether.stages.train.recipe_watch import LossScale as LossScale
+from aether.stages.train.recipe_watch import Spikes as Spikes
+from aether.stages.train.recipe_watch import Watch as Watch
 
 
 class Initial(Noun):
@@ -224,6 +159,9 @@ class TrainRecipe(Extended):
         if self.parallel.processes > 1 and (self.keep_optimiser or self.start_optimiser == "carried"):
             mend = "the optimiser's state is kept and carried by one process; use a fresh one, or one process"
             raise InputError.of("parallel.processes", self.parallel.processes, mend)
+        kind = self.optimiser.kind
+        if self.parallel.processes > 1 and kind not in ("muon", "adamw"):
+            raise InputError.of("optimiser.kind", kind, "several processes share out muon and adamw; use one of those")
         return self
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from aether.models.folders import OPTIMISER_NAME, model_folder, model_hash
 from aether.models.weights import WEIGHTS_NAME, model_of, read_config, read_tensors, write_tensors
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
-from aether.stages.train.muon import Optimisers
+from aether.stages.train.optimisers.optimisers import Optimisers
 from aether.stages.train.recipe import TrainRecipe
 
 _TRAINING_ONLY = ("balance_loss", "z_loss")

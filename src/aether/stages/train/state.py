@@ -14,7 +14,7 @@ from aether.models.decoder import Decoder
 from aether.stages.train.alerts import Alerts
 from aether.stages.train.clipping import Clipper
 from aether.stages.train.loss_scale import LossScaler
-from aether.stages.train.muon import Optimisers
+from aether.stages.train.optimisers.optimisers import Optimisers
 from aether.stages.train.spikes import SpikeGuard
 
 

@@ -16,7 +16,7 @@ from aether.spec.run import StepContext
 from aether.stages.train.alerts import Alerts
 from aether.stages.train.loop import Batches, Loop, new_clipper, new_model
 from aether.stages.train.metrics import Logs
-from aether.stages.train.muon import Optimisers
+from aether.stages.train.optimisers.optimisers import Optimisers
 from aether.stages.train.parallel import checkpoint
 from aether.stages.train.parallel.layout import lay_out
 from aether.stages.train.parallel.mesh import Team

@@ -2,7 +2,7 @@
 
 Momentum lies in pieces, as the weights do. One all-to-all brings every piece of a matrix's update to its owner, one brings the
 orthogonalised pieces back to all that hold them. Owners are chosen among a matrix's holders so that each has as little to do as can
-be (costliest matrix first, to the least burdened). The same arithmetic as `aether.stages.train.muon.Muon`; the idea is that of
+be (costliest matrix first, to the least burdened). The same arithmetic as `aether.stages.train.optimisers.muon.Muon`; the idea is that of
 distributed Shampoo (arXiv 2309.06497, section 3.3).
 """
 
@@ -14,9 +14,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from aether.stages.train.muon import Matrices, Rates, orthogonalise, polynomials
+from aether.stages.train.optimisers.muon import orthogonalise, polynomials
+from aether.stages.train.optimisers.rule import Rates
+from aether.stages.train.optimisers.weights import Weight
 from aether.stages.train.parallel.pieces import Block, Piece, pieces_of
-from aether.stages.train.recipe import Optimiser
+from aether.stages.train.recipe_optimiser import Optimiser
 
 
 def owners(holders: Mapping[str, list[int]], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
@@ -40,14 +42,13 @@ class SharedMuon:
     def __init__(
         self,
         blocks: Mapping[nn.Parameter, list[Block]],
-        matrices: Matrices,
+        weights: list[Weight],
         settings: Optimiser,
         dtype: torch.dtype,
     ) -> None:
-        parameters = [parameter for parameter, _ in matrices]
-        self.settings, self._dtype = settings, dtype
+        parameters = [weight.parameter for weight in weights]
+        self._weights, self._dtype = weights, dtype
         self._coefficients = polynomials(settings.newton_schulz, settings.newton_schulz_steps)
-        self._parameters = parameters
         self.momenta = [torch.zeros_like(parameter) for parameter in parameters]
         self._held = [blocks[parameter] for parameter in parameters]
         mine = [block for held in self._held for block in held]
@@ -76,19 +77,24 @@ class SharedMuon:
     def step(self, rates: Rates) -> None:
         """One update from the gradients of the local pieces."""
         pieces: dict[str, Piece] = {}
-        for parameter, momentum, blocks in zip(self._parameters, self.momenta, self._held, strict=True):
-            assert parameter.grad is not None
-            momentum.lerp_(parameter.grad, 1 - rates.momentum)
-            update = parameter.grad.lerp(momentum, rates.momentum)
+        for weight, momentum, blocks in zip(self._weights, self.momenta, self._held, strict=True):
+            grad = weight.parameter.grad
+            assert grad is not None
+            momentum.lerp_(grad, 1 - rates.momentum)
+            update = grad.lerp(momentum, rates.momentum)
             pieces |= {piece.block.name: piece for piece in pieces_of(update, blocks)}
         updates = self._return(self._orthogonalised(self._bring(pieces)))
-        lr, decay = self.settings.muon_lr * rates.factor, self.settings.muon_weight_decay
-        for parameter, blocks in zip(self._parameters, self._held, strict=True):
-            if decay:
-                parameter.mul_(1 - lr * decay)
-            for piece in pieces_of(parameter, blocks):
+        for weight, blocks in zip(self._weights, self._held, strict=True):
+            lr = weight.lr * rates.factor
+            if weight.weight_decay:
+                weight.parameter.mul_(1 - lr * weight.weight_decay)
+            for piece in pieces_of(weight.parameter, blocks):
                 rows, columns = piece.block.whole
                 piece.tensor.add_(updates[piece.block.name], alpha=-lr * math.sqrt(max(1.0, rows / columns)))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the state, by name: a piece of momentum for each weight."""
+        return {str(i): momentum for i, momentum in enumerate(self.momenta)}
 
     def _bring(self, pieces: Mapping[str, Piece]) -> dict[str, Tensor]:
         """Whole matrices at their owners."""

@@ -71,6 +71,7 @@ class Shards:
 
     def __init__(self, model: Decoder, team: Team, cuts: Cuts, tensor_cut: set[str]) -> None:
         self._model, self._team = model, team
+        self.config = model.config
         self.held = list(self._pieces(cuts, tensor_cut))
         self.blocks = {held.tensor: held.blocks for held in self.held}
 
