@@ -248,12 +248,15 @@ class Decoder(nn.Module):
         embedding_VC: Tensor,
         document_ids_BT: Tensor | None,
         run_block: Callable[[nn.Module, Tensor, _Window], Tensor] = _run_block,
+        stream_BTC: Tensor | None = None,
     ) -> Tensor:
         assert tokens_BT.shape[1] <= self.config.context_tokens, "a window is longer than the context"
         window = self._window(tokens_BT, document_ids_BT)
-        x = F.embedding(self.seams.own(tokens_BT), embedding_VC)
+        x = F.embedding(self.seams.own(tokens_BT), embedding_VC) if stream_BTC is None else stream_BTC
         for block in self.blocks:
             x = run_block(block, x, window)
+        if not self.seams.closes:
+            return x
         return kernels.rms_norm(x, self.final_gain, self.config.norm_eps)
 
     def forward(self, tokens_BT: Tensor, document_ids_BT: Tensor | None = None) -> Tensor:
@@ -267,8 +270,23 @@ class Decoder(nn.Module):
 
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor, document_ids_BT: Tensor | None = None) -> Tensor:
         """Mean cross-entropy of the targets in nats, for training: gradients are computed on the way. Of the own tokens."""
-        embedding = self.embedding.to(self.dtype)
-        x = self._hidden(tokens_BT, embedding, document_ids_BT, self._trained_block)
+        return self.stage(None, tokens_BT, targets_BT, document_ids_BT)
+
+    def stage(
+        self,
+        stream_BTC: Tensor | None,
+        tokens_BT: Tensor,
+        targets_BT: Tensor,
+        document_ids_BT: Tensor | None = None,
+    ) -> Tensor:
+        """What `loss` does of the layers that are here: from `stream_BTC` unless they open, to the stream unless they close."""
+        seams = self.seams
+        embedding = self.embedding.to(self.dtype) if seams.opens or seams.closes else tokens_BT
+        x = self._hidden(
+            tokens_BT, embedding, document_ids_BT, self._trained_block, None if seams.opens else stream_BTC
+        )
+        if not seams.closes:
+            return x
         return kernels.tied_cross_entropy(x.flatten(0, 1), embedding, self.seams.own(targets_BT).flatten(), self.z_loss)
 
     def _window(self, tokens_BT: Tensor, document_ids_BT: Tensor | None) -> _Window:

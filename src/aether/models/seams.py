@@ -21,6 +21,10 @@ def as_is(x: Tensor) -> Tensor:
 class Seams:
     """The places, in the order of a pass."""
 
+    opens: bool = True
+    """Whether the first layer is here: otherwise the stream comes from another process."""
+    closes: bool = True
+    """Whether the last layer is here: otherwise the stream goes on to another process."""
     own: Callable[[Tensor], Tensor] = as_is
     """Of a tensor [B, T]: the tokens whose stream this process holds, [B, t]."""
     turning: Callable[[Tensor], Tensor] = as_is

@@ -123,7 +123,12 @@ class PartsDecoder(Decoder):
         return [mlp for mlp in found if isinstance(mlp, MixtureOfExperts)]
 
     def _hidden(
-        self, tokens_BT: Tensor, embedding_VC: Tensor, document_ids_BT: Tensor | None, run_block: object = None
+        self,
+        tokens_BT: Tensor,
+        embedding_VC: Tensor,
+        document_ids_BT: Tensor | None,
+        run_block: object = None,
+        stream_BTC: Tensor | None = None,
     ) -> Tensor:
         return self._routed(tokens_BT, embedding_VC, document_ids_BT)[0]
 
@@ -153,7 +158,7 @@ class PartsDecoder(Decoder):
         x = self._embedded(self.seams.own(tokens_BT), embedding_VC, self.seams.own(places_RT))
         for block in self.blocks:
             x = run_block(block, x, given)
-        return self.final_norm(x), given.routed
+        return self.final_norm(x), given.routed.layers
 
     def _embedded(self, tokens_BT: Tensor, embedding_VC: Tensor, places_RT: Tensor) -> Tensor:
         """The stream's beginning: embeddings, scaled and with positions added where the config says so."""
@@ -205,8 +210,14 @@ class PartsDecoder(Decoder):
         cap = self.config.logit_softcap
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
-    def loss(self, tokens_BT: Tensor, targets_BT: Tensor, document_ids_BT: Tensor | None = None) -> Tensor:
-        """As `Decoder.loss`. The routers' own losses give gradients and are not in the value: it stays cross-entropy."""
+    def stage(
+        self,
+        stream_BTC: Tensor | None,
+        tokens_BT: Tensor,
+        targets_BT: Tensor,
+        document_ids_BT: Tensor | None = None,
+    ) -> Tensor:
+        """As `Decoder.stage` of all layers. The routers' own losses give gradients and are not in the value: it stays cross-entropy."""
         embedding = self.embedding.to(self.dtype)
         # Losses without gradients are looked at, not learnt from: nothing drops, and nothing counts.
         learning = torch.is_grad_enabled()

@@ -26,6 +26,7 @@ from aether.models.parts.routing import (
     taken_by_cutoff,
     taken_by_experts,
 )
+from aether.models.seams import as_is
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,17 @@ class Routed:
     """Tokens of each expert, dropped ones included; they add up to N * A unless experts took them by a cutoff."""
     dropped: Tensor
     """How many of them an expert's capacity left out, []."""
+
+
+class RouterLog:
+    """What the routers of one pass did, layer by layer. A class of its own: FSDP2 hands a layer copies of lists."""
+
+    def __init__(self) -> None:
+        self.layers: list[Routed] = []
+
+    def append(self, one: Routed) -> None:
+        """Of the next layer."""
+        self.layers.append(one)
 
 
 def route(logits_NE: Tensor, bias_E: Tensor | None, mixture: Mixture) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,11 +108,15 @@ class MixtureOfExperts(nn.Module):
         self.register_parameter(name, nn.Parameter(torch.empty(count * self.size * (2 if self.gated else 1), width)))
         self.expert_down = nn.Parameter(torch.empty(count * width, self.size))
         self.shared = FeedForward(config, mixture.shared_size) if mixture.shared_size else None
+        self.total = as_is
+        """Counts of this process to those of all that share a batch."""
+        self.elsewhere: nn.Module | None = None
+        """(rows sorted by expert, counts) to what experts make of them, where several processes hold the experts."""
         self.tally = Tally.empty(count)
         self.lowest: list[Tensor] = []
         """What `taken_by_experts` took least, of each pass since the last update."""
 
-    def forward(self, x_BTC: Tensor, routed: list[Routed], learning: bool = False) -> Tensor:
+    def forward(self, x_BTC: Tensor, routed: RouterLog, learning: bool = False) -> Tensor:
         """x [..., C] to [..., C]; what the router did is added to `routed`. `learning`: a training pass."""
         x_NC = x_BTC.flatten(0, -2)
         logits_NE = F.linear(x_NC.float(), self.router.float())
@@ -110,7 +126,7 @@ class MixtureOfExperts(nn.Module):
             out_NC = out_NC + self.shared(x_NC)
         return out_NC.view(x_BTC.shape)
 
-    def _taken(self, x_NC: Tensor, logits_NE: Tensor, routed: list[Routed], learning: bool) -> Tensor:
+    def _taken(self, x_NC: Tensor, logits_NE: Tensor, routed: RouterLog, learning: bool) -> Tensor:
         """Each token's best experts; in training passes as far as their capacity goes."""
         mixture = self.mixture
         scores_NE, chosen_NA, weights_NA = route(logits_NE, self.router_bias, mixture)
@@ -121,8 +137,11 @@ class MixtureOfExperts(nn.Module):
             order_M, counts_E = order_M[first_of_each(wanted_E, most)], wanted_E.clamp_max(most)
         # Copies first, then each at most once: each row has one gradient, so no sum depends on threads.
         copies_MC = x_NC[:, None].expand(-1, mixture.active, -1).reshape(-1, x_NC.shape[-1])
-        out_MC = through(self.kind, copies_MC[order_M], self.matrices(), counts_E)
-        routed.append(Routed(logits_NE, scores_NE, wanted_E, wanted_E.sum() - counts_E.sum()))
+        if self.elsewhere is None:
+            out_MC = through(self.kind, copies_MC[order_M], self.matrices(), counts_E)
+        else:
+            out_MC = self.elsewhere(copies_MC[order_M], counts_E)
+        routed.append(Routed(logits_NE, scores_NE, self.total(wanted_E), wanted_E.sum() - counts_E.sum()))
         if order_M.shape[0] == copies_MC.shape[0]:
             back_MC = out_MC[order_M.argsort()]
         else:
@@ -130,7 +149,7 @@ class MixtureOfExperts(nn.Module):
         back_NAC = back_MC.view(-1, mixture.active, x_NC.shape[-1])
         return (back_NAC * weights_NA[..., None].to(back_NAC.dtype)).sum(1)
 
-    def _chosen(self, x_NC: Tensor, logits_NE: Tensor, routed: list[Routed], learning: bool) -> Tensor:
+    def _chosen(self, x_NC: Tensor, logits_NE: Tensor, routed: RouterLog, learning: bool) -> Tensor:
         """Each expert's best tokens; beyond training passes those that reach its cutoff."""
         assert self.router_cutoff is not None
         scores_NE = logits_NE.softmax(-1)
@@ -175,7 +194,8 @@ def router_loss(routed: list[Routed], mixture: Mixture) -> Tensor:
         rows = sum(one.logits_NE.shape[0] for one in routed)
         shares = [one.scores_NE / one.scores_NE.sum(-1, keepdim=True) for one in routed]
         mean_E = torch.stack([share.sum(0) for share in shares]).sum(0) / rows
-        taken_E = torch.stack([one.counts_E for one in routed]).sum(0) / rows
+        counts_E = torch.stack([one.counts_E for one in routed]).sum(0)
+        taken_E = counts_E / (counts_E.sum() // mixture.active)
         total = total + mixture.balance_loss * mixture.count * (taken_E * mean_E).sum()
     if mixture.z_loss:
         squares = torch.stack([one.logits_NE.logsumexp(-1).square().mean() for one in routed])

@@ -11,7 +11,7 @@ from torch import Tensor
 from aether.models import kernels
 from aether.models.cache import KVCache
 from aether.models.parts.attention import Sight
-from aether.models.parts.experts import Routed
+from aether.models.parts.experts import RouterLog
 
 
 def turned(x_BHTD: Tensor, tables: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -66,7 +66,7 @@ class Pass:
     slots: CacheSlots | None = None
     begins_BT: Tensor | None = None
     """Tokens that begin a document, where a packed window has several."""
-    routed: list[Routed] = field(default_factory=list)
+    routed: RouterLog = field(default_factory=RouterLog)
     """What the routers did, layer by layer."""
     learning: bool = False
     """A training pass: what routers do with all tokens at once, they do here alone."""

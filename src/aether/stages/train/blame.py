@@ -45,9 +45,8 @@ def sequence_losses(model: Decoder, tokens: np.ndarray, ids: np.ndarray) -> list
     return found
 
 
-def blame(model: Decoder, data: Any, first: int, batch: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
+def blame(data: Any, first: int, losses: list[float]) -> dict[str, Any]:
     """{median_loss, samples: [{index, loss, documents}]} of the batch that begins at sample `first`, worst first."""
-    losses = sequence_losses(model, *batch)
     worst = sorted(range(len(losses)), key=lambda row: -_order(losses[row]))[:SAMPLES_NAMED]
     known = [loss for loss in losses if finite(loss) is not None]
     return {

@@ -22,7 +22,7 @@ from aether.spec.errors import InputError
 from aether.spec.run import StepContext
 from aether.stages.train import checkpoint, start
 from aether.stages.train.alerts import Alerts
-from aether.stages.train.blame import MOST_BLAMED, blame
+from aether.stages.train.blame import MOST_BLAMED, blame, sequence_losses
 from aether.stages.train.clipping import Clipper
 from aether.stages.train.journal import Journal, Outcome
 from aether.stages.train.loss_scale import LossScaler
@@ -277,10 +277,14 @@ class Loop:
         state.blamed += 1
         if state.blamed > MOST_BLAMED:
             return
-        found = blame(state.model, self.data.inner, samples.start, self.data.batch(samples.start, len(samples)))
+        found = blame(self.data.inner, samples.start, self._losses_of(samples))
         head = {"step": state.step, "judgement": outcome.judgement}
         head |= {"loss": finite(outcome.loss), "grad_norm": finite(outcome.grad_norm)}
         logs.write(BLAMED, head | found)
+
+    def _losses_of(self, samples: range) -> list[float]:
+        """Of each window, under the weights as they are."""
+        return sequence_losses(self.state.model, *self.data.batch(samples.start, len(samples)))
 
     def _memory_bytes(self) -> int:
         device_bytes = torch.cuda.max_memory_allocated() if self.recipe.device == "cuda" else 0

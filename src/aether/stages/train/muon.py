@@ -171,7 +171,8 @@ class Optimisers:
             {"params": tables, "lr": settings.embedding_lr, "weight_decay": settings.embedding_weight_decay},
             {"params": gains, "lr": settings.gain_lr, "weight_decay": 0.0},
         ]
-        groups = [group for group in groups if group["params"]]
+        # A stage in the middle of a pipeline has matrices alone; torch wants a group all the same.
+        groups = [group for group in groups if group["params"]] or groups[:1]
         self._peaks = [group["lr"] for group in groups]
         betas = (settings.beta1, settings.beta2)
         self._adam = torch.optim.AdamW(groups, betas=betas, eps=settings.epsilon, fused=True)

@@ -16,6 +16,7 @@ from team_runs import TOY, CutShort, toy_recipe
 from tiny_data import VOCABULARY, write_tiny_data
 
 from aether.models.config import DecoderConfig
+from aether.models.config_parts import Mixture
 from aether.models.weights import load as load_folder
 from aether.spec.run import StepContext
 from aether.stages.train.loop import Loop, new_model, new_state
@@ -29,7 +30,9 @@ from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.run import run
 
 SCRIPT = Path(__file__).parents[3] / "helpers" / "team_runs.py"
+MIXTURE = Mixture(count=4, active=2, balance_loss=0.05, z_loss=0.01, bias_rate=0.001, shared_size=32)
 PARTS = TOY.model_copy(update={"norm": "layer", "positions": "learned", "activation": "gelu", "qk_norm": "none"})
+EXPERTS = TOY.model_copy(update={"experts": MIXTURE})
 EVERY_STEP = {"checkpoint_every_s": 1e-9, "spikes": {"snapshot_every_steps": 3}}
 
 
@@ -55,7 +58,10 @@ def two(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
         "ring": {"parallel": {"context": 2}},
         "ulysses": {"parallel": {"context": 2, "attention": "ulysses"}},
         "tensor": {"parallel": {"tensor": 2}},
+        "pipeline": {"parallel": {"pipeline": 2}, "micro_batch_sequences": 3},
         "attention": {"check": "attention"},
+        "shard experts": {"parallel": {"shard": 2}, "model": EXPERTS.model_dump(mode="json")},
+        "expert": {"parallel": {"expert": 2}, "model": EXPERTS.model_dump(mode="json")},
         "parts ring": {"parallel": {"context": 2}, "model": PARTS.model_dump(mode="json")},
         "parts tensor": {"parallel": {"tensor": 2}, "model": PARTS.model_dump(mode="json")},
         "cut": {"parallel": {"shard": 2}, "end": 60} | EVERY_STEP,
@@ -68,7 +74,7 @@ def one(tmp_path_factory) -> tuple[list[float], torch.nn.Module]:
     return alone(tmp_path_factory.mktemp("one"), toy_recipe())
 
 
-@pytest.mark.parametrize("name", ["shard", "replicate", "ring", "ulysses", "tensor"])
+@pytest.mark.parametrize("name", ["shard", "replicate", "ring", "ulysses", "tensor", "pipeline"])
 def test_two_processes_have_the_losses_of_one(one, two, name):
     assert len(one[0]) == 8
     assert two[1][name] == pytest.approx(one[0], abs=2e-6)
@@ -77,6 +83,15 @@ def test_two_processes_have_the_losses_of_one(one, two, name):
 @pytest.mark.parametrize("name", ["parts ring", "parts tensor"])
 def test_exchanged_parts_are_shared_out_too(two, tmp_path, name):
     assert two[1][name] == pytest.approx(alone(tmp_path, toy_recipe(model=PARTS))[0], abs=5e-6)
+
+
+def test_experts_on_two_processes_are_those_of_one_with_their_losses_and_their_bias(two, tmp_path):
+    """The balance loss is of the whole batch's counts, and so is the bias: both would differ if each process counted alone."""
+    wanted = alone(tmp_path / "one", toy_recipe(model=EXPERTS))[0]
+    unbalanced = EXPERTS.model_copy(update={"experts": MIXTURE.model_copy(update={"balance_loss": 0.0})})
+    assert alone(tmp_path / "other", toy_recipe(model=unbalanced))[0] != pytest.approx(wanted, abs=1e-4)
+    for name in ("shard experts", "expert"):
+        assert two[1][name] == pytest.approx(wanted, abs=2e-6), name
 
 
 def test_attention_over_two_processes_is_that_of_one(two):
@@ -92,9 +107,22 @@ def test_four_processes_share_windows_tokens_heads_and_weights_at_once(one, tmp_
         "shard x ring": {"parallel": {"shard": 2, "context": 2}},
         "tensor x ring": {"parallel": {"tensor": 2, "context": 2}},
         "replicate x ulysses": {"parallel": {"replicate": 2, "context": 2, "attention": "ulysses"}},
+        "pipeline": {"parallel": {"pipeline": 4}, "micro_batch_sequences": 3},
+        "pipeline x shard": {"parallel": {"pipeline": 2, "shard": 2}, "micro_batch_sequences": 2},
+        "pipeline x tensor": {"parallel": {"pipeline": 2, "tensor": 2}, "micro_batch_sequences": 3},
         "attention": {"check": "attention"},
     }
-    found = together(4, tmp_path, runs)
+    mixed = {
+        "expert": {"parallel": {"expert": 4}},
+        "expert x shard": {"parallel": {"expert": 2, "shard": 2}},
+        "expert x ring": {"parallel": {"expert": 2, "context": 2}},
+        "expert x replicate": {"parallel": {"expert": 2, "replicate": 2}},
+    }
+    model = {"model": EXPERTS.model_dump(mode="json")}
+    found = together(4, tmp_path, runs | {name: run | model for name, run in mixed.items()})
+    wanted = alone(tmp_path / "experts", toy_recipe(model=EXPERTS))[0]
+    for name in mixed:
+        assert found.pop(name) == pytest.approx(wanted, abs=2e-6), name
     errors = found.pop("attention")
     assert max(errors.values()) < 1e-5, errors
     for name, losses in found.items():

@@ -4,6 +4,7 @@ A batch is a function of the step alone: processes only divide its windows. Loss
 process judges alike. The first process's clock decides when a checkpoint is due, and it alone keeps the logs.
 """
 
+import math
 import time
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from aether.stages.train.parallel import checkpoint
 from aether.stages.train.parallel.layout import lay_out
 from aether.stages.train.parallel.mesh import Team
 from aether.stages.train.parallel.muon import SharedMuon
+from aether.stages.train.parallel.pipeline import Pipeline
 from aether.stages.train.parallel.state import SharedState
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.spikes import SpikeGuard
@@ -36,10 +38,16 @@ def new_shared_state(recipe: TrainRecipe, seed: int, team: Team) -> SharedState:
     model = new_model(recipe, seed)
     if not recipe.optimiser.learn_block_gains:
         model.freeze_block_gains()
-    shards = lay_out(model, team)
+    stage, shards = lay_out(model, team)
     optimisers = Optimisers(shards, recipe.optimiser, partial(SharedMuon, shards.blocks))
     return SharedState(
-        model, optimisers, SpikeGuard(recipe.spikes), new_clipper(recipe), Alerts(recipe.watch), shards=shards
+        model,
+        optimisers,
+        SpikeGuard(recipe.spikes),
+        new_clipper(recipe),
+        Alerts(recipe.watch),
+        stage=stage,
+        shards=shards,
     )
 
 
@@ -70,6 +78,7 @@ class SharedLoop(Loop):
         self.team = team
         self._saver = checkpoint.Saver(self.folder, team.saving)
         self._due = False
+        self._pipeline = Pipeline(recipe.model, state.model.dtype, state.stage, team)
 
     @property
     def folder(self) -> Path:
@@ -131,17 +140,36 @@ class SharedLoop(Loop):
 
     def _backward(self, first: int, share: int, sequences: int) -> torch.Tensor:
         """Gradients of this process's windows; its part of the mean loss over all tokens of the batch."""
-        model, total = self.state.model, torch.zeros((), device=self.team.device)
         micro = self.recipe.micro_batch_sequences or share
-        own = self.team.size("context") * self.team.size("tensor")
-        assert isinstance(model, FSDPModule)
+        weight = micro / sequences / (self.team.size("context") * self.team.size("tensor"))
+        if self.team.size("pipeline") > 1:
+            return self._pipeline.backward(self._windows(first, share), share // micro, weight)
+        stage, total = self.state.stage, torch.zeros((), device=self.team.device)
+        assert isinstance(stage, FSDPModule)
         for start in range(first, first + share, micro):
-            tokens, ids = (torch.from_numpy(a).to(self.team.device) for a in self.data.batch(start, micro))
-            model.set_requires_gradient_sync(start + micro == first + share)
-            loss = model.loss(tokens[:, :-1], tokens[:, 1:], ids[:, :-1]) * (micro / sequences / own)
+            stage.set_requires_gradient_sync(start + micro == first + share)
+            loss = stage(None, *self._windows(start, micro)) * weight
             loss.backward()
             total += loss.detach()
         return total
+
+    def _windows(self, first: int, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(tokens, targets, document ids), [B, T] each."""
+        tokens, ids = (torch.from_numpy(a).to(self.team.device) for a in self.data.batch(first, count))
+        return tokens[:, :-1], tokens[:, 1:], ids[:, :-1]
+
+    @torch.no_grad()
+    def _losses_of(self, samples: range) -> list[float]:
+        """Of each window, under the weights as they are; under a pipeline unknown. A collective."""
+        team = self.team
+        if team.size("pipeline") > 1:
+            return [math.nan] * len(samples)
+        found = torch.zeros(len(samples), device=team.device)
+        share = len(samples) // self.recipe.parallel.readers
+        for place in range(team.reader * share, (team.reader + 1) * share):
+            loss = self.state.stage(None, *self._windows(samples.start + place, 1))
+            found[place] = loss / (team.size("context") * team.size("tensor"))
+        return team.total(found).tolist()
 
     def _drop_gradients(self) -> None:
         self.state.shards.drop_gradients()

@@ -30,6 +30,8 @@ class Team:
     """(replicate, pieces): over which weights outside the experts are sharded."""
     experts: DeviceMesh
     """(replicate, pieces): over which one group's experts are sharded."""
+    ends: dist.ProcessGroup | None
+    """The first and the last stage of this process's pipeline, where it is one of them: both hold the embedding."""
     saving: dist.ProcessGroup
     """For checkpoints in the background, so that they never wait for an update's messages."""
 
@@ -102,4 +104,16 @@ def team(parallel: Parallel, device: str) -> Team:
     experts = _view(device, inner, names, ("replicate", "pieces"))
     saving = dist.new_group(backend="gloo")
     assert isinstance(saving, dist.ProcessGroup)
-    return Team(parallel, place, grid, dense, experts, saving)
+    return Team(parallel, place, grid, dense, experts, _ends(grid), saving)
+
+
+def _ends(grid: DeviceMesh) -> dist.ProcessGroup | None:
+    if grid.size(0) == 1:
+        return None
+    found = None
+    for column in grid.mesh.flatten(1).T.tolist():
+        group = dist.new_group([column[0], column[-1]])
+        if dist.get_rank() in (column[0], column[-1]):
+            found = group
+    assert found is None or isinstance(found, dist.ProcessGroup)
+    return found

@@ -72,15 +72,14 @@ def check_model(parallel: Parallel, model: DecoderConfig) -> None:
     if parallel.processes > 1 and model.experts is not None and model.experts.router == "expert_choice":
         mend = "experts that choose tokens choose among those of one process"
         raise InputError.of("parallel.shard", parallel.shard, mend)
-    for axis in ("pipeline", "expert", "context", "tensor"):
-        if getattr(parallel, axis) > 1 and axis not in _BUILT:
-            raise InputError.of(f"parallel.{axis}", getattr(parallel, axis), "the loop does not know it; use shard")
+    if parallel.processes > 1 and model.experts is not None and model.experts.capacity_factor is not None:
+        mend = "a capacity is of the tokens of one process; leave it out"
+        raise InputError.of("model.experts.capacity_factor", model.experts.capacity_factor, mend)
     for axis, allowed in _PARTS_THAT_FIT.items():
         if getattr(parallel, axis) > 1:
             _refuse_other_parts(axis, getattr(parallel, axis), model, allowed)
 
 
-_BUILT = {"context", "tensor"}
 _BY_TOKENS = {
     "positions",
     "rope_fraction",
@@ -91,7 +90,7 @@ _BY_TOKENS = {
     "activation",
     "scale_embedding",
 }
-_PARTS_THAT_FIT = {"tensor": _BY_TOKENS, "context": _BY_TOKENS, "pipeline": set()}
+_PARTS_THAT_FIT = {"tensor": _BY_TOKENS, "context": _BY_TOKENS | {"experts"}, "pipeline": set()}
 """Parts that may be exchanged under each axis; every other one is refused."""
 _BUT_NOT = {("tensor", "positions", "alibi"), ("context", "positions", "alibi"), ("tensor", "qk_norm", "full")}
 """ALiBi's slopes and norms over a whole projection are of all heads."""

@@ -4,14 +4,14 @@ Every process draws all weights from the seed and keeps its piece, so each layou
 for all of them). Gradients are summed, never averaged: each loss is already divided by the tokens of the whole batch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
 from aether.models.decoder import Decoder
@@ -42,20 +42,21 @@ def whole(model: Decoder) -> Cuts:
     return {n: whole_blocks(n, p.shape, fused.get(n.rsplit(".", 1)[-1])) for n, p in model.named_parameters()}
 
 
-def shard(model: Decoder, team: Team, sharded_apart: Callable[[nn.Module], nn.Module | None]) -> None:
-    """Shard the model over the team, layer by layer. `sharded_apart` gives a layer's part that lies on `team.experts`, or None.
+def shard(
+    stage: nn.Module, blocks: Iterable[nn.Module], team: Team, sharded_apart: Callable[[nn.Module], nn.Module | None]
+) -> None:
+    """Shard a stage over the team, layer by layer. `sharded_apart` gives a layer's part that lies on `team.experts`, or None.
 
     What learns without a gradient (a router's bias) stays whole on every process.
     """
-    ignored = {p for p in model.parameters() if not p.requires_grad and p.ndim == 1}
-    for block in model.blocks:
+    ignored = {p for p in stage.parameters() if not p.requires_grad and p.ndim == 1}
+    for block in blocks:
         apart = sharded_apart(block)
         if apart is not None:
             fully_shard(apart, mesh=_axes(team.experts), ignored_params=ignored)
         fully_shard(block, mesh=_axes(team.dense), ignored_params=ignored)
-    fully_shard(model, mesh=_axes(team.dense), ignored_params=ignored)
-    register_fsdp_forward_method(model, "loss")
-    for module in model.modules():
+    fully_shard(stage, mesh=_axes(team.dense), ignored_params=ignored)
+    for module in stage.modules():
         if isinstance(module, FSDPModule):
             # Gloo has no mean, and the losses need none.
             module.set_force_sum_reduction_for_comms(True)
@@ -80,6 +81,8 @@ class Shards:
         for name, parameter in self._model.named_parameters():
             replica = name not in tensor_cut
             copies = parallel.replicate * (parallel.tensor if replica else 1)
+            if parallel.pipeline > 1 and not name.startswith("blocks."):
+                copies *= 2
             if parameter.__class__ is nn.Parameter or not isinstance(parameter, DTensor):
                 copies *= parallel.expert * parallel.shard * parallel.context
                 yield Held(name, parameter, cuts[name], copies, replica)
@@ -115,6 +118,11 @@ class Shards:
             held.tensor.grad = gradient.to_local() if isinstance(gradient, DTensor) else gradient
         if self._team.size("tensor") > 1:
             _sum([h.tensor.grad for h in self.held if h.tensor_replica], self._team.group("tensor"))
+        if self._team.ends is not None:
+            shared = [held.tensor for held in self.held if not held.name.startswith("blocks.")]
+            for tensor in shared:
+                tensor.grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+            _sum([tensor.grad for tensor in shared], self._team.ends)
 
     def drop_gradients(self) -> None:
         """Free them."""

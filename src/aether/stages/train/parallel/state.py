@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aether.stages.train.parallel.layout import Stage
 from aether.stages.train.parallel.pieces import Block, Piece, pieces_of
 from aether.stages.train.parallel.sharding import Shards
 from aether.stages.train.state import Snapshot, TrainState
@@ -18,8 +19,9 @@ from aether.stages.train.state import Snapshot, TrainState
 
 @dataclass
 class SharedState(TrainState):
-    """As `TrainState`; `shards` are the local pieces of `model`."""
+    """As `TrainState`; `stage` is what is called in training, `shards` are the local pieces of `model`."""
 
+    stage: Stage = None  # pyright: ignore[reportAssignmentType]
     shards: Shards = None  # pyright: ignore[reportAssignmentType]
 
     def tensors(self) -> dict[str, Tensor]:
