@@ -1,5 +1,6 @@
 """Every optimiser in the training loop: it learns, resumes bit for bit, and an update that is not believed changes nothing."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,8 @@ def test_it_learns_what_can_be_learnt(tmp_path, kind):
     train(tmp_path, recipe(kind, steps=70, batch_sequences=8))
     losses = list(read_losses(tmp_path / "metrics.jsonl").values())
     assert losses[0] > 4 and losses[-1] < 1
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert max(row["lr"] for row in rows) == RATES[kind]
 
 
 @pytest.mark.parametrize("kind", RATES)

@@ -76,7 +76,7 @@ class Journal:
         line = {
             "step": place["step"],
             "loss": finite(outcome.loss),
-            "lr": recipe.optimiser.muon_lr * outcome.rate_share,
+            "lr": recipe.optimiser.matrix_lr * outcome.rate_share,
             "grad_norm": finite(outcome.grad_norm),
             "tokens": place["tokens"],
             "tokens_per_s": round(tokens_per_s, 1),
