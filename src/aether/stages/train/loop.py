@@ -22,6 +22,7 @@ from aether.spec.errors import InputError
 from aether.spec.run import StepContext
 from aether.stages.train import checkpoint, start
 from aether.stages.train.alerts import Alerts
+from aether.stages.train.batches import cut
 from aether.stages.train.blame import MOST_BLAMED, blame, sequence_losses
 from aether.stages.train.clipping import Clipper
 from aether.stages.train.journal import Journal, Outcome
@@ -225,6 +226,7 @@ class Loop:
         for first in range(self.state.cursor, self.state.cursor + sequences, micro):
             with record_function("aether.data"):
                 tokens, ids = (torch.from_numpy(a).to(recipe.device) for a in self.data.batch(first, micro))
+                tokens, ids = cut(tokens, ids, recipe.context_at(self.state.step))
             with record_function("aether.forward"):
                 loss = model.loss(tokens[:, :-1], tokens[:, 1:], ids[:, :-1]) / parts
             with record_function("aether.backward"):

@@ -13,6 +13,7 @@ from aether.spec.base import Extended, Noun
 from aether.spec.errors import InputError
 from aether.stages.train.parallel.recipe import Parallel as Parallel
 from aether.stages.train.parallel.recipe import check_batch, check_model
+from aether.stages.train.recipe_data import Mixture as Mixture
 from aether.stages.train.recipe_optimiser import Optimiser as Optimiser
 from aether.stages.train.recipe_optimiser import Schedule as Schedule
 from aether.stages.train.recipe_watch import Clipping as Clipping
@@ -51,6 +52,7 @@ class TrainRecipe(Extended):
             "start_sha256",
             "start_optimiser",
             "keep_optimiser",
+            "mixture",
             "clipping",
             "loss_scale",
             "z_loss",
@@ -102,6 +104,9 @@ class TrainRecipe(Extended):
         default=100_000, ge=1, description="About this much of the validation split is scored at the end (assumed)."
     )
     parallel: Parallel = Field(default=Parallel(), description="The grid of processes; by default one.")
+    mixture: Mixture = Field(
+        default=Mixture(), description="Corpora by weights, and a curriculum; by default `data` alone."
+    )
     start: str | None = Field(
         default=None,
         description="A model folder to go on from; None: the step's input `start`, and without one the seed's weights.",
@@ -163,6 +168,24 @@ class TrainRecipe(Extended):
         if self.parallel.processes > 1 and kind not in ("muon", "adamw"):
             raise InputError.of("optimiser.kind", kind, "several processes share out muon and adamw; use one of those")
         return self
+
+    @model_validator(mode="after")
+    def _mixture_fits(self) -> "TrainRecipe":
+        for phase in self.mixture.phases:
+            tokens = phase.context_tokens
+            if tokens is not None and self.model.context_tokens % tokens:
+                mend = f"it must divide the model's context_tokens = {self.model.context_tokens}"
+                raise InputError.of("mixture.phases.context_tokens", tokens, mend)
+            if tokens is not None and (
+                self.compile != "off" or self.parallel.context > 1 or self.parallel.pipeline > 1
+            ):
+                mend = 'compiled blocks, pipelines and context parallelism take windows of one length; set compile = "off", parallel.context = 1 and parallel.pipeline = 1'
+                raise InputError.of("mixture.phases.context_tokens", tokens, mend)
+        return self
+
+    def context_at(self, step: int) -> int:
+        """Tokens of the windows that update `step` reads."""
+        return self.mixture.context_at(step, self.steps, self.model.context_tokens)
 
     @model_validator(mode="after")
     def _fits(self) -> "TrainRecipe":

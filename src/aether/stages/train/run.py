@@ -19,19 +19,19 @@ from aether.evidence.hashing import hash_file, hash_value
 from aether.models.corpus import choose_documents, read_split
 from aether.models.decoder import Decoder
 from aether.models.host import keep_freed_memory
-from aether.models.packing import PackedTokens
 from aether.models.scoring import score
 from aether.models.weights import WEIGHTS_NAME, save_pretrained
 from aether.spec.errors import EnvironmentFault, InputError
 from aether.spec.evidence import Evidence
 from aether.spec.run import StepContext
 from aether.stages.train import continued, start
-from aether.stages.train.batches import ShuffledWindows
+from aether.stages.train.batches import MixedWindows, windows
 from aether.stages.train.compiling import Compilation, compile_for
 from aether.stages.train.estimate import flops_per_token
 from aether.stages.train.loop import Loop, new_model, new_state
 from aether.stages.train.loss_scale import half_fault
 from aether.stages.train.metrics import ALERTS, BLAMED, curve, read_lines, read_losses
+from aether.stages.train.mixed import check_mixture, mixing_evidence
 from aether.stages.train.parallel import launch
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.state import TrainState
@@ -54,7 +54,8 @@ def run(recipe: TrainRecipe, context: StepContext) -> tuple[Evidence, ...]:
     if described["vocab_size"] != recipe.model.vocab_size:
         mend = f"the data's tokenizer has {described['vocab_size']} entries; use that number"
         raise InputError.of("model.vocab_size", recipe.model.vocab_size, mend)
-    packed = PackedTokens(data_folder / "train", recipe.model.context_tokens, context.seed)
+    check_mixture(recipe, context.inputs)
+    batches = windows(recipe, context.inputs, context.seed)
     try:
         before = _score_start(recipe, context)
         if recipe.parallel.processes > 1:
@@ -64,8 +65,9 @@ def run(recipe: TrainRecipe, context: StepContext) -> tuple[Evidence, ...]:
             compilation = _compile(recipe, state, context)
             # A run that began compiled cannot go on plain: the bits would be those of neither.
             choices = [recipe.model_dump(mode="json", exclude={"start"}), compilation.used]
-            identity = hash_value([*choices, described, context.seed, context.threads])
-            Loop(recipe, state, ShuffledWindows(packed, context.seed), context).run(identity)
+            others = [read_json(context.inputs[one.input] / "data.json") for one in recipe.mixture.sources]
+            identity = hash_value([*choices, described, context.seed, context.threads, *others])
+            Loop(recipe, state, batches, context).run(identity)
         validation = _validate(recipe, state.model, data_folder, context)
         after = {} if before is None else continued.score_all(recipe, state.model, context, "after")
     except (RuntimeError, MemoryError) as error:
@@ -77,7 +79,8 @@ def run(recipe: TrainRecipe, context: StepContext) -> tuple[Evidence, ...]:
     if recipe.keep_optimiser:
         start.keep(state.optimisers, context.out / "model")
     forgot = () if before is None else continued.evidence(recipe, context, before, after)
-    return (*_evidence(recipe, state, summary, context), *forgot)
+    mixed = mixing_evidence(recipe, batches, state.cursor, context) if isinstance(batches, MixedWindows) else ()
+    return (*_evidence(recipe, state, summary, context), *forgot, *mixed)
 
 
 def _score_start(recipe: TrainRecipe, context: StepContext) -> continued.Scores | None:

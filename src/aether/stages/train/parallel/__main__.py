@@ -13,10 +13,9 @@ import torch
 from aether.evidence.files import read_json, write_json
 from aether.evidence.hashing import hash_value
 from aether.models.host import keep_freed_memory
-from aether.models.packing import PackedTokens
 from aether.spec.errors import AetherError
 from aether.spec.run import Progress, StepContext
-from aether.stages.train.batches import ShuffledWindows
+from aether.stages.train.batches import windows
 from aether.stages.train.parallel.loop import ERROR, SharedLoop, new_shared_state
 from aether.stages.train.parallel.mesh import joined, team
 from aether.stages.train.recipe import TrainRecipe
@@ -39,13 +38,14 @@ def main(recipe_file: str, data: str, out: str, seed: str, threads: str) -> None
     torch.set_num_threads(int(threads))
     keep_freed_memory()
     described = read_json(Path(data) / "data.json")
-    packed = PackedTokens(Path(data) / "train", recipe.model.context_tokens, int(seed))
+    beside = Path(recipe_file).with_name("inputs.json")
+    inputs = {n: Path(p) for n, p in read_json(beside).items()} if beside.is_file() else {"data": Path(data)}
     with joined(recipe.device):
         everyone = team(recipe.parallel, recipe.device)
         listener = _say if everyone.first else (lambda progress: None)
-        context = StepContext("train", Path(out), {"data": Path(data)}, int(seed), int(threads), listener)
+        context = StepContext("train", Path(out), inputs, int(seed), int(threads), listener)
         state = new_shared_state(recipe, int(seed), everyone)
-        loop = SharedLoop(recipe, state, ShuffledWindows(packed, int(seed)), context, everyone)
+        loop = SharedLoop(recipe, state, windows(recipe, inputs, int(seed)), context, everyone)
         loop.run(identity(recipe, described, int(seed)))
 
 

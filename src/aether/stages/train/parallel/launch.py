@@ -33,6 +33,7 @@ def train(recipe: TrainRecipe, context: StepContext) -> TrainState:
     Raises what the processes raised, and EnvironmentFault when they were lost more often than `parallel.restarts`.
     """
     write_json(context.out / "checkpoint" / "recipe.json", recipe.model_dump(mode="json"))
+    write_json(context.out / "checkpoint" / "inputs.json", {name: str(path) for name, path in context.inputs.items()})
     (context.out / ERROR).unlink(missing_ok=True)
     _run(recipe, context)
     found = checkpoint.newest(context.out / FOLDER, lambda sentence: context.tell(message=sentence))

@@ -15,6 +15,7 @@ from torch.distributed.fsdp import FSDPModule
 
 from aether.spec.run import StepContext
 from aether.stages.train.alerts import Alerts
+from aether.stages.train.batches import cut
 from aether.stages.train.loop import Batches, Loop, new_clipper, new_model
 from aether.stages.train.metrics import Logs
 from aether.stages.train.optimisers.optimisers import Optimisers
@@ -156,6 +157,7 @@ class SharedLoop(Loop):
     def _windows(self, first: int, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(tokens, targets, document ids), [B, T] each."""
         tokens, ids = (torch.from_numpy(a).to(self.team.device) for a in self.data.batch(first, count))
+        tokens, ids = cut(tokens, ids, self.recipe.context_at(self.state.step))
         return tokens[:, :-1], tokens[:, 1:], ids[:, :-1]
 
     @torch.no_grad()
