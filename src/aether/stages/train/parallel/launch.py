@@ -64,6 +64,8 @@ def _run(recipe: TrainRecipe, context: StepContext) -> None:
     source = str(Path(aether.__file__).parents[1])
     env = os.environ | {
         "OMP_NUM_THREADS": "1",
+        # Else processes that are started again meet in the store of the ones before, and may read where those listened.
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")]),
     }
     with log.open("w") as complaints, subprocess.Popen(
