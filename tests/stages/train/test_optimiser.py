@@ -202,6 +202,7 @@ def test_momentum_rises_and_stays():
         ({"ramp": [{"steps_fraction": 0.7, "sequences": 2}] * 2}, "ramp"),
         ({"ramp": [{"steps_fraction": 0.7, "sequences": 3}], "micro_batch_sequences": 2}, "micro_batch_sequences"),
         ({"schedule": {"warmup_fraction": 0.5, "decay_fraction": 0.9}}, "decay_fraction"),
+        ({"optimiser": {"kind": "schedule_free"}, "keep_optimiser": True}, r"optimiser\.kind"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused_by_name(change, field):

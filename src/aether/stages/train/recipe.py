@@ -165,6 +165,9 @@ class TrainRecipe(Extended):
             mend = "the optimiser's state is kept and carried by one process; use a fresh one, or one process"
             raise InputError.of("parallel.processes", self.parallel.processes, mend)
         kind = self.optimiser.kind
+        if kind == "schedule_free" and (self.keep_optimiser or self.start_optimiser == "carried"):
+            mend = "the exported weights are its average, which its state does not go with; start afresh, or take another kind"
+            raise InputError.of("optimiser.kind", kind, mend)
         if self.parallel.processes > 1 and kind not in ("muon", "adamw"):
             raise InputError.of("optimiser.kind", kind, "several processes share out muon and adamw; use one of those")
         return self
