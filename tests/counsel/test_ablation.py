@@ -58,7 +58,8 @@ def test_words_and_companions():
     pre, post = parse_vary("model.norm_place=pre,post+initial.zero_out=false")
     assert pre.values == (("model.norm_place", "pre"),)
     assert post.values == (("model.norm_place", "post"), ("initial.zero_out", False))
-    assert post.label == "model.norm_place=post"
+    assert post.label == "model.norm_place=post+initial.zero_out=false"
+    assert len(parse_vary("optimiser.kind=adamw+optimiser.lr=0.01,adamw+optimiser.lr=0.03")) == 2
 
 
 @pytest.mark.parametrize("text", ["model.norm", "model.norm=", "model.norm=rms", "model.norm=rms,rms", "=rms,layer"])

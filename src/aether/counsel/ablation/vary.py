@@ -71,7 +71,7 @@ def parse_vary(text: str) -> list[Setting]:
 def _setting(field: str, text: str) -> Setting:
     own, *companions = _COMPANION.split(text)
     pairs = [(field, own), *(tuple(one.split("=", 1)) for one in companions)]
-    return Setting(f"{field}={own.strip()}", tuple((name.strip(), _value(raw.strip())) for name, raw in pairs))
+    return Setting(f"{field}={text.strip()}", tuple((name.strip(), _value(raw.strip())) for name, raw in pairs))
 
 
 def _split(text: str) -> Iterator[str]:
