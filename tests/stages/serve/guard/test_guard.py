@@ -122,12 +122,13 @@ def test_a_stream_is_refused_as_a_stream_and_with_reply_checks_comes_whole(servi
 
 def test_a_planted_word_does_not_leave(serving, folder):
     client, service = serving(canary=True)
-    # This model repeats nothing by itself: its own first words are made the canary.
+    # This model repeats nothing by itself: its reply is given the word.
     plain = client.post("/v1/chat/completions", json=chat("abc", max_tokens=40, ignore_eos=True)).json()["choices"][0]
     assert plain["finish_reason"] == "length"
-    letters = "".join(c for c in plain["message"]["content"].upper() if "A" <= c <= "Z")
-    service.gate.screen.canary = letters[:4]
-    assert service.gate.screen.reply([], plain["message"]["content"]).check == "canary"
+    screen, said = service.gate.screen, plain["message"]["content"]
+    assert screen.reply([], said) is None
+    for planted in (screen.canary, screen.canary.lower(), " ".join(screen.canary), screen.canary[::-1]):
+        assert screen.reply([], f"{said} {planted} {said}").check == "canary"
     assert Screen(GuardSettings(canary=True)).canary != Screen(GuardSettings(canary=True)).canary
 
 
