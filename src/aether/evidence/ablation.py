@@ -5,7 +5,6 @@ the seed's plus noise, the noise of all variants alike and pooled, which three s
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,8 +95,3 @@ def _conclusion(difference: float, p_value: float) -> Conclusion:
     if p_value >= ALPHA:
         return "no evidence of a difference"
     return "better" if difference < 0 else "worse"
-
-
-def means_of(values: Sequence[Sequence[float]]) -> list[float]:
-    """The mean of each variant over its seeds."""
-    return [float(np.mean(row)) for row in values]
