@@ -13,6 +13,7 @@ from aether.evidence.extras import need
 from aether.evidence.files import write_json
 from aether.evidence.ledger import LEDGER_NAME, Ledger
 from aether.policy.brief_file import SUFFIXES, read_raw
+from aether.running.doors import read_recipe
 from aether.running.folder import Clock, RunFolder
 from aether.running.lock import exclusive
 from aether.running.runner import Runner
@@ -21,20 +22,14 @@ from aether.spec.brief import Brief
 from aether.spec.errors import AetherError, InputError
 from aether.spec.recipe import Recipe, Step
 from aether.spec.run import Listener, Progress
+from aether.stages import STAGES
 from aether.stages.data.estimate import pin as pin_data
-from aether.stages.data.recipe import DataRecipe
 from aether.stages.surgery.estimate import pin as pin_surgery
-from aether.stages.surgery.recipe import SurgeryRecipe
 from aether.stages.train.estimate import pin as pin_train
-from aether.stages.train.recipe import TrainRecipe
 
 _PATHS = ("sources", "out_of_distribution", "tokenizer", "start", "model", "texts")
 """Fields of a stage's recipe that are places."""
-_PINS: dict[str, tuple[type[Noun], Callable[[Any], Noun]]] = {
-    "data": (DataRecipe, pin_data),
-    "train": (TrainRecipe, pin_train),
-    "surgery": (SurgeryRecipe, pin_surgery),
-}
+_PINS: dict[str, Callable[[Any], Noun]] = {"data": pin_data, "train": pin_train, "surgery": pin_surgery}
 
 
 def recipe_at(path: Path) -> Recipe | None:
@@ -117,11 +112,5 @@ def pinned(step: Step) -> Step:
     """The step with what it reads from outside fixed by content."""
     if step.stage not in _PINS:
         return step
-    noun, pin = _PINS[step.stage]
-    try:
-        recipe = pin(noun.model_validate(step.config))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, (step.name, *first["loc"])))
-        raise InputError.of(field, first["input"], first["msg"].lower()) from error
-    return step.model_copy(update={"config": recipe.model_dump(mode="json")})
+    recipe = read_recipe(step.name, STAGES[step.stage], step.config)
+    return step.model_copy(update={"config": _PINS[step.stage](recipe).model_dump(mode="json")})

@@ -1,7 +1,7 @@
 """`aether ablate` from end to end: variants, what they can show, the trainings, the result on disk."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ def _record(plan: Plan, found: Ablation) -> dict[str, Any]:
             }
             for row in found.rows
         ],
-        "trainings": [one.row() for one in found.trained],
+        "trainings": [asdict(one) for one in found.trained],
         "recipes": {variant.label: variant.recipe.model_dump(mode="json") for variant in plan.variants},
         "provenance": provenance().model_dump(mode="json"),
     }

@@ -8,23 +8,21 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from aether.counsel.ablation.run import Trained, Trainer
-from aether.counsel.ablation.vary import Variant, read_steps
+from aether.counsel.ablation.vary import Variant, read_steps, training
 from aether.evidence.extras import need
 from aether.evidence.files import write_atomically, write_json
 from aether.evidence.provenance import provenance
 from aether.models.config import DecoderConfig
 from aether.planning.scaling.report import FitReport, Prediction, report_fit
 from aether.report.scaling_plot import scaling_svg
-from aether.running.doors import read_recipe
 from aether.running.lock import exclusive
 from aether.spec.errors import InputError
 from aether.spec.run import Listener
-from aether.stages import STAGES
 from aether.stages.train.recipe import TrainRecipe
 
 _GRAIN = 32
@@ -105,8 +103,7 @@ def climb(
     out.mkdir(parents=True, exist_ok=True)
     with exclusive(out / ".lock", out):
         trainer = Trainer(read_steps(recipe), out, listener)
-        base = read_recipe("train", STAGES["train"], trainer.base)
-        assert isinstance(base, TrainRecipe)
+        base = training(trainer.base)
         planned = list(rungs(base, budgets, sizes))
         trainer.prepare()
         trained = tuple(_whole(trainer.train(one, seed=0)) for one in planned)
@@ -149,7 +146,7 @@ def _best_beyond(points: Path, base: TrainRecipe, sizes: Sequence[float], budget
 
 def _record(trained: Sequence[Trained], fitted: FitReport, held: Held) -> dict[str, Any]:
     return {
-        "trainings": [one.row() for one in (*trained, held.measured)],
+        "trainings": [asdict(one) for one in (*trained, held.measured)],
         "fit": fitted.model_dump(mode="json"),
         "held": {"measured_loss": held.measured.loss, "inside": held.inside, "broke": held.measured.broke},
         "provenance": provenance().model_dump(mode="json"),

@@ -7,9 +7,8 @@ from typing import Any
 
 from aether.counsel.ablation.vary import Variant
 from aether.evidence.files import read_json
-from aether.running.runner import Finished, Runner
+from aether.running.runner import Runner
 from aether.spec.errors import InputError
-from aether.spec.evidence import StepRecord
 from aether.spec.recipe import Recipe
 from aether.spec.run import Listener, Progress
 from aether.stages.train.estimate import flops
@@ -17,26 +16,28 @@ from aether.stages.train.estimate import flops
 
 @dataclass(frozen=True)
 class Trained:
-    """One training: what it scored, or why it has no score."""
+    """One training: what it cost, and what it scored or why it has no score."""
 
     variant: str
     seed: int
-    bits_per_byte: float | None
-    loss: float | None
-    broke: str
-    """The sentence of a training that broke; empty otherwise."""
     flops: float
     tokens: int
     steps: int
-    updates_s: float | None
-    cpu_s: float | None
     parameters: int
-    fingerprint: str
-    record: StepRecord | None
+    bits_per_byte: float | None = None
+    loss: float | None = None
+    updates_s: float | None = None
+    cpu_s: float | None = None
+    fingerprint: str = ""
+    broke: str = ""
+    """The sentence of a training that broke; empty otherwise."""
 
-    def row(self) -> dict[str, Any]:
-        """What ablation.json keeps of it."""
-        return {name: value for name, value in vars(self).items() if name != "record"}
+    @classmethod
+    def of(cls, variant: Variant, seed: int, **found: Any) -> "Trained":
+        """The training of `variant`, with what was found of it."""
+        recipe = variant.recipe
+        size = recipe.model.parameters()
+        return cls(variant.label, seed, flops(recipe), recipe.tokens(), recipe.steps, size, **found)
 
 
 Watch = Callable[[Progress], None]
@@ -79,8 +80,17 @@ class Trainer:
         try:
             done = replace(self._runner, listener=heard).run_step(step)
         except InputError as error:
-            return _broken(variant, seed, str(error))
-        return _trained(variant, seed, done)
+            return Trained.of(variant, seed, broke=str(error))
+        summary = read_json(done.folder / "train.json")
+        return Trained.of(
+            variant,
+            seed,
+            bits_per_byte=summary["validation"]["bits_per_byte"],
+            loss=summary["validation"]["loss"],
+            updates_s=summary["updates_s"],
+            cpu_s=done.record.cpu_s,
+            fingerprint=done.record.fingerprint,
+        )
 
 
 def train_all(trainer: Trainer, variants: Sequence[Variant], seeds: Sequence[int]) -> list[Trained]:
@@ -97,41 +107,3 @@ def train_all(trainer: Trainer, variants: Sequence[Variant], seeds: Sequence[int
                 raise InputError.of("recipe", variant.label, f"its first training broke: {one.broke}")
             found.append(one)
     return found
-
-
-def _trained(variant: Variant, seed: int, done: Finished) -> Trained:
-    summary = read_json(done.folder / "train.json")
-    return Trained(
-        variant=variant.label,
-        seed=seed,
-        bits_per_byte=summary["validation"]["bits_per_byte"],
-        loss=summary["validation"]["loss"],
-        broke="",
-        flops=flops(variant.recipe),
-        tokens=variant.recipe.tokens(),
-        steps=variant.recipe.steps,
-        updates_s=summary["updates_s"],
-        cpu_s=done.record.cpu_s,
-        parameters=summary["parameters"],
-        fingerprint=done.record.fingerprint,
-        record=done.record,
-    )
-
-
-def _broken(variant: Variant, seed: int, sentence: str) -> Trained:
-    recipe = variant.recipe
-    return Trained(
-        variant=variant.label,
-        seed=seed,
-        bits_per_byte=None,
-        loss=None,
-        broke=sentence,
-        flops=flops(recipe),
-        tokens=recipe.tokens(),
-        steps=recipe.steps,
-        updates_s=None,
-        cpu_s=None,
-        parameters=recipe.model.parameters(),
-        fingerprint="",
-        record=None,
-    )

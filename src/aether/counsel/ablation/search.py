@@ -56,7 +56,11 @@ class Range:
         """The value that the sampler asks for."""
         if self.scale == "int":
             return trial.suggest_int(self.field, round(self.low), round(self.high))
-        return float(f"{trial.suggest_float(self.field, self.low, self.high, log=self.scale == 'log'):.4g}")
+        return self.trained(trial.suggest_float(self.field, self.low, self.high, log=self.scale == "log"))
+
+    def trained(self, value: float | int) -> float | int:
+        """What is trained for a value of the sampler's: four digits of it."""
+        return value if self.scale == "int" else float(f"{value:.4g}")
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def searched(recipe: Path, ranges: Sequence[str], trials: int, out: Path, listen
             raise InputError.of("search", list(ranges), "every training of it broke; look at other ranges")
         rows = [{"values": t.params, "bits_per_byte": t.value, "state": t.state.name.lower()} for t in study.trials]
         write_json(out / "search.json", {"seed": SEED, "trials": rows})
-    best = {one.field: _as_drawn(study.best_params[one.field], one) for one in wanted}
+    best = {one.field: one.trained(study.best_params[one.field]) for one in wanted}
     own = {one.field: value_at(trainer.base, one.field) for one in wanted}
     return Found(best, own, states.count("COMPLETE"), states.count("PRUNED"), states.count("FAIL"))
 
@@ -136,10 +140,6 @@ def _score(trial: "optuna.Trial", wanted: Sequence[Range], trainer: Trainer) -> 
     if trained.bits_per_byte is None:
         raise _Broke(trained.broke)
     return trained.bits_per_byte
-
-
-def _as_drawn(value: float | int, one: Range) -> float | int:
-    return value if one.scale == "int" else float(f"{value:.4g}")
 
 
 def _setting(label: str, values: dict[str, Any]) -> Setting:

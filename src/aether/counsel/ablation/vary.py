@@ -127,6 +127,11 @@ def _recipe(base: dict[str, Any], chosen: tuple[Setting, ...]) -> TrainRecipe:
     for setting in chosen:
         for field, value in setting.values:
             _put(config, field, value)
+    return training(config)
+
+
+def training(config: dict[str, Any]) -> TrainRecipe:
+    """The validated recipe of a training. Raises InputError naming the field."""
     read = read_recipe("train", STAGES["train"], config)
     assert isinstance(read, TrainRecipe)
     return read
@@ -144,8 +149,7 @@ def _put(config: dict[str, Any], field: str, value: Any) -> None:
 
 def value_at(config: dict[str, Any], field: str) -> Any:
     """The value of a dotted field of a training's config, its default included. Raises InputError for a field that is none."""
-    read = read_recipe("train", STAGES["train"], config)
-    inside: Any = read.model_dump(mode="json")
+    inside: Any = training(config).model_dump(mode="json")
     for part in field.split("."):
         if not isinstance(inside, dict) or part not in inside:
             raise InputError.of("search", field, "the training has no such field; see `TrainRecipe`")

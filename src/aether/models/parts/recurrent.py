@@ -8,6 +8,7 @@ Shapes: B batch, T tokens, n chunks, c tokens of a chunk, H heads, G key heads, 
 E channels, S taps.
 """
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -107,7 +108,7 @@ def _kept(padded: Tensor, size: int, given: Pass) -> Tensor:
     return padded.gather(1, places[..., None].expand(-1, -1, padded.shape[2]))
 
 
-class RecurrentMixer(nn.Module):
+class RecurrentMixer(nn.Module, ABC):
     """A mixer with a state of fixed size. A family gives `mix`, and `start` for its vectors; all vectors are one-dimensional, so that
     an optimiser of matrices leaves them alone."""
 
@@ -129,13 +130,13 @@ class RecurrentMixer(nn.Module):
             slots.keep(self.layer, kept)
         return linear(mixed.to(x_BTC.dtype), self.out, None)
 
+    @abstractmethod
     def mix(self, x_BTC: Tensor, held: dict[str, Tensor], given: Pass) -> tuple[Tensor, dict[str, Tensor]]:
         """[B, T, inner] before the last product, and what the next token needs, under the names of `state_shapes`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def start(self, generator: torch.Generator) -> None:
         """Set every vector to its first value."""
-        raise NotImplementedError
 
 
 def spread(low: float, high: float, count: int) -> Tensor:
