@@ -7,7 +7,7 @@ from pathlib import Path
 from aether.evidence.ledger import Ledger
 from aether.report.html import to_html
 from aether.report.sources import RunFacts, Sources
-from aether.report.training import blamed_blocks
+from aether.report.training import alert_blocks, blamed_blocks, layer_figures
 from aether.spec.report import Report, Section, text_of
 from records import evidence, number, record, run_facts
 
@@ -41,3 +41,27 @@ def test_batches_that_were_not_believed_stand_with_their_documents(tmp_path):
 def test_without_spikes_there_is_nothing_to_say(tmp_path):
     facts = run_facts(tmp_path)
     assert blamed_blocks(facts, Sources.of_run(facts)) == []
+
+
+def test_norms_by_layer_are_drawn_with_labels_that_can_be_read(tmp_path):
+    layers = ("embedding", "blocks.0", "blocks.1")
+    rows = [
+        {"step": step, "tokens": 512 * step, "layers": {name: {"grad": 0.5**step, "weight": 4.0, "update": 0.002 / step} for name in layers}}
+        for step in (1, 4, 8)
+    ]  # fmt: skip
+    facts = watched(tmp_path, "layers.jsonl", rows)
+    page = shown(facts, layer_figures(facts))
+    assert "Gradient norm by layer" in page and "Update over weights, by layer" in page
+    assert "layer 1" in page and ">0.01<" in page and "mathdefault" not in page
+    one_look = watched(tmp_path / "one", "layers.jsonl", rows[:1])
+    assert layer_figures(one_look) == []
+
+
+def test_an_alert_stands_with_its_value_and_what_to_try(tmp_path):
+    row = {"step": 31, "key": "data-wait", "value": 0.4}
+    facts = watched(
+        tmp_path, "alerts.jsonl", [row, row | {"step": 60}], number("train.alert_value.data-wait", 0.4, "fraction")
+    )
+    page = shown(facts, alert_blocks(facts, Sources.of_run(facts)))
+    row_shown = page[page.index("update 31") : page.index("</tr>", page.index("update 31"))]
+    assert "40" in row_shown and "data" in row_shown.lower() and "update 60" not in page

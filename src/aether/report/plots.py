@@ -98,6 +98,9 @@ def _curve(axes: Axes, figure: Figure, sources: Sources) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(_short))
     if figure.log_y:
         axes.set_yscale("log")
+        # Matplotlib's own labels are TeX, which a figure whose text stays text would show as it is written.
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel(figure.y_label)
     axes.legend(fontsize=9, **({"ncols": 2} if len(figure.lines) > 4 else {}))
 

@@ -56,8 +56,8 @@ def layer_figures(facts: RunFacts) -> list[Block]:
         return []
     artefact, rows = found
     quantities = (
-        ("gradients", "Gradient norm by layer", "norm", lambda one: one["grad"]),
-        ("updates", "Update over weights, by layer", "norm of the update over that of the weights", _ratio),
+        ("gradients", "Gradient norm by layer", "norm before clipping", lambda one: one["grad"]),
+        ("updates", "Update over weights, by layer", "norm of the update / of the weights", _ratio),
     )
     figures: list[Block] = []
     for name_, title, y_label, value_of in quantities:
@@ -72,7 +72,7 @@ def layer_figures(facts: RunFacts) -> list[Block]:
                 Figure(
                     name=f"layers-{name_}", form="curve", title=title, x_label="training tokens", y_label=y_label,
                     lines=tuple(lines), log_y=True,
-                    caption=text_of("Looks while it trained; layers count from the input. Before clipping."),
+                    caption=text_of("Looks while it trained; layers count from the input."),
                 )
             )  # fmt: skip
     return figures
