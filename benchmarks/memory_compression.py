@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aether.models.cache import KVCache
+from aether.models.cache import Cache, KVCache
 from aether.models.compression import QuantisedCache, SinkCache
 from aether.models.config import DecoderConfig
 from aether.models.decoder import Decoder
@@ -70,7 +70,7 @@ def trained(steps: int, seed: int) -> tuple[Decoder, float]:
 
 
 @torch.inference_mode()
-def losses(model: Decoder, tokens_ST: torch.Tensor, cache: KVCache) -> tuple[np.ndarray, int]:
+def losses(model: Decoder, tokens_ST: torch.Tensor, cache: Cache) -> tuple[np.ndarray, int]:
     """(nats of each token after the first [S, T - 1], the most bytes that the cache held), read token by token."""
     found, most = [], 0
     for place in range(tokens_ST.shape[1] - 1):
@@ -80,9 +80,9 @@ def losses(model: Decoder, tokens_ST: torch.Tensor, cache: KVCache) -> tuple[np.
     return torch.stack(found, dim=1).numpy(), most
 
 
-def caches(config: DecoderConfig, slots: int) -> dict[str, Callable[[], KVCache]]:
+def caches(config: DecoderConfig, slots: int) -> dict[str, Callable[[], Cache]]:
     """Every cache that is measured, the whole one first."""
-    found: dict[str, Callable[[], KVCache]] = {"whole": lambda: KVCache.allocate(config, slots)}
+    found: dict[str, Callable[[], Cache]] = {"whole": lambda: KVCache.allocate(config, slots)}
     for bits in (8, 4):
         found[f"int{bits}"] = lambda bits=bits: QuantisedCache.of(config, slots, bits)
     for budget in (256, 128, 64):

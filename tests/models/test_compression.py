@@ -4,7 +4,7 @@ import pytest
 import torch
 from parts_toys import random_parts, shape, tokens_of
 
-from aether.models.cache import KVCache
+from aether.models.cache import Cache
 from aether.models.compression import GROUP, Packed, QuantisedCache, SinkCache
 from aether.models.decoder import Decoder
 from aether.spec.errors import InputError
@@ -12,7 +12,7 @@ from aether.spec.errors import InputError
 torch.set_num_threads(1)
 
 
-def read(model: Decoder, tokens: torch.Tensor, cache: KVCache, step: int = 1) -> torch.Tensor:
+def read(model: Decoder, tokens: torch.Tensor, cache: Cache, step: int = 1) -> torch.Tensor:
     """Logits of every token, read `step` at a time."""
     parts = [model.extend(tokens[:, at : at + step], cache, every=True) for at in range(0, tokens.shape[1], step)]
     return torch.cat(parts, dim=1)

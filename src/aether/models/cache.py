@@ -1,14 +1,15 @@
 """Keys and values of past tokens for batched generation: one preallocated block, one slot per running sequence.
 
-Slots have their own lengths, so sequences of different ages share a step. The rows of a step are a range of slots:
-whoever schedules keeps the running ones at the front with `move`. Then a step reads the block in place, without a copy.
-Does not page, quantise or share memory between slots (`copy_prefix` copies).
+`Cache` is what a pass over new tokens needs of any of them: room, where tokens stand, to store and to grow. In `KVCache` slots have their
+own lengths, so sequences of different ages share a step. The rows of a step are a range of slots: whoever schedules keeps the running
+ones at the front with `move`. Then a step reads the block in place, without a copy. Does not page, quantise or share memory between slots.
 
-A recurrent layer keeps a state of fixed size instead: it has no past lengths, so a slot can be copied or emptied, not shortened.
+A recurrent layer keeps a state of fixed size instead: it has no past lengths, so a slot can be moved or emptied, and none is shortened.
 
 Shapes: L layers that attend, S slots, K key-value heads, P positions, D head size.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import torch
@@ -19,20 +20,57 @@ from aether.models.config_mixers import state_shapes
 
 
 @dataclass
-class KVCache:
-    """`keys` and `values` [L, S, K, P, D], of latent attention [L, S, 1, P, its vector] and nothing; `lengths[s]` tokens of slot
-    `s` are filled."""
+class Cache(ABC):
+    """What the layers keep of past tokens; `lengths[s]` tokens of slot `s` are held."""
 
-    keys: Tensor
-    values: Tensor
-    lengths: list[int] = field(default_factory=list)
-    states: tuple[dict[str, Tensor], ...] = ()
+    lengths: list[int]
+    states: tuple[dict[str, Tensor], ...] = field(default=(), kw_only=True)
     """For each layer what a recurrent one keeps, [S, ...] by name; empty for one that attends."""
-    gone: list[int] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list, kw_only=True)
     """Tokens of each slot that are no longer held: the next one stands at `lengths` + `gone` of its sequence."""
 
     def __post_init__(self) -> None:
         self.gone = self.gone or [0] * len(self.lengths)
+
+    @property
+    def slots(self) -> int:
+        """How many sequences fit."""
+        return len(self.lengths)
+
+    @property
+    @abstractmethod
+    def context_tokens(self) -> int:
+        """How many positions a slot has."""
+
+    @property
+    @abstractmethod
+    def bytes(self) -> int:
+        """Bytes of all that is held."""
+
+    @abstractmethod
+    def store(
+        self, layer: int, first: int, where_BT: Tensor | None, end: int, new: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Write new keys and values [B, K, T, D] of slots from `first` at `where_BT` (None: the last before `end`); all up to `end`."""
+
+    def positions(self, first: int, batch: int, tokens: int) -> tuple[int, int, bool, list[int]]:
+        """(least length, positions that hold something after `tokens` more, whether all rows are alike, `gone`) of some slots."""
+        lengths, gone = self.lengths[first : first + batch], self.gone[first : first + batch]
+        start, end = min(lengths), max(lengths) + tokens
+        assert len(lengths) == batch and end <= self.context_tokens, "the cache has no room for these tokens"
+        return start, end, start + tokens == end and len(set(gone)) == 1, gone
+
+    def grow(self, slot: int, tokens: int) -> None:
+        """Count `tokens` more in a slot: every layer has stored them."""
+        self.lengths[slot] += tokens
+
+
+@dataclass
+class KVCache(Cache):
+    """`keys` and `values` [L, S, K, P, D], of latent attention [L, S, 1, P, its vector] and nothing."""
+
+    keys: Tensor
+    values: Tensor
 
     @classmethod
     def allocate(
@@ -56,12 +94,7 @@ class KVCache:
             shapes = {} if mixer is None else state_shapes(mixer, config.hidden_size)
             one = {name: torch.zeros(slots, *size, dtype=types[name], device=device) for name, size in shapes.items()}
             states.append(one)
-        return cls(keys, values, [0] * slots, tuple(states))
-
-    @property
-    def slots(self) -> int:
-        """How many sequences fit."""
-        return self.keys.shape[1]
+        return cls([0] * slots, keys, values, states=tuple(states))
 
     @property
     def context_tokens(self) -> int:
@@ -74,17 +107,10 @@ class KVCache:
         tensors = [self.keys, self.values, *(tensor for layer in self.states for tensor in layer.values())]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
-    def positions(self, first: int, batch: int, tokens: int) -> tuple[int, int, bool, list[int]]:
-        """(least length, positions that hold something after `tokens` more, whether all rows are alike, `gone`) of some slots."""
-        lengths, gone = self.lengths[first : first + batch], self.gone[first : first + batch]
-        start, end = min(lengths), max(lengths) + tokens
-        assert len(lengths) == batch and end <= self.context_tokens, "the cache has no room for these tokens"
-        return start, end, start + tokens == end and len(set(gone)) == 1, gone
-
     def store(
         self, layer: int, first: int, where_BT: Tensor | None, end: int, new: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Write new keys and values [B, K, T, D] of slots from `first` at `where_BT` (None: the last before `end`); all up to `end`."""
+        """As `Cache.store`; what is returned are views of the block."""
         batch, _, tokens, _ = new[0].shape
         views = []
         for block, one in zip((self.keys, self.values), new, strict=True):
@@ -97,33 +123,19 @@ class KVCache:
             views.append(slots[:, :, :end])
         return views[0], views[1]
 
-    def grow(self, slot: int, tokens: int) -> None:
-        """Count `tokens` more in a slot: every layer has stored them."""
-        self.lengths[slot] += tokens
-
     def free(self, slot: int) -> None:
         """Forget a slot's tokens."""
         self.lengths[slot] = self.gone[slot] = 0
 
     def move(self, source: int, target: int) -> None:
         """Make `target` what `source` is, and free `source`."""
-        if source != target:
-            self.copy_prefix(source, target, self.lengths[source])
-            self.free(source)
-
-    def copy_prefix(self, source: int, target: int, tokens: int) -> None:
-        """Make `target` hold the first `tokens` of `source`: a shared beginning is computed once."""
-        assert 0 <= tokens <= self.lengths[source]
-        assert tokens == self.lengths[source] or not any(self.states), "a state has no shorter past"
+        if source == target:
+            return
+        tokens = self.lengths[source]
         for layer in self.states:
             for tensor in layer.values():
                 tensor[target] = tensor[source]
         for block in (self.keys, self.values):
             block[:, target, :, :tokens] = block[:, source, :, :tokens]
         self.lengths[target], self.gone[target] = tokens, self.gone[source]
-
-    def truncate(self, slot: int, tokens: int) -> None:
-        """Keep only the first `tokens` of a slot."""
-        assert 0 <= tokens <= self.lengths[slot]
-        assert tokens in (0, self.lengths[slot]) or not any(self.states), "a state has no shorter past"
-        self.lengths[slot] = tokens
+        self.free(source)

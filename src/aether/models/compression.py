@@ -9,12 +9,12 @@ fused attention does not give. What each costs is measured by `benchmarks/memory
 Shapes: L layers, S slots, K key-value heads, P positions, D head size, G tokens of a group.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from aether.models.cache import KVCache
+from aether.models.cache import Cache, KVCache
 from aether.models.config import DecoderConfig
 from aether.spec.errors import InputError
 
@@ -41,10 +41,10 @@ class SinkCache(KVCache):
         if sinks < 0 or window < 2:
             raise InputError.of("window", (sinks, window), "sinks from 0 up, and a window of two tokens or more")
         held = KVCache.allocate(config, slots, sinks + window, dtype)
-        return cls(held.keys, held.values, held.lengths, held.states, sinks=sinks)
+        return cls(held.lengths, held.keys, held.values, sinks=sinks)
 
     def grow(self, slot: int, tokens: int) -> None:
-        """As `KVCache.grow`; then what must go for the next token goes."""
+        """As `Cache.grow`; then what must go for the next token goes."""
         super().grow(slot, tokens)
         length, room = self.lengths[slot], self.context_tokens - 1
         if length <= room:
@@ -87,14 +87,14 @@ class Packed:
 
 
 @dataclass
-class QuantisedCache(KVCache):
+class QuantisedCache(Cache):
     """Groups of `GROUP` tokens as integers, the newest `GROUP` to 2 `GROUP` - 1 as they are. All slots grow together."""
 
-    bits: int = 4
-    room: int = 0
-    groups: list[list[tuple[Packed, Packed]]] = field(default_factory=list)
+    bits: int
+    room: int
+    groups: list[list[tuple[Packed, Packed]]]
     """For each layer its groups, oldest first: keys [S, K, G, D] by channel, values by token."""
-    recent: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    recent: list[tuple[Tensor, Tensor]]
     """For each layer the newest keys and values, [S, K, at most 2 G - 1, D]."""
 
     @classmethod
@@ -111,7 +111,7 @@ class QuantisedCache(KVCache):
         recent = [(empty[layer], empty[layer]) for layer in range(config.layers)]
         room = context_tokens or config.context_tokens
         groups: list[list[tuple[Packed, Packed]]] = [[] for _ in range(config.layers)]
-        return cls(empty, empty, [0] * slots, bits=bits, room=room, groups=groups, recent=recent)
+        return cls([0] * slots, bits, room, groups, recent)
 
     @property
     def context_tokens(self) -> int:
@@ -127,7 +127,7 @@ class QuantisedCache(KVCache):
     def store(
         self, layer: int, first: int, where_BT: Tensor | None, end: int, new: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """As `KVCache.store`, for all slots at once; what is returned is made from the integers."""
+        """As `Cache.store`, for all slots at once; what is returned is made from the integers."""
         assert first == 0 and new[0].shape[0] == self.slots and len(set(self.lengths)) == 1, "slots grow together"
         k, v = (torch.cat((held, one), dim=2) for held, one in zip(self.recent[layer], new, strict=True))
         groups, dtype = self.groups[layer], k.dtype
@@ -137,15 +137,3 @@ class QuantisedCache(KVCache):
             k, v = k[:, :, GROUP:], v[:, :, GROUP:]
         self.recent[layer] = (k.clone(), v.clone())
         return whole[0], whole[1]
-
-    def free(self, slot: int) -> None:
-        """Not of one slot alone: make a new cache."""
-        raise NotImplementedError("slots of a quantised cache grow together; make a new one")
-
-    def truncate(self, slot: int, tokens: int) -> None:
-        """Not of one slot alone."""
-        raise NotImplementedError("slots of a quantised cache grow together")
-
-    def copy_prefix(self, source: int, target: int, tokens: int) -> None:
-        """Not of one slot alone."""
-        raise NotImplementedError("slots of a quantised cache grow together")

@@ -3,7 +3,7 @@
 Follows transformers' Qwen3ForCausalLM (Qwen3 technical report, arXiv 2505.09388) and equals it on the same weights:
 RMSNorm before each block, rotary positions, grouped-query attention with QK-norm, SwiGLU, tied embeddings. Query, key
 and value are one matrix, and so are gate and up; `weights` splits and joins them. Training runs `kernels`; inference runs
-PyTorch's SDPA over a `KVCache`. Exchanged parts (`DecoderParts`) are `aether.models.parts.decoder`'s; no dropout.
+PyTorch's SDPA over a `Cache`. Exchanged parts (`DecoderParts`) are `aether.models.parts.decoder`'s; no dropout.
 
 Shapes: B batch, T tokens, C hidden size, E fused query-key-value width, H query heads, K key-value heads, G = H / K,
 D head size, F MLP size, V vocabulary, P cached positions.
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aether.models import kernels, taps
-from aether.models.cache import KVCache
+from aether.models.cache import Cache
 from aether.models.config import DecoderConfig
 from aether.models.seams import ALONE, Seams
 
@@ -49,7 +49,7 @@ class _Window:
 class _CacheStep:
     """One pass over a cache: slots [first, first + B), where the new tokens go, and what they may see."""
 
-    cache: KVCache
+    cache: Cache
     first: int
     where_BT: Tensor | None
     """The positions to write, or None when all end at `end`."""
@@ -312,7 +312,7 @@ class Decoder(nn.Module):
 
     @torch.inference_mode()
     def extend(
-        self, tokens_BT: Tensor, cache: KVCache, first: int = 0, counts: list[int] | None = None, every: bool = False
+        self, tokens_BT: Tensor, cache: Cache, first: int = 0, counts: list[int] | None = None, every: bool = False
     ) -> Tensor:
         """Append tokens to slots [first, first + B) of a cache. Logits [B, V] of each row's last token, in float32.
 
@@ -332,7 +332,7 @@ class Decoder(nn.Module):
         normal = F.rms_norm(x, (self.config.hidden_size,), self.final_gain, self.config.norm_eps)
         return F.linear(normal, self.embedding).float()
 
-    def _cache_step(self, batch: int, tokens: int, cache: KVCache, first: int) -> _CacheStep:
+    def _cache_step(self, batch: int, tokens: int, cache: Cache, first: int) -> _CacheStep:
         start, end, aligned, gone = cache.positions(first, batch, tokens)
         dtype, device = self.embedding.dtype, self.embedding.device
         if aligned:

@@ -186,12 +186,3 @@ def test_a_model_keeps_packed_documents_apart(kind):
 def test_what_does_not_fit_together_is_refused_by_name(change, field):
     with pytest.raises((InputError, ValidationError), match=field):
         shape(**change)
-
-
-def test_a_state_cannot_be_shortened():
-    config = shape(**EVERY["mamba2"])
-    cache = KVCache.allocate(config, slots=2)
-    random_parts(config).extend(tokens_of(config, batch=1, tokens=4), cache)
-    for call in (lambda: cache.truncate(0, 2), lambda: cache.copy_prefix(0, 1, 2)):
-        with pytest.raises(AssertionError, match="no shorter past"):
-            call()

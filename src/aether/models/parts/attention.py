@@ -91,8 +91,11 @@ class Scores:
     """One more logit for each head, of a key whose value is zero (gpt-oss, arXiv 2508.10925)."""
 
 
-def attend(q_BHTD: Tensor, k_BKPD: Tensor, v_BKPD: Tensor, sight: Sight, scores: Scores) -> Tensor:
-    """softmax(scores) v as [B, T, H * D]; values may be smaller than keys."""
+def attend(
+    q_BHTD: Tensor, k_BKPD: Tensor, v_BKPD: Tensor, sight: Sight, scores: Scores, at_once: int | None = None
+) -> Tensor:
+    """softmax(scores) v as [B, T, H * D]; values may be smaller than keys. `at_once`: queries whose mask or scores exist at a time; None: `QUERIES`
+    or `CAPPED_QUERIES`."""
     size, value_size = q_BHTD.shape[-1], v_BKPD.shape[-1]
     taps.attention(q_BHTD, k_BKPD, scores.scale)
     q, k, v = _extended(q_BHTD, k_BKPD, v_BKPD, scores)
@@ -101,7 +104,7 @@ def attend(q_BHTD: Tensor, k_BKPD: Tensor, v_BKPD: Tensor, sight: Sight, scores:
     if scores.softcap is None and not sink and sight.causal and tokens == sight.keys:
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scores.scale, enable_gqa=True)
         return out[..., :value_size].transpose(1, 2).flatten(2)
-    parts, step = [], QUERIES if scores.softcap is None else CAPPED_QUERIES
+    parts, step = [], at_once or (QUERIES if scores.softcap is None else CAPPED_QUERIES)
     for first in range(0, tokens, step):
         last = min(first + step, tokens)
         chosen, mask = sight.chunk(first, last)

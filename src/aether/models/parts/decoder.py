@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from aether.models import kernels
-from aether.models.cache import KVCache
+from aether.models.cache import Cache
 from aether.models.config import DecoderConfig
 from aether.models.config_mixers import matrices
 from aether.models.config_parts import refuse_uncompiled
@@ -250,7 +250,7 @@ class PartsDecoder(Decoder):
 
     @torch.inference_mode()
     def extend(
-        self, tokens_BT: Tensor, cache: KVCache, first: int = 0, counts: list[int] | None = None, every: bool = False
+        self, tokens_BT: Tensor, cache: Cache, first: int = 0, counts: list[int] | None = None, every: bool = False
     ) -> Tensor:
         """As `Decoder.extend`. Raises InputError when dynamic NTK would go beyond its original context."""
         batch, tokens = tokens_BT.shape

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aether.models import kernels
-from aether.models.cache import KVCache
+from aether.models.cache import Cache
 from aether.models.parts.attention import Sight
 from aether.models.parts.experts import RouterLog
 
@@ -27,7 +27,7 @@ def turned(x_BHTD: Tensor, tables: tuple[Tensor, Tensor] | None) -> Tensor:
 class CacheSlots:
     """Where a pass over a cache writes: slots [first, first + B), position `where_BT` of each token."""
 
-    cache: KVCache
+    cache: Cache
     first: int
     where_BT: Tensor
     end: int
