@@ -8,11 +8,8 @@ holds, are left out of the loss. Differences are paired by window, with a Studen
 """
 
 import argparse
-import sysconfig
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +19,9 @@ from aether.models.cache import Cache, KVCache
 from aether.models.compression import QuantisedCache, SinkCache
 from aether.models.config import DecoderConfig
 from aether.models.decoder import Decoder
-from aether.spec.run import StepContext
-from aether.stages.train.loop import Loop, new_state
 from aether.stages.train.recipe import TrainRecipe
 from benchmarks.records import circumstances, mean_interval, write
+from benchmarks.stdlib_bytes import Trained, Windows, read, train
 
 CONTEXT = 512
 SCORED_FROM = 128
@@ -35,38 +31,10 @@ SHAPE = {
 }  # fmt: skip
 
 
-def read(held_out: bool) -> np.ndarray:
-    """The bytes of the standard library's top modules; of every eighth, or of the others."""
-    files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
-    chosen = [file for place, file in enumerate(files) if (place % 8 == 0) == held_out]
-    return np.frombuffer(b"\n\n".join(file.read_bytes() for file in chosen), dtype=np.uint8).astype(np.int64)
-
-
-class Windows:
-    """Windows at random places; window `index` is a function of the seed and its number."""
-
-    def __init__(self, stream: np.ndarray, seed: int) -> None:
-        self.stream, self.seed = stream, seed
-
-    def batch(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """(tokens [n, T + 1], document ids [n, T + 1])."""
-        rows = []
-        for index in range(first, first + count):
-            start = int(np.random.default_rng((self.seed, index)).integers(len(self.stream) - CONTEXT - 1))
-            rows.append(self.stream[start : start + CONTEXT + 1])
-        tokens = np.stack(rows)
-        return tokens, np.zeros_like(tokens)
-
-
-def trained(steps: int, seed: int) -> tuple[Decoder, float]:
-    """The decoder and the wall seconds of its updates."""
+def trained(steps: int, seed: int) -> Trained:
+    """The decoder."""
     recipe = TrainRecipe.model_validate({"model": SHAPE, "steps": steps, "batch_sequences": 4, "precision": "float32"})
-    with tempfile.TemporaryDirectory() as out:
-        context = StepContext("train", Path(out), {}, seed, 1, lambda progress: None)
-        state = new_state(recipe, seed)
-        began = time.perf_counter()
-        Loop(recipe, state, Windows(read(held_out=False), seed), context).run("benchmark")
-    return state.model.eval(), time.perf_counter() - began
+    return train(recipe, Windows(read(held_out=False), CONTEXT, seed), seed)
 
 
 @torch.inference_mode()
@@ -94,7 +62,7 @@ def caches(config: DecoderConfig, slots: int) -> dict[str, Callable[[], Cache]]:
 
 def measure(model: Decoder, windows: int) -> list[dict[str, Any]]:
     """One row for each cache."""
-    tokens, _ = Windows(read(held_out=True), seed=1).batch(0, windows)
+    tokens, _ = Windows(read(held_out=True), CONTEXT, seed=1).batch(0, windows)
     tokens_ST = torch.from_numpy(tokens[:, :CONTEXT])
     rows, whole = [], None
     for name, make in caches(model.config, windows).items():
@@ -139,11 +107,12 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=48)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model, trained_s = trained(options.steps, seed=0)
+    found = trained(options.steps, seed=0)
+    model = found.model
     rows = measure(model, options.windows)
     here = circumstances("benchmarks.memory_compression")
     record = here | {"shape": SHAPE, "steps": options.steps, "windows": options.windows, "scored_from": SCORED_FROM}
-    record |= {"trained_s": trained_s, "rows": rows}
+    record |= {"trained_cpu_s": found.cpu_s, "rows": rows}
     head = f"""# Caches that hold less
 
 {here["machine"]["cpu"]}, one thread, {here["date"]}, torch {here["packages"]["torch"]}, commit {here["commit"]}. `{here["command"]}`

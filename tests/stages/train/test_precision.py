@@ -5,6 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aether.models.config import DecoderConfig
+from aether.spec.errors import InputError
 from aether.spec.run import StepContext
 from aether.stages.train.fakes import CountingTokens
 from aether.stages.train.loop import Loop, new_state
@@ -44,3 +45,17 @@ def test_products_have_the_recipes_precision(tmp_path, precision, products):
     assert torch.float16 not in seen.all
     if precision == "float32":
         assert torch.bfloat16 not in seen.all
+
+
+@pytest.mark.parametrize(
+    "precision, said",
+    [
+        ("float8", r"precision = 'float8': .* never run here, .* use bfloat16"),
+        ("fp8", r"precision = 'fp8': .* use bfloat16"),
+        ("fp16", r"precision = 'fp16': it is named float16 and needs loss_scale"),
+        ("float16", r"precision = 'float16': without loss scaling .* set loss_scale"),
+    ],
+)
+def test_what_is_not_trained_in_is_refused_in_a_sentence(precision, said):
+    with pytest.raises(InputError, match=said):
+        TrainRecipe.model_validate({"model": CONFIG, "steps": 1, "precision": precision})

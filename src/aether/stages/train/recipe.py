@@ -5,7 +5,7 @@ Does not choose sizes or learning rates for a machine: the planner does, by writ
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from aether.models.config import DecoderConfig
 from aether.models.config_parts import refuse_uncompiled
@@ -20,6 +20,9 @@ from aether.stages.train.recipe_watch import Clipping as Clipping
 from aether.stages.train.recipe_watch import LossScale as LossScale
 from aether.stages.train.recipe_watch import Spikes as Spikes
 from aether.stages.train.recipe_watch import Watch as Watch
+
+_FLOAT8 = frozenset({"fp8", "mxfp8", "float8", "float8_e4m3fn", "float8_e5m2"})
+_FLOAT16 = frozenset({"fp16", "half"})
 
 
 class Initial(Noun):
@@ -123,6 +126,16 @@ class TrainRecipe(Extended):
     peak_flops_per_s: float | None = Field(
         default=None, gt=0, description="The machine's measured matrix rate; utilisation is told when it is known."
     )
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _is_trained_in(cls, raw: object) -> object:
+        if str(raw) in _FLOAT8:
+            mend = "training in float8 was never run here, for want of a GPU that multiplies in it, so Aether has none; use bfloat16"
+            raise InputError.of("precision", raw, mend)
+        if str(raw) in _FLOAT16:
+            raise InputError.of("precision", raw, 'it is named float16 and needs loss_scale = {}; or use "bfloat16"')
+        return raw
 
     @model_validator(mode="after")
     def _scaled_where_half(self) -> "TrainRecipe":

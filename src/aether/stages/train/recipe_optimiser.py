@@ -100,7 +100,8 @@ class Optimiser(Extended):
     base_width: int | None = Field(
         default=None,
         gt=0,
-        description="hidden_size at which the rates were tuned: they are carried to this model's (muP, arXiv 2203.03466; that a rate stays put is not measured here yet).",
+        description="hidden_size at which the rates were tuned: they are carried to this model's (muP, arXiv 2203.03466, table 8); heads stay "
+        "of one size, and every other size grows with it.",
     )
     muon_lr: float = Field(
         default=0.01,

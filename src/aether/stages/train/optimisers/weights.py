@@ -117,9 +117,15 @@ def _matches(group: WeightGroup, name: str, kind: WeightKind) -> bool:
 
 
 def _carried(settings: Optimiser, name: str, kind: WeightKind, width: int) -> float:
-    """The factor of a rate on its way from `base_width` to `width`."""
+    """The factor of a rate on its way from `base_width` to `width`, sizes within blocks growing in proportion.
+
+    Adam's form of muP (arXiv 2203.03466, table 8, which lets input and output be tied): 1 / m for matrices, 1 for the rest; the output's 1 / m is the last
+    gain's. Muon: an update's spectral norm is to be sqrt(rows / columns) (arXiv 2310.17813, equation 5), which a router's, with rows
+    that do not grow, is not by itself. Adafactor's rates are relative to weights of 1 / sqrt(columns).
+    """
     shrink = width_factor(settings, width)
     if kind in ("matrices", "routers"):
-        return {"muon": 1.0, "adafactor": shrink**0.5}.get(settings.kind, shrink)
+        muon = shrink**0.5 if kind == "routers" else 1.0
+        return {"muon": muon, "adafactor": shrink**0.5}.get(settings.kind, shrink)
     relative = settings.kind == "adafactor" and name != "final_norm.bias"
     return shrink if name in _LAST_SCALES and not relative else 1.0
