@@ -44,6 +44,9 @@ def test_what_does_not_fit_is_refused(tmp_path, weights):
     big = CONFIG.model_copy(update={"vocab_size": LARGEST_VOCABULARY + 1})
     with pytest.raises(InputError, match="vocab_size"):
         write_gguf(tmp_path / "model.gguf", big, weights, "float32")
+    for part, value in (("window", 6), ("mixer", "mamba2"), ("norm_place", "post"), ("sink_logits", True)):
+        with pytest.raises(InputError, match=rf"model\.{part} = {value!r}: a GGUF file"):
+            write_gguf(tmp_path / "model.gguf", CONFIG.model_copy(update={part: value}), weights, "float32")
     wide = {"model.embed_tokens.weight": torch.full((2, 2), 1e6)}
     with pytest.raises(InputError, match="float16"):
         write_gguf(tmp_path / "model.gguf", CONFIG, wide, "float16")

@@ -2,6 +2,7 @@
 
 `SinkCache` forgets the middle: the first tokens and the latest ones stay (StreamingLLM, arXiv 2309.17453, section 3.2). Keys keep the
 rotary positions of their sequence, so it reads no further than the model's context; the paper's positions within the cache would.
+Where every layer has a window, `rolling` forgets what no layer sees: nothing changes but the bytes.
 `QuantisedCache` keeps keys by channel and values by token as integers of 8 or 4 bits with a scale and a lowest value for each group,
 the newest tokens as they are (KIVI, arXiv 2402.02750, section 3). Dropping by accumulated attention (H2O, arXiv 2306.14048) needs weights that
 fused attention does not give. What each costs is measured by `benchmarks/memory_compression.py`.
@@ -24,9 +25,12 @@ GROUP = 32
 
 @dataclass
 class SinkCache(KVCache):
-    """The first `sinks` tokens and the latest; a slot has room for all that is held and the next token."""
+    """The first `sinks` tokens and the latest; a slot has room for all that is held and the next `spare` tokens."""
 
     sinks: int = 4
+    spare: int = 1
+    kept: int = 0
+    """Positions of a slot after something went."""
 
     @classmethod
     def of(
@@ -41,18 +45,32 @@ class SinkCache(KVCache):
         if sinks < 0 or window < 2:
             raise InputError.of("window", (sinks, window), "sinks from 0 up, and a window of two tokens or more")
         held = KVCache.allocate(config, slots, sinks + window, dtype)
-        return cls(held.lengths, held.keys, held.values, sinks=sinks)
+        return cls(held.lengths, held.keys, held.values, sinks=sinks, kept=sinks + window - 1)
+
+    @classmethod
+    def rolling(
+        cls, config: DecoderConfig, slots: int, spare: int, dtype: torch.dtype = torch.float32
+    ) -> "SinkCache | None":
+        """An empty cache of what windows and their sink tokens see, for passes of at most `spare` tokens; None where some layer
+        sees more, or nothing is saved."""
+        kept = config.sink_tokens + (config.window or config.context_tokens) - 1
+        # Room for two passes: what went is moved over once for each `spare` tokens.
+        room = kept + 2 * spare
+        if config.full_attention_every is not None or config.mixers != {"attention"} or room >= config.context_tokens:
+            return None
+        held = KVCache.allocate(config, slots, room, dtype)
+        return cls(held.lengths, held.keys, held.values, sinks=config.sink_tokens, spare=spare, kept=kept)
 
     def grow(self, slot: int, tokens: int) -> None:
-        """As `Cache.grow`; then what must go for the next token goes."""
+        """As `Cache.grow`; then what must go for the next tokens goes."""
         super().grow(slot, tokens)
-        length, room = self.lengths[slot], self.context_tokens - 1
-        if length <= room:
+        length = self.lengths[slot]
+        if length + self.spare <= self.context_tokens:
             return
-        kept = room - self.sinks
+        latest = self.kept - self.sinks
         for block in (self.keys, self.values):
-            block[:, slot, :, self.sinks : room] = block[:, slot, :, length - kept : length].clone()
-        self.lengths[slot], self.gone[slot] = room, self.gone[slot] + length - room
+            block[:, slot, :, self.sinks : self.kept] = block[:, slot, :, length - latest : length].clone()
+        self.lengths[slot], self.gone[slot] = self.kept, self.gone[slot] + length - self.kept
 
 
 @dataclass

@@ -6,6 +6,7 @@ that the fingerprint of a recipe that exchanges nothing stays what it was. What 
 """
 
 import math
+from collections.abc import Collection
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -212,9 +213,11 @@ class DecoderParts(Noun):
 _PARTS = DecoderParts.model_fields
 
 
-def refuse_parts(config: DecoderParts, what: str, mend: str) -> None:
-    """Raise InputError when `config` exchanges a part: `what` can only be done with the default decoder."""
+def refuse_parts(config: DecoderParts, what: str, mend: str, but: Collection[str] = ()) -> None:
+    """Raise InputError when `config` exchanges a part: `what` can only be done with the default decoder, or with those `but`."""
     for name, value in config.exchanged():
+        if name in but:
+            continue
         shown = value.model_dump() if isinstance(value, Noun) else value
         default = _PARTS[name].default
         raise InputError.of(f"model.{name}", shown, f"{what} needs {name} = {default}; {mend}")

@@ -1,4 +1,4 @@
-"""A decoder's weights as a GGUF file, for llama.cpp: the `qwen3` architecture, through the `gguf` package (0.19).
+"""A decoder's weights as a GGUF file, for llama.cpp: the architectures of `gguf_names`, through the `gguf` package (0.19).
 
 The file's vocabulary is made for token ids, not for text: token i is the one character `TOKEN_ZERO + i`, so the text that
 llama.cpp answers with names the tokens, one character each, and the model's own tokenizer stays the only one. There is no
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from aether.models.config import DecoderConfig
-from aether.models.config_parts import refuse_parts
+from aether.models.gguf_names import demand_architecture, tensor_name
 from aether.spec.errors import InputError
 
 GgufType = Literal["float32", "float16", "bfloat16"]
@@ -30,39 +30,25 @@ _TYPES = {
     "float16": gguf.GGMLQuantizationType.F16,
     "bfloat16": gguf.GGMLQuantizationType.BF16,
 }
-_WHOLE = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
-_BLOCK = {
-    "input_layernorm": "attn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
 
 
 def write_gguf(path: Path, config: DecoderConfig, weights: Mapping[str, Tensor], dtype: GgufType) -> None:
-    """Write `weights` (transformers' Qwen3 names, as `weights.to_qwen3` gives) with matrices in `dtype`, norms in float32.
+    """Write `weights` (under transformers' names, as `weights.to_named` gives) with matrices in `dtype`, norms in float32.
 
-    Raises InputError when the config exchanges a part, the vocabulary has no room in Unicode, or a weight none in float16.
+    Raises InputError when llama.cpp has not one of the parts, the vocabulary has no room in Unicode, or a weight none in float16.
     """
-    refuse_parts(config, "a GGUF file of the qwen3 architecture", "keep the Hugging Face folder")
+    architecture = demand_architecture(config)
     if config.vocab_size > LARGEST_VOCABULARY:
         mend = (
             f"llama.cpp is given token ids as characters, of which there are {LARGEST_VOCABULARY}; use engine = packed"
         )
         raise InputError.of("vocab_size", config.vocab_size, mend)
-    writer = gguf.GGUFWriter(path, "qwen3")
+    writer = gguf.GGUFWriter(path, architecture)
     _write_shape(writer, config)
     # RWKV's is the vocabulary type of llama.cpp whose tokens are plain bytes and that has no end token by default.
     writer.add_tokenizer_model("rwkv")
     writer.add_token_list([chr(TOKEN_ZERO + token) for token in range(config.vocab_size)])
-    for name, tensor in weights.items():
+    for name, tensor in _theirs(config, weights).items():
         _write_tensor(writer, name, tensor, dtype)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -73,6 +59,17 @@ def write_gguf(path: Path, config: DecoderConfig, weights: Mapping[str, Tensor],
 def tokens_of(text: str) -> list[int]:
     """The token ids that a text in this vocabulary names."""
     return [ord(character) - TOKEN_ZERO for character in text]
+
+
+def _theirs(config: DecoderConfig, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as llama.cpp names and lays them out: experts of a layer as one; `llama` turns pairs that lie side by side."""
+    found: dict[str, list[Tensor]] = {}
+    for name, tensor in weights.items():
+        if config.qk_norm == "none" and name.rsplit(".", 2)[-2] in ("q_proj", "k_proj"):
+            rows = torch.arange(tensor.shape[0]).view(-1, 2, config.head_size // 2)
+            tensor = tensor[rows.transpose(1, 2).flatten()]
+        found.setdefault(tensor_name(name), []).append(tensor)
+    return {name: torch.stack(parts) if len(parts) > 1 else parts[0] for name, parts in found.items()}
 
 
 def _write_shape(writer: gguf.GGUFWriter, config: DecoderConfig) -> None:
@@ -86,20 +83,16 @@ def _write_shape(writer: gguf.GGUFWriter, config: DecoderConfig) -> None:
     writer.add_value_length(config.head_size)
     writer.add_rope_freq_base(config.rope_theta)
     writer.add_layer_norm_rms_eps(config.norm_eps)
+    if config.experts is not None:
+        writer.add_expert_count(config.experts.count)
+        writer.add_expert_used_count(config.experts.active)
+        writer.add_expert_feed_forward_length(config.mlp_size)
 
 
 def _write_tensor(writer: gguf.GGUFWriter, name: str, tensor: Tensor, dtype: GgufType) -> None:
     array = tensor.detach().to(torch.float32).numpy()
-    stored = _TYPES[dtype] if array.ndim == 2 else gguf.GGMLQuantizationType.F32
+    stored = _TYPES[dtype] if array.ndim > 1 else gguf.GGMLQuantizationType.F32
     if stored == gguf.GGMLQuantizationType.F16 and not np.abs(array).max() <= np.finfo(np.float16).max:
         raise InputError.of("engine.dtype", dtype, f"{name} does not fit into it; use float32")
     data = array if stored == gguf.GGMLQuantizationType.F32 else gguf.quants.quantize(array, stored)
-    writer.add_tensor(_tensor_name(name), np.ascontiguousarray(data), raw_dtype=stored)
-
-
-def _tensor_name(name: str) -> str:
-    """Transformers' name of a tensor as llama.cpp's."""
-    if not name.startswith("model.layers."):
-        return _WHOLE[name]
-    layer, rest = name.removeprefix("model.layers.").split(".", 1)
-    return f"blk.{layer}.{_BLOCK[rest.removesuffix('.weight')]}.weight"
+    writer.add_tensor(name, np.ascontiguousarray(data), raw_dtype=stored)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from aether.evidence.files import explained_os_errors, read_json, write_json
 from aether.models import weights
+from aether.models.config import DecoderConfig
 from aether.models.config_parts import refuse_parts
 from aether.models.decoder import Decoder
 from aether.models.weights import WEIGHTS_NAME
@@ -199,10 +200,16 @@ def load(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder:
     """
     if not is_quantized(folder):
         return weights.load(folder, dtype)
+    return weights.model_of(read_config(folder), dense_tensors(folder)).to(dtype).eval()
+
+
+def read_config(folder: Path) -> DecoderConfig:
+    """As `weights.read_config`, of a quantised folder too."""
+    if not is_quantized(folder):
+        return weights.read_config(folder)
     config = read_json(folder / "config.json")
     del config["quantization_config"]
     # `weights.read_config` checks every other key, and rightly knows no quantisation.
     with tempfile.TemporaryDirectory() as plain:
         write_json(Path(plain) / "config.json", config)
-        shape = weights.read_config(Path(plain))
-    return weights.model_of(shape, dense_tensors(folder)).to(dtype).eval()
+        return weights.read_config(Path(plain))

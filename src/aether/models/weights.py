@@ -62,6 +62,16 @@ def to_qwen3(model: Decoder) -> dict[str, Tensor]:
     return {name: tensor.contiguous() for name, tensor in named.items()}
 
 
+def to_named(model: Decoder) -> dict[str, Tensor]:
+    """The tensors as a folder holds them: under the names of the transformers class that computes the model, or its own."""
+    if model.config.plain:
+        return to_qwen3(model)
+    family = family_of(model.config)
+    if family is not None:
+        return to_transformers(model, family)
+    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+
+
 def from_qwen3(model: Decoder, named: dict[str, Tensor]) -> None:
     """Fill a model from tensors under transformers' names. Raises InputError when a name or shape is not as expected."""
     _compare({name: tuple(tensor.shape) for name, tensor in to_qwen3(model).items()}, named)
@@ -152,17 +162,10 @@ def save_pretrained(
         if tokenizer_folder is not None:
             for name in TOKENIZER_NAMES:
                 shutil.copyfile(tokenizer_folder / name, folder / name)
-    family = None if model.config.plain else family_of(model.config)
     write_json(folder / "config.json", _config_json(model.config, dtype))
     generation = {"bos_token_id": END_OF_TEXT, "eos_token_id": END_OF_TEXT, "pad_token_id": END_OF_TEXT}
     write_json(folder / "generation_config.json", generation | {"do_sample": False, "max_new_tokens": max_new_tokens})
-    if model.config.plain:
-        named = to_qwen3(model)
-    elif family is not None:
-        named = to_transformers(model, family)
-    else:
-        named = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
-    tensors = {name: tensor.to(_DTYPES[dtype]) for name, tensor in named.items()}
+    tensors = {name: tensor.to(_DTYPES[dtype]) for name, tensor in to_named(model).items()}
     write_tensors(folder / WEIGHTS_NAME, tensors, {"format": "pt"})
 
 

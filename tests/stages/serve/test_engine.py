@@ -1,9 +1,9 @@
 import queue
 import threading
-import time
 
 import pytest
 import torch
+from serve_engines import TABLE, Running, greedy, request
 from tiny_served_model import CONFIG
 
 from aether.models.decoder import Decoder
@@ -14,11 +14,13 @@ from aether.stages.serve.llama_engine import LlamaEngine, LlamaModel, LlamaSetti
 from aether.stages.serve.packed_engine import PackedEngine
 from aether.stages.serve.sampling import Sampling
 
-TABLE = [bytes([index % 256]) for index in range(CONFIG.vocab_size)]
+
+def started(engine, plain, slots=4, max_queue=100, chunk=8, end=0):
+    """Either engine, in float32."""
+    return Running(lambda limits, deliver: make(engine, plain, slots, limits, deliver), max_queue, chunk, end)
 
 
 def make(engine, plain, slots, limits, deliver):
-    """Either engine, in float32."""
     if engine == "packed":
         return PackedEngine(PackedDecoder(CONFIG, to_qwen3(plain), slots), TABLE, limits, deliver)
     settings = LlamaSettings(slots, limits.chunk_tokens, 1, "float32")
@@ -39,54 +41,9 @@ def plain():
     return model
 
 
-class Running:
-    """An engine and what it said."""
-
-    def __init__(self, name, plain, slots=4, max_queue=100, chunk=8, end=0):
-        self.news = queue.SimpleQueue()
-        self.engine = make(name, plain, slots, Limits(max_queue, chunk, frozenset([end])), self.news.put)
-
-    def __enter__(self):
-        self.engine.start()
-        return self
-
-    def __exit__(self, *_):
-        self.engine.stop()
-
-    def finish(self, generations):
-        """Deltas of each generation until all are finished."""
-        found, left = {g: [] for g in generations}, set(generations)
-        while left:
-            for delta in self.news.get(timeout=20):
-                found.setdefault(delta.generation, []).append(delta)
-                if delta.finish is not None:
-                    left.discard(delta.generation)
-        return found
-
-    def wait(self, condition):
-        deadline = time.monotonic() + 10
-        while not condition(self.engine):
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-
-
-def request(length, output, seed=None, start=1, ignore_eos=True, stops=()):
-    prompt = [(start * 37 + 11 * i) % (CONFIG.vocab_size - 1) + 1 for i in range(length)]
-    sampling = Sampling.of(0 if seed is None else 0.9, 1, seed)
-    return Generation(prompt, output, sampling, stops, ignore_eos)
-
-
-def greedy(plain, prompt, count):
-    tokens = list(prompt)
-    with torch.no_grad():
-        for _ in range(count):
-            tokens.append(int(plain(torch.tensor([tokens]))[0, -1].argmax()))
-    return bytes(token % 256 for token in tokens[len(prompt) :]).decode("utf-8", "replace")
-
-
 def test_batched_text_equals_that_of_the_plain_decoder_alone(name, plain):
     lengths = [(5, 12), (30, 20), (1, 7), (60, 25), (17, 1), (40, 30), (8, 16)]
-    with Running(name, plain, slots=3) as running:
+    with started(name, plain, slots=3) as running:
         wanted = [request(p, o, start=i) for i, (p, o) in enumerate(lengths)]
         for generation in wanted:
             running.engine.submit(generation)
@@ -100,7 +57,7 @@ def test_batched_text_equals_that_of_the_plain_decoder_alone(name, plain):
 
 
 def test_a_seeded_request_says_the_same_alone_and_in_company(name, plain):
-    with Running(name, plain) as running:
+    with started(name, plain) as running:
         alone = request(10, 20, seed=5)
         running.engine.submit(alone)
         first = "".join(d.text for d in running.finish([alone])[alone])
@@ -114,7 +71,7 @@ def test_a_seeded_request_says_the_same_alone_and_in_company(name, plain):
 def test_end_of_text_and_stop_strings_end_a_request(name, plain):
     text = greedy(plain, request(5, 12).prompt, 12)
     stop = text[4:6]
-    with Running(name, plain) as running:
+    with started(name, plain) as running:
         generation = request(5, 12, stops=(stop,))
         running.engine.submit(generation)
         deltas = running.finish([generation])[generation]
@@ -126,7 +83,7 @@ def test_the_end_token_ends_it_unless_it_is_ignored(name, plain):
     generation = request(5, 12)
     first = int(plain(torch.tensor([generation.prompt]))[0, -1].argmax())
     heeding = request(5, 12, ignore_eos=False)
-    with Running(name, plain, end=first) as running:
+    with started(name, plain, end=first) as running:
         running.engine.submit(heeding)
         (delta,) = running.finish([heeding])[heeding]
         assert (delta.finish, delta.text, delta.produced) == ("stop", "", 1)
@@ -135,7 +92,7 @@ def test_the_end_token_ends_it_unless_it_is_ignored(name, plain):
 
 
 def test_cancelling_frees_the_slot_and_the_place_in_the_queue(name, plain):
-    with Running(name, plain, slots=1, max_queue=1) as running:
+    with started(name, plain, slots=1, max_queue=1) as running:
         engine = running.engine
         long, waiting = request(5, 90), request(5, 3)
         engine.submit(long)
@@ -155,7 +112,7 @@ def test_cancelling_frees_the_slot_and_the_place_in_the_queue(name, plain):
 
 
 def test_draining_takes_nothing_new_and_finishes_what_it_has(name, plain):
-    with Running(name, plain) as running:
+    with started(name, plain) as running:
         generation = request(5, 40)
         running.engine.submit(generation)
         running.engine.drain()
@@ -165,7 +122,7 @@ def test_draining_takes_nothing_new_and_finishes_what_it_has(name, plain):
 
 
 def test_stopping_tells_everyone(name, plain):
-    running = Running(name, plain, slots=1)
+    running = started(name, plain, slots=1)
     running.engine.start()
     generations = [request(5, 90), request(5, 90)]
     for generation in generations:
@@ -225,7 +182,7 @@ def test_the_nucleus_of_llama_cpp_is_ours(plain):
     wanted = [
         Generation([5, 6, 7], 20, Sampling.of(0.0 if greedily else 1.5, 1e-6, 3), (), True) for greedily in (1, 0)
     ]
-    with Running("llama.cpp", plain) as running:
+    with started("llama.cpp", plain) as running:
         for generation in wanted:
             running.engine.submit(generation)
         found = running.finish(wanted)

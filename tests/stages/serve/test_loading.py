@@ -38,10 +38,12 @@ def test_a_template_is_rendered_in_a_sandbox_and_messages_stay_text(folder):
         load_served(folder, ENGINE)
 
 
-def test_a_decoder_with_exchanged_parts_is_refused_by_name(tmp_path):
+def test_a_decoder_with_exchanged_parts_is_served_by_our_own_engine_alone(tmp_path):
     write_model(tmp_path / "model", CONFIG.model_copy(update={"window": 8}))
-    with pytest.raises(InputError, match=r"model\.window = 8: serving"):
-        load_served(tmp_path / "model", ENGINE)
+    served = load_served(tmp_path / "model", ENGINE)
+    assert (served.engine, served.context_tokens) == ("packed", 96)
+    with pytest.raises(InputError, match=r"model\.window = 8: a GGUF file"):
+        load_served(tmp_path / "model", EngineRecipe(slots=2, engine="llama.cpp"))
 
 
 def test_types():

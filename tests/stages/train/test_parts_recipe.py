@@ -9,7 +9,6 @@ from parts_toys import random_parts, shape
 from pydantic import ValidationError
 from tiny_data import VOCABULARY
 
-from aether.models.gguf_file import write_gguf
 from aether.models.quantized import Scheme, write_quantized
 from aether.models.weights import save_pretrained
 from aether.spec.errors import InputError
@@ -139,12 +138,10 @@ def test_what_training_cannot_do_is_refused_by_name(parts, changes, field):
         recipe(parts, **changes)
 
 
-def test_memory_gguf_quantised_folders_and_serving_are_refused_by_name(tmp_path):
+def test_memory_and_quantised_folders_are_refused_by_name(tmp_path):
     config = shape(window=6)
     with pytest.raises(InputError, match=r"model\.window = 6: predicting the memory"):
         estimate.memory_bytes(recipe({"window": 6}))
-    with pytest.raises(InputError, match=r"model\.window = 6: a GGUF file"):
-        write_gguf(tmp_path / "x.gguf", config, {}, "float32")
     save_pretrained(random_parts(config), tmp_path / "model")
     with pytest.raises(InputError, match=r"model\.window = 6: weight-only quantisation"):
         write_quantized(tmp_path / "model", tmp_path / "packed", Scheme(8))

@@ -228,7 +228,8 @@ def saturated_tokens_per_s(recipe: ServeRecipe, model: ServiceModel) -> float:
 def serving_memory_bytes(config: DecoderConfig, engine: EngineRecipe, rates: MachineRates) -> float:
     """Resident bytes at the peak: the process, the weights as they are read and packed, the whole cache."""
     loading = config.parameters() * (3 * 4 + 2 * rates.value_bytes)
-    cache = engine.slots * (config.context_tokens + 1) * config.kv_bytes_per_token(rates.value_bytes)
+    row = (config.context_tokens + 1) * config.kv_bytes_per_token(rates.value_bytes)
+    cache = engine.slots * (row + config.state_bytes(rates.value_bytes))
     return rates.process_bytes + loading + cache
 
 
@@ -246,7 +247,7 @@ def estimate(
     tokens = [saturated_tokens_per_s(recipe, middle.scaled(factor)) for factor in (SPREAD, 1.0, 1 / SPREAD)]
     found.append(_estimate("throughput", "token/s", tokens, terms, "rows / step time in steady state"))
     memory = serving_memory_bytes(config, recipe.engine, rates)
-    formula = "process + parameters x (12 + 2 value bytes) + slots x (context + 1) x cache bytes per token"
+    formula = "process + parameters x (12 + 2 value bytes) + slots x ((context + 1) x cache bytes per token + state)"
     found.append(_estimate("serving_memory", "byte", [memory * 0.8, memory, memory * 1.25], terms, formula))
     return tuple(found)
 

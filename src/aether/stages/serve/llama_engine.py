@@ -52,7 +52,7 @@ class LlamaModel(ServedModel):
     """A model that is loaded into llama.cpp, with `slots` sequences of the whole context each."""
 
     def __init__(self, config: DecoderConfig, weights: Mapping[str, Tensor], settings: LlamaSettings) -> None:
-        """`weights` have transformers' Qwen3 names. Raises InputError when they cannot be written as GGUF."""
+        """`weights` as `weights.to_named` gives. Raises InputError when they cannot be written as GGUF."""
         self.config, self.slots, self._settings = config, settings.slots, settings
         with tempfile.TemporaryDirectory(prefix="aether-gguf-") as folder:
             path = Path(folder) / "model.gguf"

@@ -18,9 +18,9 @@ from tokenizers import Tokenizer
 from aether.evidence.extras import install_command
 from aether.evidence.files import read_json
 from aether.models import quantized, weights
-from aether.models.config_parts import refuse_parts
 from aether.models.decoder import Decoder
 from aether.models.packed import PackedDecoder
+from aether.models.parts_rows import PartsRows
 from aether.spec.errors import EnvironmentFault, InputError
 from aether.stages.serve.detokenize import token_bytes
 from aether.stages.serve.engine import Deliver, Engine, Limits
@@ -36,7 +36,7 @@ class Served:
     """A model that is ready to be served. `bos_token` begins a prompt that is given as text; None when it has none."""
 
     name: str
-    model: "PackedDecoder | LlamaModel"
+    model: "PackedDecoder | PartsRows | LlamaModel"
     table: list[bytes]
     tokenizer: Tokenizer
     bos_token: int | None
@@ -65,11 +65,11 @@ class Served:
     @property
     def engine(self) -> str:
         """Which engine computes it, as `EngineRecipe.engine` names it."""
-        return "packed" if isinstance(self.model, PackedDecoder) else "llama.cpp"
+        return "packed" if isinstance(self.model, PackedDecoder | PartsRows) else "llama.cpp"
 
     def make_engine(self, limits: Limits, deliver: Deliver) -> Engine:
         """The engine over the model; `start` is still to be called."""
-        if isinstance(self.model, PackedDecoder):
+        if isinstance(self.model, PackedDecoder | PartsRows):
             return PackedEngine(self.model, self.table, limits, deliver)
         from aether.stages.serve.llama_engine import LlamaEngine
 
@@ -101,7 +101,6 @@ def load_served(folder: Path, engine: EngineRecipe, name: str | None = None, thr
         if not (folder / needed).is_file():
             raise InputError.of("model", str(folder), f"it has no {needed}; give a whole Hugging Face model folder")
     decoder = quantized.load(folder)
-    refuse_parts(decoder.config, "serving", "serve it with an engine that runs its transformers class, such as vLLM")
     model, dtype = _backend(decoder, engine, threads)
     raw = read_json(folder / "config.json")
     begin, end = raw.get("bos_token_id"), raw.get("eos_token_id")
@@ -118,19 +117,24 @@ def load_served(folder: Path, engine: EngineRecipe, name: str | None = None, thr
     )
 
 
-def _backend(decoder: Decoder, engine: EngineRecipe, threads: int) -> "tuple[PackedDecoder | LlamaModel, str]":
+def _backend(
+    decoder: Decoder, engine: EngineRecipe, threads: int
+) -> "tuple[PackedDecoder | PartsRows | LlamaModel, str]":
     """The model in the engine's own form, and the type that it computes in."""
-    named = weights.to_qwen3(decoder)
+    config = decoder.config
     if engine.engine != "llama.cpp" and engine.dtype != "float16":
         dtype = resolve_dtype(engine.dtype)
-        return PackedDecoder(decoder.config, named, engine.slots, dtype), str(dtype).removeprefix("torch.")
+        name = str(dtype).removeprefix("torch.")
+        if not config.plain:
+            return PartsRows(decoder, engine.slots, dtype), name
+        return PackedDecoder(config, weights.to_qwen3(decoder), engine.slots, dtype), name
     if not llama_is_here():
         raise EnvironmentFault(f"engine = llama.cpp needs xllamacpp and gguf; run `{install_command('serve')}`")
     from aether.stages.serve.llama_engine import LlamaModel, LlamaSettings
 
     kind = "float16" if engine.dtype == "auto" else engine.dtype
     settings = LlamaSettings(engine.slots, engine.chunk_tokens, threads, kind)
-    return LlamaModel(decoder.config, named, settings), kind
+    return LlamaModel(config, weights.to_named(decoder), settings), kind
 
 
 def llama_is_here() -> bool:

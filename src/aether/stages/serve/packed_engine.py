@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from aether.models.packed import Chunk, PackedDecoder
+from aether.models.parts_rows import PartsRows
 from aether.stages.serve.engine import Deliver, Delta, Engine, Generation, Limits
 from aether.stages.serve.sampling import choose
 from aether.stages.serve.scheduler import Piece, Row, Scheduler
@@ -25,7 +26,9 @@ ALONE_TOKENS = 512
 class PackedEngine(Engine):
     """One thread, one ragged batch a step."""
 
-    def __init__(self, model: PackedDecoder, table: Sequence[bytes], limits: Limits, deliver: Deliver) -> None:
+    def __init__(
+        self, model: PackedDecoder | PartsRows, table: Sequence[bytes], limits: Limits, deliver: Deliver
+    ) -> None:
         super().__init__(model, table, limits, deliver)
         self._model = model
         self._scheduler: Scheduler[Generation] = Scheduler(

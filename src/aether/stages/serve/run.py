@@ -23,6 +23,8 @@ from tokenizers import Tokenizer
 
 from aether.evidence.files import read_json, write_json
 from aether.evidence.statistics import Measurement
+from aether.models import quantized
+from aether.models.gguf_names import architecture
 from aether.spec.errors import AetherError, DamagedRecord, EnvironmentFault, InputError
 from aether.spec.evidence import Evidence
 from aether.spec.run import StepContext
@@ -165,7 +167,8 @@ def settle(
     recipe: ServeRecipe, context: StepContext, model: Path, folder: Path, prompts: list[dict[str, Any]]
 ) -> tuple[EngineRecipe, tuple[Trial, ...]]:
     """The engine to serve with, and the trials that chose it: none where the recipe leaves no choice."""
-    open_to_us = candidates(recipe.engine, multiplies_bfloat16(), llama_is_here())
+    llama = llama_is_here() and architecture(quantized.read_config(model)) is not None
+    open_to_us = candidates(recipe.engine, multiplies_bfloat16(), llama)
     if len(open_to_us) == 1:
         return open_to_us[0], ()
     context.tell(message="trying the engines")
@@ -208,7 +211,7 @@ def _trial_evidence(context: StepContext, trials: tuple[Trial, ...]) -> tuple[Ev
 
 
 def _check_room(recipe: ServeRecipe, model: Path) -> None:
-    context_tokens = read_json(model / "config.json")["max_position_embeddings"]
+    context_tokens = quantized.read_config(model).context_tokens
     asked = recipe.load.prompt_tokens + recipe.load.output_tokens
     if asked > context_tokens:
         mend = f"prompt and output together may have {context_tokens} tokens, the model's context, not {asked}"
