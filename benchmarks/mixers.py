@@ -89,7 +89,7 @@ def differences(folder: Path) -> dict[str, float]:
         found[name] = float((one - two).abs().max())
 
     fading = log_decays(3, q).expand(2, 200, 3)
-    y, _ = decayed_attention(first[0], first[1] * 16**-0.5, first[2], fading, state)
+    y, _ = decayed_attention((first[0], first[1] * 16**-0.5, first[2]), fading, state)
     compare("retnet", y.transpose(1, 2), load(folder, "retention/naive.py").naive_retention(q, k, v))
     delta = load(folder, "gated_delta_rule/naive.py").naive_recurrent_gated_delta_rule
     steps = [x.transpose(1, 2) for x in (beta, log_decay)]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from attention_runs import attention_errors
+from mixer_runs import mixer_errors
 
 from aether.models.config import DecoderConfig
 from aether.spec.run import StepContext
@@ -21,6 +22,8 @@ from aether.stages.train.recipe import TrainRecipe
 TOY = DecoderConfig(
     vocab_size=64, hidden_size=32, layers=4, heads=4, kv_heads=2, head_size=16, mlp_size=64, context_tokens=16
 )  # fmt: skip
+
+CHECKS = {"attention": attention_errors, "mixers": mixer_errors}
 
 
 def toy_recipe(**changes) -> TrainRecipe:
@@ -62,8 +65,8 @@ if __name__ == "__main__":
     with joined("cpu"):
         found = {}
         for name, changes in runs.items():
-            if changes.get("check") == "attention":
-                found[name] = attention_errors()
+            if (check := changes.get("check")) is not None:
+                found[name] = CHECKS[check]()
                 continue
             where, end = out / changes.pop("out", name), changes.pop("end", None)
             found[name] = losses_of(toy_recipe(**changes), where, end)

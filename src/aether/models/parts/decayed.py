@@ -12,21 +12,25 @@ Shapes: as in `recurrent`; queries and keys [B, T, G, N], values [B, T, H, D], d
 import torch
 from torch import Tensor
 
-from aether.models.parts.recurrent import CHUNK, chunked, marks
+from aether.models.parts.recurrent import CHUNK, chunked, first_state, marks
+from aether.models.seams import Stretches
 
 
 def decayed_attention(
-    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor | None, begins_BT: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """(y [B, T, H, D], the state after the last token). `state` None: zero."""
+    qkv: tuple[Tensor, Tensor, Tensor], log_decay: Tensor, state: Tensor | None, begins_BT: Tensor | None = None,
+    stretches: Stretches | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """(y [B, T, H, D], the state after the last token). `state` None: zero, or under `stretches` what other processes hand on."""
+    k, v = qkv[1:]
     if state is None:
         state = v.new_zeros(v.shape[0], v.shape[2], k.shape[3], v.shape[3])
-    if v.shape[1] == 1 and begins_BT is None:
-        return _one_token(q, k, v, log_decay, state)
-    return _chunks(q, k, v, log_decay, state, begins_BT)
+    if v.shape[1] == 1 and begins_BT is None and stretches is None:
+        return _one_token(qkv, log_decay, state)
+    return _chunks(qkv, log_decay, state, begins_BT, stretches)
 
 
-def _one_token(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def _one_token(qkv: tuple[Tensor, Tensor, Tensor], log_decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    q, k, v = qkv
     repeat = v.shape[2] // k.shape[2]
     q, k = (x[:, 0].repeat_interleave(repeat, dim=1) for x in (q, k))
     state = state * log_decay[:, 0, :, None, None].exp() + k[..., None] * v[:, 0, :, None]
@@ -34,8 +38,10 @@ def _one_token(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor
 
 
 def _chunks(
-    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor, begins_BT: Tensor | None
-) -> tuple[Tensor, Tensor]:
+    qkv: tuple[Tensor, Tensor, Tensor], log_decay: Tensor, state: Tensor, begins_BT: Tensor | None,
+    stretches: Stretches | None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    q, k, v = qkv
     batch, tokens, heads, size = v.shape
     groups = k.shape[2]
     chunk = min(CHUNK, tokens)
@@ -55,6 +61,8 @@ def _chunks(
     added = (values * to_end.unflatten(2, (groups, -1))[..., None]).transpose(3, 4).flatten(4)
     added = (k.mT @ added).unflatten(-1, (-1, size)).transpose(3, 4).flatten(2, 3)
     keeps = sums[..., -1].exp() * mark.carries[:, :, None]
+    if stretches is not None:
+        state = first_state(stretches, keeps[..., None, None], added, torch.mul)
     found = []
     for place in range(chunks):
         found.append(state)

@@ -155,6 +155,12 @@ class PartsDecoder(Decoder):
             places_RT = queries_1T - (queries_1T * begins_BT).cummax(dim=1).values
         far = Sight(queries_1T, 0, tokens, document_ids_BT, None if document_ids_BT is None else places_RT)
         given = replace(self._pass(far, tokens, None, None), begins_BT=begins_BT, learning=learning)
+        if (shared := self.seams.stretches) is not None:
+            own = [
+                None if x is None else shared.apart(self.seams.own(x))
+                for x in (begins_BT, queries_1T.expand_as(tokens_BT))
+            ]
+            given = replace(given, begins_BT=own[0], own_places_Rs=own[1], stretches=shared)
         x = self._embedded(self.seams.own(tokens_BT), embedding_VC, self.seams.own(places_RT))
         for block in self.blocks:
             x = run_block(block, x, given)

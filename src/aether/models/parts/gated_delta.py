@@ -21,6 +21,7 @@ from aether.models.parts.recurrent import (
     CHUNK,
     RecurrentMixer,
     chunked,
+    first_state,
     first_steps,
     first_taps,
     marks,
@@ -29,27 +30,30 @@ from aether.models.parts.recurrent import (
     wide,
 )
 from aether.models.parts.shared import Pass
+from aether.models.seams import Stretches
 
 _UNIT_EPSILON = 1e-6
 """Under the square root of a key's length, as transformers and flash-linear-attention."""
 
 
 def delta_rule(
-    qkv: tuple[Tensor, Tensor, Tensor], beta: Tensor, log_decay: Tensor, state: Tensor, begins_BT: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+    qkv: tuple[Tensor, Tensor, Tensor], beta: Tensor, log_decay: Tensor, state: Tensor, begins_BT: Tensor | None = None,
+    stretches: Stretches | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """(y [B, T, H, D], the state after the last token) of q, k [B, T, H, K], v [B, T, H, D], beta and ln a [B, T, H]."""
-    if beta.shape[1] == 1 and begins_BT is None:
+    if beta.shape[1] == 1 and begins_BT is None and stretches is None:
         q, k, v = (part[:, 0] for part in qkv)
         state = state * log_decay[:, 0, :, None, None].exp()
         correction = (v - (state * k[..., None]).sum(2)) * beta[:, 0, :, None]
         state = state + k[..., None] * correction[:, :, None]
         return (state * q[..., None]).sum(2)[:, None], state
-    return _chunks(qkv, beta, log_decay, state, begins_BT)
+    return _chunks(qkv, beta, log_decay, state, begins_BT, stretches)
 
 
 def _chunks(
-    qkv: tuple[Tensor, Tensor, Tensor], beta: Tensor, log_decay: Tensor, state: Tensor, begins_BT: Tensor | None
-) -> tuple[Tensor, Tensor]:
+    qkv: tuple[Tensor, Tensor, Tensor], beta: Tensor, log_decay: Tensor, state: Tensor, begins_BT: Tensor | None,
+    stretches: Stretches | None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     tokens = beta.shape[1]
     chunk = min(CHUNK, tokens)
     chunks = -(-tokens // chunk)
@@ -68,6 +72,9 @@ def _chunks(
     within, reading = q @ k.mT * fading, q * from_start
     writing = k * ((sums[..., -1:] - sums).exp() * writes)[..., None]
     keeps = sums[..., -1].exp() * mark.carries[:, :, None]
+    if stretches is not None:
+        transitions = torch.eye(k.shape[-1]).to(k) * keeps[..., None, None] - writing.mT @ w
+        state = first_state(stretches, transitions, writing.mT @ u, torch.matmul)
     rows = []
     for place in range(chunks):
         written = u[:, place] - w[:, place] @ state
@@ -112,7 +119,8 @@ class GatedDelta(RecurrentMixer):
         state = held.get("state")
         if state is None:
             state = v.new_zeros(v.shape[0], heads, k.shape[-1], v.shape[-1])
-        y, state = delta_rule((q * q.shape[-1] ** -0.5, k, v), beta, log_decay, state, given.begins_BT)
+        qkv = (q * q.shape[-1] ** -0.5, k, v)
+        y, state = delta_rule(qkv, beta, log_decay, state, given.begins_BT, given.stretches)
         return self.norm(y).flatten(2) * F.silu(gate), {"state": state, "past": past}
 
 

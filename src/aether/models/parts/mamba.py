@@ -94,13 +94,20 @@ class Mamba(RecurrentMixer):
         if given.counted_BT is not None:
             steps = steps * given.counted_BT[..., None]
         x, b, c = wide(x), wide(b), wide(c)
-        decay = (steps[..., None] * -self.decay_log.exp().view(inner, size)).exp()
+        log_decay = steps[..., None] * -self.decay_log.exp().view(inner, size)
+        decay = log_decay.exp()
         if given.begins_BT is not None:
             decay = decay * ~given.begins_BT[..., None, None]
         state = held.get("state")
         if state is None:
             state = x.new_zeros(x.shape[0], inner, size)
         product = torch.mul if x.shape[1] == 1 else torch.matmul
-        every = selective_scan(decay, product((steps * x)[..., None], b[:, :, None]), state)
+        added = product((steps * x)[..., None], b[:, :, None])
+        if given.stretches is not None:
+            keeps = log_decay.sum(1).exp()
+            if given.begins_BT is not None:
+                keeps = keeps * ~given.begins_BT.any(1)[:, None, None]
+            state = given.stretches.state_before(keeps, selective_scan(decay, added, state)[:, -1], torch.mul)
+        every = selective_scan(decay, added, state)
         y = (every * c[:, :, None]).sum(-1) if x.shape[1] == 1 else (every @ c[..., None])[..., 0]
         return (y + self.skip * x) * F.silu(wide(gate)), {"state": every[:, -1], "past": past}

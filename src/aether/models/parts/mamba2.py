@@ -57,8 +57,7 @@ class Mamba2(RecurrentMixer):
         if given.counted_BT is not None:
             steps_BTH = steps_BTH * given.counted_BT[..., None]
         x, b, c = (wide(part).unflatten(-1, (count, -1)) for part, count in ((x, heads), (b, groups), (c, groups)))
-        y, state = decayed_attention(
-            c, b, x * steps_BTH[..., None], -self.decay_log.exp() * steps_BTH, held.get("state"), given.begins_BT
-        )
+        log_decay, added = -self.decay_log.exp() * steps_BTH, x * steps_BTH[..., None]
+        y, state = decayed_attention((c, b, added), log_decay, held.get("state"), given.begins_BT, given.stretches)
         y = (y + self.skip[:, None] * x).flatten(2)
         return self.norm(y * F.silu(wide(gate))), {"state": state, "past": past}

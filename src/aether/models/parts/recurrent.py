@@ -9,6 +9,7 @@ E channels, S taps.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from aether.models.config import DecoderConfig
 from aether.models.config_mixers import matrices
 from aether.models.parts.feed_forward import linear
 from aether.models.parts.shared import Pass
+from aether.models.seams import Stretches
 
 CHUNK = 32
 """Tokens of a chunk where decay is a number for each head. Measured on a CPU, 256 tokens, width 256: 32 is 4 to 14 % faster than 64."""
@@ -56,6 +58,17 @@ def chunked(x: Tensor, chunk: int, chunks: int) -> Tensor:
     return x.view(x.shape[0], chunks, chunk, *x.shape[2:])
 
 
+def first_state(
+    stretches: Stretches, transitions: Tensor, added: Tensor, product: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """The state before each stretch; chunk i of a stretch makes of a state S product(transitions[:, i], S) + added[:, i]."""
+    whole, made = transitions[:, 0], added[:, 0]
+    for place in range(1, added.shape[1]):
+        one = transitions[:, place]
+        whole, made = product(one, whole), product(one, made) + added[:, place]
+    return stretches.state_before(whole, made, product)
+
+
 def wide(x: Tensor) -> Tensor:
     """In float32 at least: what is summed over many tokens."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -67,6 +80,8 @@ def short_convolution(x_BTE: Tensor, taps_ES: Tensor, past: Tensor | None, given
     The last tap is the token's own. Sums of shifted inputs: on a CPU faster than a depthwise conv1d, and a document's edge is a mask.
     """
     tokens, taps = x_BTE.shape[1], taps_ES.shape[1]
+    if given.stretches is not None:
+        past = given.stretches.inputs_before(x_BTE, taps - 1, given.far.documents_BP)
     padded = _with_past(x_BTE, past, taps - 1)
     taps_ES = taps_ES.to(x_BTE.dtype)
     out = x_BTE * taps_ES[:, -1]
@@ -80,6 +95,8 @@ def short_convolution(x_BTE: Tensor, taps_ES: Tensor, past: Tensor | None, given
 
 def previous(x_BTE: Tensor, past: Tensor | None, given: Pass) -> tuple[Tensor, Tensor]:
     """The token before each, zero before the first of a document, and the last token [B, 1, E]."""
+    if given.stretches is not None:
+        past = given.stretches.inputs_before(x_BTE, 1, given.far.documents_BP)
     padded = _with_past(x_BTE, past, 1)
     before = padded[:, :-1]
     if given.begins_BT is not None:
@@ -124,11 +141,13 @@ class RecurrentMixer(nn.Module, ABC):
 
     def forward(self, x_BTC: Tensor, given: Pass) -> Tensor:
         """What the mixer adds to the stream; over a cache it goes on from the state there."""
-        slots = given.slots
-        mixed, kept = self.mix(x_BTC, {} if slots is None else slots.held(self.layer), given)
+        slots, shared = given.slots, given.stretches
+        x = x_BTC if shared is None else shared.apart(x_BTC)
+        mixed, kept = self.mix(x, {} if slots is None else slots.held(self.layer), given)
         if slots is not None:
             slots.keep(self.layer, kept)
-        return linear(mixed.to(x_BTC.dtype), self.out, None)
+        changes = linear(mixed.to(x_BTC.dtype), self.out, None)
+        return changes if shared is None else shared.together(changes)
 
     @abstractmethod
     def mix(self, x_BTC: Tensor, held: dict[str, Tensor], given: Pass) -> tuple[Tensor, dict[str, Tensor]]:

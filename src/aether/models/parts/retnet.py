@@ -36,7 +36,7 @@ class Retention(RecurrentMixer):
     def _turned(self, x_BTHK: Tensor, given: Pass) -> Tensor:
         size = x_BTHK.shape[-1]
         places = torch.arange(0, size, 2, dtype=x_BTHK.dtype, device=x_BTHK.device) / size
-        angles = given.far.queries_RT[..., None].to(x_BTHK.dtype) * self.config.rope_theta**-places
+        angles = given.places_RT[..., None].to(x_BTHK.dtype) * self.config.rope_theta**-places
         cos, sin = angles.cos(), angles.sin()
         tables = torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
         return kernels.rotate(x_BTHK, *(table[:, :, None] for table in tables))
@@ -54,6 +54,6 @@ class Retention(RecurrentMixer):
         if given.counted_BT is not None:
             counted = given.counted_BT[..., None]
             k, log_decay = k * counted[..., None], log_decay * counted
-        y, state = decayed_attention(q, k, v, log_decay, held.get("state"), given.begins_BT)
+        y, state = decayed_attention((q, k, v), log_decay, held.get("state"), given.begins_BT, given.stretches)
         normal = F.layer_norm(y, y.shape[-1:], eps=self.config.norm_eps)
         return normal.flatten(2) * F.silu(wide(gate)), {"state": state}

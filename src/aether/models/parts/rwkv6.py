@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from aether.models.config import DecoderConfig
 from aether.models.parts.feed_forward import linear
-from aether.models.parts.recurrent import RecurrentMixer, chunked, marks, previous, wide
+from aether.models.parts.recurrent import RecurrentMixer, chunked, first_state, marks, previous, wide
 from aether.models.parts.shared import Pass
+from aether.models.seams import Stretches
 
 CHUNK = 32
 """Tokens of a chunk where no channel fades by more than e^-60 within one: each pair's decay is then split into a factor of the
@@ -30,21 +31,23 @@ _MIXES = ("decay", "key", "value", "read", "gate")
 
 
 def bonus_attention(
-    rkv: tuple[Tensor, Tensor, Tensor], log_decay: Tensor, bonus_HD: Tensor, state: Tensor, begins_BT: Tensor | None = None
+    rkv: tuple[Tensor, Tensor, Tensor], log_decay: Tensor, bonus_HD: Tensor, state: Tensor, begins_BT: Tensor | None = None,
+    stretches: Stretches | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """(y, the state after the last token); r, k, v and ln w are [B, T, H, D], the state [B, H, D, D] keys first."""
     r, k, v = rkv
     own = (r * bonus_HD * k).sum(-1, keepdim=True) * v
-    if v.shape[1] == 1 and begins_BT is None:
+    if v.shape[1] == 1 and begins_BT is None and stretches is None:
         y = (state * r[:, 0, ..., None]).sum(2)[:, None]
         return y + own, state * log_decay[:, 0, ..., None].exp() + k[:, 0, ..., None] * v[:, 0, :, None]
-    y, state = _chunks(rkv, log_decay, state, begins_BT)
+    y, state = _chunks(rkv, log_decay, state, begins_BT, stretches)
     return y + own, state
 
 
 def _chunks(
-    rkv: tuple[Tensor, Tensor, Tensor], log_decay: Tensor, state: Tensor, begins_BT: Tensor | None
-) -> tuple[Tensor, Tensor]:
+    rkv: tuple[Tensor, Tensor, Tensor], log_decay: Tensor, state: Tensor, begins_BT: Tensor | None,
+    stretches: Stretches | None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     tokens = log_decay.shape[1]
     sums = chunked(log_decay, CHUNK, -(-tokens // CHUNK)).sum(2)
     apart = float(sums.detach().min()) > _SAFE
@@ -65,6 +68,8 @@ def _chunks(
     reading = reading * mark.reads[:, :, None, :, None]
     added = (k * (sums[..., -1:, :] - sums).exp() * mark.writes[:, :, None, :, None]).mT @ v
     keeps = sums[..., -1, :, None].exp() * mark.carries[:, :, None, None, None]
+    if stretches is not None:
+        state = first_state(stretches, keeps, added, torch.mul)
     found = []
     for place in range(chunks):
         found.append(state)
@@ -123,6 +128,8 @@ class Rwkv6(RecurrentMixer):
         state = held.get("state")
         if state is None:
             state = v.new_zeros(v.shape[0], heads, k.shape[-1], v.shape[-1])
-        y, state = bonus_attention((r, k, v), log_decay, self.bonus.view(heads, -1), state, given.begins_BT)
+        y, state = bonus_attention(
+            (r, k, v), log_decay, self.bonus.view(heads, -1), state, given.begins_BT, given.stretches
+        )
         y = F.layer_norm(y, y.shape[-1:], eps=1e-5 * y.shape[-1]).flatten(2) * self.head_gain + self.head_bias
         return y * F.silu(gate), {"state": state, "past": past}

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from aether.models.config import DecoderConfig
 from aether.models.parts.feed_forward import linear
-from aether.models.parts.recurrent import RecurrentMixer, chunked, marks, previous, wide
+from aether.models.parts.recurrent import RecurrentMixer, chunked, first_state, marks, previous, wide
 from aether.models.parts.shared import Pass
+from aether.models.seams import Stretches
 
 CHUNK = 32
 """Tokens of a chunk: e^(0.607 x 32) is far from the end of float32."""
@@ -32,24 +33,24 @@ _MIXES = {"read": 0.2, "decay": 0.9, "key": 0.7, "value": 0.7, "rate": 0.9, "gat
 
 def vector_delta_rule(
     reading: tuple[Tensor, Tensor], writing: tuple[Tensor, Tensor, Tensor], log_decay: Tensor, state: Tensor,
-    begins_BT: Tensor | None = None,
+    begins_BT: Tensor | None = None, stretches: Stretches | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """(y, the state after the last token) of S_t = diag(w_t) S_{t-1} + b_t (c_t^T S_{t-1}) + k_t v_t^T; all [B, T, H, D].
 
     `reading` is (r, c), `writing` (b, k, v).
     """
-    if log_decay.shape[1] == 1 and begins_BT is None:
+    if log_decay.shape[1] == 1 and begins_BT is None and stretches is None:
         r, c, b, k, v = (part[:, 0] for part in (*reading, *writing))
         correction = (state * c[..., None]).sum(2)
         state = state * log_decay[:, 0, ..., None].exp() + b[..., None] * correction[:, :, None]
         state = state + k[..., None] * v[:, :, None]
         return (state * r[..., None]).sum(2)[:, None], state
-    return _chunks(reading, writing, log_decay, state, begins_BT)
+    return _chunks(reading, writing, log_decay, state, begins_BT, stretches)
 
 
 def _chunks(
     reading: tuple[Tensor, Tensor], writing: tuple[Tensor, Tensor, Tensor], log_decay: Tensor, state: Tensor,
-    begins_BT: Tensor | None,
+    begins_BT: Tensor | None, stretches: Stretches | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     tokens = log_decay.shape[1]
     chunk = min(CHUNK, tokens)
@@ -70,6 +71,9 @@ def _chunks(
     own, added = rk @ v, (k * to_end).mT @ v
     b, r = b * to_end, r * reads
     keeps = sums[..., -1, :, None].exp() * mark.carries[:, :, None, None, None]
+    if stretches is not None:
+        transitions = torch.eye(k.shape[-1]).to(k) * keeps + b.mT @ seen
+        state = first_state(stretches, transitions, added + b.mT @ corrections, torch.matmul)
     rows = []
     for place in range(chunks):
         correction = corrections[:, place] + seen[:, place] @ state
@@ -141,7 +145,9 @@ class Rwkv7(RecurrentMixer):
         state = held.get("state")
         if state is None:
             state = v.new_zeros(v.shape[0], heads, k.shape[-1], v.shape[-1])
-        y, state = vector_delta_rule((r, -removal), (replaced, written, v), log_decay, state, given.begins_BT)
+        y, state = vector_delta_rule(
+            (r, -removal), (replaced, written, v), log_decay, state, given.begins_BT, given.stretches
+        )
         y = F.layer_norm(y, y.shape[-1:], eps=1e-5 * y.shape[-1]).flatten(2) * self.head_gain + self.head_bias
         bonus = (r * k * self.bonus.view(heads, -1)).sum(-1, keepdim=True) * v
         gate = self._low_rank("gate", mixed["gate"])

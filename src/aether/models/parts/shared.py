@@ -12,6 +12,7 @@ from aether.models import kernels
 from aether.models.cache import Cache
 from aether.models.parts.attention import Sight
 from aether.models.parts.experts import RouterLog
+from aether.models.seams import Stretches
 
 
 def turned(x_BHTD: Tensor, tables: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -65,13 +66,22 @@ class Pass:
     slopes_H: Tensor | None
     slots: CacheSlots | None = None
     begins_BT: Tensor | None = None
-    """Tokens that begin a document, where a packed window has several."""
+    """Tokens that begin a document, where a packed window has several; [R, s] under `stretches`."""
     routed: RouterLog = field(default_factory=RouterLog)
     """What the routers did, layer by layer."""
     learning: bool = False
     """A training pass: what routers do with all tokens at once, they do here alone."""
     first_value: list[Tensor] = field(default_factory=list)
     """The values of the first RWKV-7 layer, [B, T, inner], which the later ones mix in."""
+    stretches: Stretches | None = None
+    """Where other processes hold a window's other tokens."""
+    own_places_Rs: Tensor | None = None
+    """Under `stretches`: the position of each of its tokens in the window."""
+
+    @property
+    def places_RT(self) -> Tensor:
+        """The positions of the tokens that a recurrent mixer has before it."""
+        return self.far.queries_RT if self.own_places_Rs is None else self.own_places_Rs
 
     @property
     def counted_BT(self) -> Tensor | None:

@@ -33,6 +33,7 @@ SCRIPT = Path(__file__).parents[3] / "helpers" / "team_runs.py"
 MIXTURE = Mixture(count=4, active=2, balance_loss=0.05, z_loss=0.01, bias_rate=0.001, shared_size=32)
 PARTS = TOY.model_copy(update={"norm": "layer", "positions": "learned", "activation": "gelu", "qk_norm": "none"})
 EXPERTS = TOY.model_copy(update={"experts": MIXTURE})
+HYBRID = TOY.model_copy(update={"mixer_pattern": ("mamba2", "attention", "gated_delta", "attention")})
 EVERY_STEP = {"checkpoint_every_s": 1e-9, "spikes": {"snapshot_every_steps": 3}}
 
 
@@ -60,6 +61,8 @@ def two(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
         "tensor": {"parallel": {"tensor": 2}},
         "pipeline": {"parallel": {"pipeline": 2}, "micro_batch_sequences": 3},
         "attention": {"check": "attention"},
+        "mixers": {"check": "mixers"},
+        "hybrid": {"parallel": {"context": 2}, "model": HYBRID.model_dump(mode="json")},
         "shard experts": {"parallel": {"shard": 2}, "model": EXPERTS.model_dump(mode="json")},
         "expert": {"parallel": {"expert": 2}, "model": EXPERTS.model_dump(mode="json")},
         "parts ring": {"parallel": {"context": 2}, "model": PARTS.model_dump(mode="json")},
@@ -99,6 +102,12 @@ def test_attention_over_two_processes_is_that_of_one(two):
     assert len(errors) == 4 and max(errors.values()) < 1e-5, errors
 
 
+def test_recurrent_mixers_over_two_processes_are_those_of_one(two, tmp_path):
+    errors = two[1]["mixers"]
+    assert len(errors) == 24 and max(errors.values()) < 1e-12, errors
+    assert two[1]["hybrid"] == pytest.approx(alone(tmp_path, toy_recipe(model=HYBRID))[0], abs=2e-6)
+
+
 @pytest.mark.slow
 def test_four_processes_share_windows_tokens_heads_and_weights_at_once(one, tmp_path):
     runs = {
@@ -111,7 +120,13 @@ def test_four_processes_share_windows_tokens_heads_and_weights_at_once(one, tmp_
         "pipeline x shard": {"parallel": {"pipeline": 2, "shard": 2}, "micro_batch_sequences": 2},
         "pipeline x tensor": {"parallel": {"pipeline": 2, "tensor": 2}, "micro_batch_sequences": 3},
         "attention": {"check": "attention"},
+        "mixers": {"check": "mixers"},
     }
+    hybrid = {
+        "hybrid ring": {"parallel": {"context": 4}},
+        "hybrid shard x ulysses": {"parallel": {"shard": 2, "context": 2, "attention": "ulysses"}},
+    }
+    runs |= {name: run | {"model": HYBRID.model_dump(mode="json")} for name, run in hybrid.items()}
     mixed = {
         "expert": {"parallel": {"expert": 4}},
         "expert x shard": {"parallel": {"expert": 2, "shard": 2}},
@@ -123,6 +138,11 @@ def test_four_processes_share_windows_tokens_heads_and_weights_at_once(one, tmp_
     wanted = alone(tmp_path / "experts", toy_recipe(model=EXPERTS))[0]
     for name in mixed:
         assert found.pop(name) == pytest.approx(wanted, abs=2e-6), name
+    wanted = alone(tmp_path / "hybrid", toy_recipe(model=HYBRID))[0]
+    for name in hybrid:
+        assert found.pop(name) == pytest.approx(wanted, abs=2e-6), name
+    errors = found.pop("mixers")
+    assert max(errors.values()) < 1e-12, errors
     errors = found.pop("attention")
     assert max(errors.values()) < 1e-5, errors
     for name, losses in found.items():

@@ -1,4 +1,4 @@
-"""Context parallelism: a window's tokens shared out among processes, ring or Ulysses behind one interface."""
+"""Context parallelism: a window's tokens shared out among processes, ring or Ulysses behind one interface, states passed on."""
 
 from functools import partial
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from aether.stages.train.parallel.mesh import Team
 from aether.stages.train.parallel.ring import ring_attention, zigzag
+from aether.stages.train.parallel.stretches import SharedStretches
 from aether.stages.train.parallel.ulysses import ulysses_attention
 
 
@@ -22,3 +23,10 @@ def attention(team: Team) -> partial[Tensor]:
     """What attends over the whole windows (`Seams.attend`)."""
     kind = ring_attention if team.parallel.attention == "ring" else ulysses_attention
     return partial(kind, group=team.group("context"))
+
+
+def stretches(team: Team, tokens: int) -> SharedStretches:
+    """What recurrent mixers meet the other processes by (`Seams.stretches`)."""
+    size = team.size("context")
+    every = [[place, 2 * size - 1 - place] if team.parallel.attention == "ring" else [place] for place in range(size)]
+    return SharedStretches(every, tokens, team.group("context"))

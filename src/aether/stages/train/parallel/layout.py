@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from aether.models.decoder import Decoder
 from aether.models.seams import Seams, as_is
 from aether.stages.train.parallel import context, experts, pipeline, tensor
+from aether.stages.train.parallel.exchange import gather, scatter
 from aether.stages.train.parallel.mesh import Team
 from aether.stages.train.parallel.sharding import Shards, shard, whole
 
@@ -43,7 +44,8 @@ def _seams(team: Team, tokens: int) -> Seams:
     own = queries.chunk(team.size("tensor"))[team.place("tensor")]
     enter, leave = as_is, as_is
     if team.size("tensor") > 1:
-        group = team.group("tensor")
-        enter, leave = partial(tensor.enter, group=group), partial(tensor.leave, group=group)
-    attend = context.attention(team) if team.size("context") > 1 else None
-    return Seams(opens, closes, lambda x: x[:, own], lambda table: table[queries], enter, leave, attend)
+        enter, leave = (partial(move, dim=1, group=team.group("tensor")) for move in (gather, scatter))
+    attend, stretches = None, None
+    if team.size("context") > 1:
+        attend, stretches = context.attention(team), context.stretches(team, tokens)
+    return Seams(opens, closes, lambda x: x[:, own], lambda table: table[queries], enter, leave, attend, stretches)

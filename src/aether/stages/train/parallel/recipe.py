@@ -90,7 +90,8 @@ _BY_TOKENS = {
     "activation",
     "scale_embedding",
 }
-_PARTS_THAT_FIT = {"tensor": _BY_TOKENS, "context": _BY_TOKENS | {"experts"}, "pipeline": set()}
+_RECURRENT = {"mixer", "mixer_pattern", "recurrence"}
+_PARTS_THAT_FIT = {"tensor": _BY_TOKENS, "context": _BY_TOKENS | {"experts"} | _RECURRENT, "pipeline": set()}
 """Parts that may be exchanged under each axis; every other one is refused."""
 _BUT_NOT = {("tensor", "positions", "alibi"), ("context", "positions", "alibi"), ("tensor", "qk_norm", "full")}
 """ALiBi's slopes and norms over a whole projection are of all heads."""
