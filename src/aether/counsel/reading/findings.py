@@ -12,10 +12,10 @@ from aether.counsel.reading.intents import Signs, Wanted, find_intent
 from aether.counsel.reading.likeness import features, likeness
 from aether.counsel.reading.methods import Named, find_methods
 from aether.counsel.reading.models import ModelNames, find_models
-from aether.counsel.reading.places import find_modality, find_places, find_use, is_code, is_log
+from aether.counsel.reading.places import find_files, find_modality, find_places, find_use, is_code, is_log
 from aether.counsel.reading.quantities import Quantity, quantities
-from aether.counsel.reading.targets import Bounded, find_latencies, find_other_bounds
-from aether.counsel.reading.text import Span, Text
+from aether.counsel.reading.targets import AT_MOST, Bounded, find_latencies, find_other_bounds
+from aether.counsel.reading.text import Span, Text, of_a_name
 from aether.counsel.reading.topics import find_topics
 from aether.counsel.reading.traffic import Field, find_traffic
 
@@ -51,7 +51,7 @@ _BETWEEN = re.compile(
 _SIDES = re.compile(r"\b(?:or|vs?\.?|versus|between|against|than)\b")
 """Something may stand beside another."""
 _ASKED = re.compile(
-    r"^\s*(?:which|what's better|quick q)|\b(?:differences?|which (?:one|is|should)|pros and cons|trade-?offs?|prefer|better)\b"
+    r"^\s*(?:which|what's better|quick q|should (?:i|we))|\b(?:differences?|which (?:one|is|should)|pros and cons|trade-?offs?|prefer|better)\b"
 )
 _LEADS = re.compile(r"\s*(?:quick q\w*:?|so|hey|which(?: one)?:?|should (?:i|we) use)?\s*")
 _OR_ELSE = re.compile(r"\s+(?:or|vs?\.?|versus)\s+(?:an?\s+|the\s+)?[a-z]")
@@ -74,7 +74,7 @@ def marks(
     return [
         *((span, "model") for _, span in models.names),
         *((one.span, "here" if one.name == "this-machine" else "machine") for one in machines),
-        *((one.span, f"{one.method.family} method") for one in named),
+        *((one.span, f"{one.method.family} method") for one in named if not of_a_name(text, one.span)),
         *((span, "code" if is_code(words) else "log" if is_log(words) else "place") for words, span in places),
         *((one.span, one.dimension) for one in amounts),
     ]
@@ -103,6 +103,11 @@ def _choice(text: Text, named: list[tuple[str, Span]]) -> str:
     return ""
 
 
+def _clause_of(text: Text, span: Span) -> tuple[int, int]:
+    """From the beginning of a clause to the end of a part of it."""
+    return text.clause(span.start).start, span.end
+
+
 def _without(text: Text, places: Iterable[Span]) -> Text:
     """The text with its paths blotted out: "configs/pretrain.yaml" asks for no pretraining."""
     plain = text.plain
@@ -114,9 +119,13 @@ def _without(text: Text, places: Iterable[Span]) -> Text:
 def find(original: str, before: Any = None) -> Findings:
     """Read a text. `before`: the intent of an earlier request that this one may go on from."""
     text = Text.of(original)
+    files = find_files(text)
     machines = find_hardware(text)
     models = find_models(text)
-    sources, subjects = find_places(text)
+    sources, subjects = (
+        sorted([*early, *late], key=lambda place: place[1].start)
+        for early, late in zip(files, find_places(text), strict=True)
+    )
     found_methods = find_methods(text)
     found = quantities(text)
     places = [*sources, *subjects]
@@ -153,6 +162,8 @@ def find(original: str, before: Any = None) -> Findings:
     more: list[Bounded] = []
     if intent not in ("diagnose", "review", "explain"):  # "dropped to 20k tokens/s" is no wish
         more, rest = find_other_bounds(text, rest, serving=not training, here=here)
+    if intent == "diagnose":
+        bounds = [bound for bound in bounds if AT_MOST.search(text.plain, *_clause_of(text, bound.span))]
     return Findings(
         text, models, machines, found_methods, wanted, [*bounds, *more], fields, rest, sources, subjects,
         find_use(text), find_modality(text), wrong, alike,

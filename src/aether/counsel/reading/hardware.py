@@ -19,6 +19,7 @@ _BEFORE = re.compile(
 _AFTER = re.compile(
     r"\s*(?:gpus?|s|cards?|accelerators?|chips?)?\s*(?:x|\*)\s*(?P<count>\d+)(?!\w|\.\d)|-(?P<slice>\d+)(?!\w|\.\d)"
 )
+_TIMES = re.compile(r"\s*(?:instances?|vms?|nodes?)?\s*(?:x|\*)\s*(?P<count>\d{1,3})(?!\w|\.\d)")
 _NODES = re.compile(
     rf"(?<![\w.]){_COUNT}\s*(?:x\s*)?(?:nodes?|servers?|hosts?|boxes|machines?)\s*(?:of|with|,|x|each with|having|containing|\()?\s*$"
 )
@@ -42,6 +43,10 @@ _COUNT_LABEL = re.compile(
 )
 _MEMORY = re.compile(r"[\s_-]*\(?(?:sxm\d?|pcie|nvl)?[\s_-]*(?P<gb>\d{2,3})\s*(?:gb|gib|g)\b\)?")
 _FORM = re.compile(r"[\s_-]*\(?(?P<form>sxm\d?|pcie|nvl)\b\)?")
+_EACH_HOLDS = re.compile(
+    r"s?(?:\s+(?:gpus?|cards?))?\s*[,(]?\s*(?:with\s+|of\s+)?(?P<gb>\d{2,3})\s*(?:gb|gib|g)\s*(?:each|per (?:card|gpu)|apiece|vram|memory|version|variant|model|ones|kind)\b\)?"
+)
+"""After a device: "A100s, 40 GB each"."""
 _PLURAL = re.compile(r"(?:'?s|es)?(?![\w])(?:\s+(?:gpus?|cards?|accelerators?|chips?|instances?))?")
 
 
@@ -116,6 +121,8 @@ def _named_machines(text: Text) -> list[Found]:
             start, times = match.start(), 1
             if name != "this-machine" and (before := _BEFORE.search(text.plain, 0, start)):
                 start, times = before.start(), _counted(before["count"]) or 1
+            elif name != "this-machine" and (after := _TIMES.match(text.plain, end)):
+                end, times = after.end(), int(after["count"])
             span = Span(start, end)
             text.take(span)
             if not negated(text, span.start) or name == "this-machine":
@@ -174,12 +181,13 @@ def _speaks_of_devices(text: Text, at: int, words: str) -> bool:
 
 def _variant(text: Text, name: str, end: int) -> tuple[str, int]:
     """The device with the memory or the socket that follows its name."""
-    for pattern, key in ((_MEMORY, "gb"), (_FORM, "form")):
+    for pattern, key in ((_MEMORY, "gb"), (_EACH_HOLDS, "gb"), (_FORM, "form")):
         match = pattern.match(text.plain, end)
         if match is None or not text.is_free(Span(end, match.end())):
             continue
         family = re.match(r"[A-Z]+-?\d+[A-Z]*", name)
         said = re.sub(r"(\d)\s*(?:g|gib)\b", r"\1gb", match[0])
+        said = f"{match['gb']}gb" if pattern is _EACH_HOLDS else said
         words = f"{family[0] if family else name} {said}"
         try:
             return device(re.sub(r"[()]", " ", words)).name, match.end()

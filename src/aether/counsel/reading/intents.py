@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 
 from aether.counsel.reading.methods import Named
-from aether.counsel.reading.text import Span, Text, negated
+from aether.counsel.reading.text import Span, Text, negated, of_a_name
 from aether.counsel.reading.turns import turns
 from aether.spec.answer import Intent
 
@@ -236,9 +236,10 @@ def _count_methods(scores: _Scores, text: Text, methods: list[Named], signs: Sig
         if _PAST.search(text.plain, 0, named.span.start) or _ITS_RUN.match(text.plain, named.span.end):
             continue
         asks = signs.opens and intent in _ACTS and intent not in scores.first and signs.choice != "method"
-        is_so = named.method.format and _STATE.search(text.plain, 0, named.span.start)
-        act = asks and not ((signs.traffic or is_so) and intent == "compress")
-        scores.add(intent, _ACT if act else _METHOD)
+        in_name = of_a_name(text, named.span)
+        is_so = in_name or (named.method.format and _STATE.search(text.plain, 0, named.span.start))
+        act = asks and not in_name and not ((signs.traffic or is_so) and intent == "compress")
+        scores.add(intent, _ACT if act else 0 if in_name else _METHOD)
         if act:
             scores.seen.append((named.span.start, intent, named.span))
             scores.first[intent] = named.span

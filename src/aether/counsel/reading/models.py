@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 from aether.counsel.reading.methods import is_technique
 from aether.counsel.reading.names import mended, one_of, possible, spelling, which
-from aether.counsel.reading.text import Span, Text, negated
+from aether.counsel.reading.text import PART_OF_NAME, Span, Text, negated
 from aether.knowledge.models_library import published_model, published_models
 
 _TUNING = "instruct|chat|base|it|hf|v0\\.\\d|preview"
-_TAIL = re.compile(r"(?:[\s_-]*(?:instruct|chat|base|it|hf|pt|v0\.\d)|[_-](?:awq|gptq|gguf|fp8|int4|int8))(?![\w])")
+_TAIL = re.compile(r"[\s_-]*(?:instruct|chat|base|it|hf|pt|v0\.\d|\d{4}(?=[_-]))(?![\w])")
+_PACKED = re.compile(
+    r"(?:[_.-](?:awq|gptq|gguf|exl[23]|mlx|bnb|unsloth|autoround|marlin|dynamic|quantized|(?:nv|mx)fp4|fp8|fp16|bf16|int[48]|[48]-?bit|w\d+a\d+|q\d(?:_k)?(?:_[msl0])?))+(?![\w])"
+)
+"""After a model's name: the number format that its weights are in."""
 _OWNER = re.compile(r"[\w.-]+/$")
 _CONFIG = re.compile(r"(?<![\w/])(?:[\w.~-]*/)*[\w.-]*\.json\b")
 _LIKE = re.compile(
@@ -69,7 +73,7 @@ def find_models(text: Text) -> ModelNames:
 
 
 def _whole(text: Text, match: re.Match[str]) -> Span:
-    """With its owner before it and its tuning after it."""
+    """With its owner before it and its tuning after it; a number format in the name is left for the methods."""
     start, end = match.span()
     if owner := _OWNER.search(text.plain, 0, start):
         start = owner.start() if owner.end() == start else start
@@ -77,6 +81,8 @@ def _whole(text: Text, match: re.Match[str]) -> Span:
         start = vendor.start()
     while tail := _TAIL.match(text.plain, end):
         end = tail.end()
+    if packed := _PACKED.match(text.plain, end):
+        text.plain = text.plain[:end] + re.sub(r"[_.-](?!bit)", PART_OF_NAME, packed[0]) + text.plain[packed.end() :]
     return Span(start, end)
 
 
@@ -85,10 +91,10 @@ def _reversed(text: Text) -> list[tuple[str, Span]]:
     found = []
     for match in text.search(
         re.compile(
-            r"(?<![\w.])(?P<size>\d+(?:\.\d+)?b)\s+(?P<rest>[a-z]+[\s-]?\d*(?:\.\d+)?)(?:[\s-]instruct|[\s-]chat)?(?![\w.])"
+            r"(?<![\w.])(?:(?P<version>\d(?:\.\d)?)\s+)?(?P<size>\d+(?:\.\d+)?b)\s+(?P<rest>[a-z]+[\s-]?\d*(?:\.\d+)?)(?:[\s-]instruct|[\s-]chat)?(?![\w.])"
         )
     ):
-        name = _known(f"{match['rest']}-{match['size']}")
+        name = _known("-".join(part for part in (match["rest"], match["version"], match["size"]) if part))
         if name and match["rest"].rstrip("0123456789. -") in families():
             span = Span(*match.span())
             text.take(span)

@@ -48,7 +48,7 @@ _SPELLED = re.compile(
     rf"(?<![\w-])(?:(?:a|an)\s+)?(?:{_WORDS})\b(?:(?:\s+and\s+(?:a\s+)?|[\s-]+(?:a\s+|of\s+a\s+)?)(?:{_WORDS})\b)*"
 )
 _ONE_OF = re.compile(
-    r"\b(?:in|within|under|about|than|only|takes?|over|for|inside|most|least)\s+(?P<one>an?)(?=\s+(?:second|minute|hour|day|week|month|year)\b)"
+    r"\b(?:in|within|under|about|than|only|takes?|over|for|inside|most|least)\s+(?P<one>an?)(?=\s+(?:second|minute|hour|day|week|fortnight|month|year)\b)"
 )
 """An article that counts: "within a week"."""
 _RANGE = re.compile(r"\s*(?:->|=>|→|-|to|and|\.\.\.?)\s*")

@@ -7,6 +7,9 @@ from aether.counsel.reading.text import Span, Text, phrase
 _PLACE = re.compile(
     r"(?<![\w@$€£])(?:(?:https?|s3|gs|hf)://[^\s,;\"')]+|hf:[\w./-]+|python:(?:stdlib|package/[\w.]+)|(?:~|\.{0,2})/[\w.*@{}/-]+|[\w*-]+(?:/[\w.*-]+)+/?|[\w*-]+\.(?:jsonl|json|parquet|csv|txt|log|out|err|toml|yaml|yml|py|sh|gz|zst|arrow|md|ipynb))(?![\w])"
 )
+_FILE = re.compile(
+    r"(?<!/config)(?<!^config)\.(?:jsonl|json|parquet|csv|txt|log|out|err|toml|yaml|yml|py|sh|md|ipynb)$"
+)
 _LOGS = re.compile(r"\.(?:log|out|err)$|trainer_state\.json$|metrics\.jsonl$|^(?:\./)?runs/")
 _WEIGHTS = re.compile(
     r"(?:^|[/._-])(?:ckpts?|checkpoints?|step|model|models|merged|adapters?|final|best|last|weights|out|outputs?|results?)(?:[/._-]?\d*)?(?:[/_-]|$)|\.(?:safetensors|gguf|pt|pth|bin)$"
@@ -34,11 +37,20 @@ def is_log(words: str) -> bool:
     return bool(_LOGS.search(words.lower()))
 
 
-def find_places(text: Text) -> tuple[list[tuple[str, Span]], list[tuple[str, Span]]]:
-    """(data sources, other files, runs and logs), each with where it stands."""
+def find_files(text: Text) -> tuple[list[tuple[str, Span]], list[tuple[str, Span]]]:
+    """As `find_places`, of what ends like a file alone: "deploy/vllm-h100.yaml" names no device. A config.json is a model's."""
+    return find_places(text, _FILE)
+
+
+def find_places(
+    text: Text, kind: re.Pattern[str] | None = None
+) -> tuple[list[tuple[str, Span]], list[tuple[str, Span]]]:
+    """(data sources, other files, runs and logs), each with where it stands; those that `kind` matches, by default all."""
     sources: list[tuple[str, Span]] = []
     subjects: list[tuple[str, Span]] = []
     for match in text.search(_PLACE):
+        if kind is not None and not kind.search(match[0].removesuffix(".")):
+            continue
         span = Span(match.start(), match.end() - (1 if match[0].endswith(".") else 0))
         words = text.words(span)
         if re.fullmatch(r"[\w-]+/[\w-]+", words) and not re.match(

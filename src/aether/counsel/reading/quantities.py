@@ -26,7 +26,7 @@ class Quantity:
 
 
 _PER_S = r"(?:\s*/\s*|\s+(?:per|an?|each|every)\s+)"
-_SECONDS = {"milliseconds?|millisec(?:ond)?s?|milisec(?:ond)?s?|msecs?|ms": 1e-3, "microseconds?|us": 1e-6, "seconds?|secs?|s": 1.0, "minutes?|mins?": 60.0, "hours?|hrs?|h": 3600.0, "days?|d": 86400.0, "weeks?|wks?": 604800.0, "months?": 30 * 86400.0, "years?": 365 * 86400.0}  # fmt: skip
+_SECONDS = {"milliseconds?|millisec(?:ond)?s?|milisec(?:ond)?s?|msecs?|ms": 1e-3, "microseconds?|us": 1e-6, "seconds?|secs?|s": 1.0, "minutes?|mins?": 60.0, "hours?|hrs?|h": 3600.0, "days?|d": 86400.0, "weeks?|wks?": 604800.0, "fortnights?": 1209600.0, "months?": 30 * 86400.0, "years?": 365 * 86400.0}  # fmt: skip
 _BYTES = {
     "kb|kib": 1e3,
     "mb": 1e6,

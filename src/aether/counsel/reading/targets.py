@@ -12,21 +12,21 @@ from aether.counsel.reading.text import Span, Text
 from aether.spec.metrics import METRICS
 
 _LATENCY = {
-    "ttft": r"ttft|ttfts|time[\s-]to[\s-](?:the[\s-])?first[\s-]token|time[\s-]to[\s-]first[\s-]byte|first[\s-]tokens?(?:\s+(?:latency|time))?|prefill\s+latency|first[\s-]word",
+    "ttft": r"ttft|ttfts|time[\s-]to[\s-](?:the[\s-])?first[\s-]token|time[\s-]to[\s-]first[\s-]byte|first[\s-]tokens?(?:\s+(?:latency|time))?|prefill\s+latency|first[\s-]word|(?:must|should|has to|have to|needs? to|to)\s+(?:start|begin|appear)(?:\s+(?:streaming|answering|responding|typing))?(?=\s+(?:with)?in\b|\s+(?:under|after|before|no later))",
     "tpot": r"tpot|time[\s-]per[\s-](?:output[\s-])?token|(?:ms|milliseconds?|seconds?)\s+per\s+(?:output\s+)?token",
     "itl": r"itl|inter[\s-]?token(?:\s+(?:latency|time|delay|gap))?|between\s+tokens|token[\s-]to[\s-]token|decode\s+latency|tbt|time\s+between\s+tokens",
-    "e2e": r"e2e(?:\s+latency)?|end[\s-]to[\s-]end(?:\s+(?:latency|time|response time))?|total\s+latency|full\s+(?:response|answer|reply)|whole\s+(?:response|answer|request|reply)|response\s+times?|request\s+latency|latency|latencies|respond|reply\s+time|answers?\s+(?:within|in|under)",
+    "e2e": r"e2e(?:\s+latency)?|end[\s-]to[\s-]end(?:\s+(?:latency|time|response time))?|total\s+latency|full\s+(?:response|answer|reply)|whole\s+(?:response|answer|request|reply)|response\s+times?|request\s+latency|latency|latencies|respond|reply\s+time|answers?\s+(?:within|in|under)|(?:be\s+)?(?:finished|complete|completed|done|fully there)\s+(?:within|in|under|after)|(?:answers?|responses?|replies|requests?|calls?)\s+(?:(?:should|must|may|can|do|does|need)(?:n['o]?t| not)?\s+)?(?:to\s+)?(?:take|last|finish|complete|be (?:done|complete|finished|back))",
 }
 _METRIC = re.compile("|".join(f"(?P<{name}>(?<![\\w-])(?:{words})(?![\\w]))" for name, words in _LATENCY.items()))
 _SHARE = re.compile(
-    r"(?<![\w.])(?:p[\s-]?(?P<p>50|90|95|99)(?![\w.])|(?P<th>50|90|95|99)\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|%ile|ile)|(?:(?:in|for|of|with)\s+)?(?P<of>50|90|95|99)\s*(?:%|percent|per cent|(?:in|of|out of) (?:a )?(?:100|hundred))\s+(?:of\s+)?(?:the\s+|all\s+|our\s+|my\s+)?(?:cases|(?:[a-z]+\s+)?(?:requests?|users?|calls?|queries|prompts?|answers?|responses?|replies|customers?|people|chats?|messages?|hits)|times?)\b|(?P<median>median|typical|average|avg|mean)\b(?!\s*(?:of\s*|about\s*)?\d[\d.,]*\s*k?\s*(?:rps|qps|req|requests|queries|tok|tokens|users)))"
+    r"(?<![\w.])(?:p[\s-]?(?P<p>50|90|95|99)(?![\w.])|(?P<th>50|90|95|99)\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|%ile|ile)|(?:(?:in|for|of|with)\s+)?(?P<of>50|90|95|99)\s*(?:%|percent|per cent|(?:in|of|out of) (?:a )?(?:100|hundred))\s+(?:of\s+)?(?:the\s+|all\s+|our\s+|my\s+)?(?:cases|(?:[a-z]+\s+)?(?:requests?|users?|calls?|queries|prompts?|answers?|responses?|replies|customers?|people|chats?|messages?|hits)|times?)\b|(?P<median>(?<!rps )(?<!qps )(?<!/s )(?<!/sec )(?<!second )(?:median|typical|average|avg|mean))\b(?!\s*(?:of\s*|about\s*)?\d[\d.,]*\s*k?\s*(?:rps|qps|req|requests|queries|tok|tokens|users)))"
 )
 _PER_TOKEN = re.compile(r"\s*(?:per|/|a|each)\s*(?:output\s+|generated\s+)?tok(?:en)?s?\b")
 AT_LEAST = re.compile(
     r"(?:>=?|\+|\b(?:at[\s-]least|no less than|not less than|more than|over|above|exceed(?:s|ing)?|min(?:imum)?(?: of)?|or more|or better|or higher|upwards of|north of|greater than)\b)"
 )
 AT_MOST = re.compile(
-    r"(?:<=?|\bsub-?|\b(?:at[\s-]most|no more than|not more than|less than|under|below|within|max(?:imum)?(?: of)?|up to|or less|or under|or faster|or below|cap(?:ped)?(?: at| of)?|ceiling of|limit(?:ed)?(?: of| to)?|budget|stay(?:s)? (?:under|below)|not exceed|tops|faster than|cheaper than|better than)\b)"
+    r"(?:<=?|\bsub-?|\b(?:at[\s-]most|no more than|not more than|less than|under|below|within|max(?:imum)?(?: of)?|up to|or less|or under|or faster|or below|cap(?:ped)?(?: at| of)?|ceiling of|limit(?:ed)?(?: of| to)?|budget|stay(?:s)? (?:under|below)|not exceed|tops|faster than|cheaper than|better than|no (?:later|slower|longer|higher|greater) than|not (?:above|over|beyond|later than|longer than)|(?:n't|not) (?:take|be|exceed|go)(?: (?:longer|more|above|over|higher|slower)(?: than)?)?|at the (?:most|latest))\b)"
 )
 
 
@@ -168,6 +168,9 @@ def _share(shares, later, quantity: Quantity, text: Text, taken: list[Span]) -> 
     return ("p95", "p90 read as p95, the careful side") if number == "90" else (f"p{number}", "")
 
 
+_ONE_USER = re.compile(
+    r"(?<![\w.])(?:1|one|a single|single|just me|only me)[\s-]*(?:concurrent\s+)?user\b|\b(?:just|only) (?:for )?me\b|\bme (?:only|alone)\b|\bby myself\b"
+)
 _SHRINK = re.compile(
     r"\b(?:get|bring|shrink|squeeze|reduce|compress|quanti[sz]e|cut)\b[^.;]{0,40}\b(?:under|below|into|to|within)\s*$"
 )
@@ -207,8 +210,12 @@ def _other(text: Text, quantity: Quantity, serving: bool, here: bool) -> Bounded
     near = _near(text, quantity)
     match quantity.dimension:
         case "token rate":
-            each = quantity.note == "per user" or re.search(
-                r"per (?:user|stream|request|sequence)|single[- ]stream|interactive|reading speed|each user", near
+            each = (
+                quantity.note == "per user"
+                or _ONE_USER.search(text.plain)
+                or re.search(
+                    r"per (?:user|stream|request|sequence)|single[- ]stream|interactive|reading speed|each user", near
+                )
             )
             if each:
                 return Bounded(

@@ -10,9 +10,13 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from aether.counsel.reading.german import in_english
+
 MAX_CHARACTERS = 20_000
 """What is read of a request; the rest is said to be unread."""
 _SAME = {"×": "x", "✕": "x", "–": "-", "—": " - ", "−": "-", "‑": "-", "’": "'", "‘": "'", "“": '"', "”": '"', "≤": "<=", "≥": ">=", "µ": "u", "μ": "u", "⩽": "<=", "⩾": ">=", "~": " ~", "≈": " ~"}  # fmt: skip
+PART_OF_NAME = "·"
+"""Stands before what is read of a name ("-awq") and asks for nothing."""
 _CLAUSE = re.compile(r"[;\n]|[.!?](?=\s|$)")
 
 
@@ -47,7 +51,7 @@ class Text:
                 one = "/" if one == "⁄" else " " if one.isspace() and one != "\n" else one.lower()
                 plain += one
                 origin += [place] * len(one)
-        return cls(original, "".join(plain), origin)
+        return cls(original, *in_english("".join(plain), origin))
 
     def words(self, span: Span) -> str:
         """The person's own words at a span."""
@@ -99,6 +103,11 @@ def phrase(words: str) -> re.Pattern[str]:
     parts = [re.escape(part) for part in words.removesuffix("*").split()]
     tail = r"\w*" if open_end else r"(?![\w])" if words[-1:].isalnum() or open_end else ""
     return re.compile(r"(?<![\w-])" + r"[\s_-]+".join(parts) + tail)
+
+
+def of_a_name(text: Text, span: Span) -> bool:
+    """Whether what stands at `span` is a part of a name, as "-awq" behind a model's."""
+    return text.plain[: span.start].endswith(PART_OF_NAME)
 
 
 def negated(text: Text, at: int, words: int = 3) -> bool:

@@ -28,6 +28,14 @@ _PREFIXED = re.compile(
 )
 _LABEL = re.compile(r"\b(?:tokens?|toks?|corpus|data|dataset)\s*(?:[:=]|of|is)\s*$")
 _SEQUENCE = re.compile(r"sequence|seq\s?len|context (?:length|window|of)|ctx|seq_len|packed to|max_length|block size")
+_NUMBERED = re.compile(
+    r"\b(?:steps?|iter(?:ation)?s?|epochs?|updates?|lines?|layers?|rows?|ports?|seeds?|ids?|jobs?|pid|nodes?|ranks?|version|day|week|lr)\s*[#:=]?\s*$"
+)
+"""Before a number it makes it the number of something, and no length."""
+_OTHER_THINGS = re.compile(
+    r"[\s-]*(?:words?|characters?|chars?|letters|sentences?|lines?|pages?|chunks?|paragraphs?|bytes?|wörter|zeichen|seiten)\b"
+)
+"""After a number: a length, but not in tokens."""
 _LEAST = 8
 """Tokens that a prompt or an answer has at least (assumed): "24/7" is no pair."""
 TRAINING_TOKENS = 1e6
@@ -103,6 +111,8 @@ def _lengths(text: Text, quantity: Quantity, training: bool) -> Field | None:
     around = near(text, quantity, 28)
     left, _, right = around.partition("|")
     left = re.split(r"[,;]|\band\b", left)[-1]
+    if quantity.dimension == "none" and (_NUMBERED.search(left) or _OTHER_THINGS.match(right)):
+        return None
     per_step = re.search(r"batch|\bbsz?\b|\bgbs\b", left) or re.match(
         r"\s*(?:per|a|in a|each)?\s*(?:global\s*)?(?:batch(?:es)?|steps?)\b", right
     )
@@ -135,7 +145,7 @@ def _ends(text: Text, quantity: Quantity) -> tuple[int, int]:
 
 def _which(left: str, right: str, tokens: bool, training: bool) -> str | None:
     """Whether the words around a number make it a prompt's or an answer's length."""
-    joint = r"[\s-]*(?:tokens?[\s-]*)?(?:of\s+|for\s+(?:the\s+)?|long\s+|per\s+)?"
+    joint = r"[\s-]*(?:tokens?[\s-]*)?(?:of\s+|for\s+(?:the\s+)?|long\s+|per\s+)?(?:(?:system|user|rag|full|typical|average|avg|max|shared|cached)\s+)?"
     if plain := re.match(
         r"\s*(?:(?:tokens?|toks?|ctx|context|length)\s+)?(in|out|back)\b(?!\s+(?:the|a|an|my|our|total|\d+\s*(?:days?|weeks?|hours?|minutes?|months?|ms|s)\b))",
         right,

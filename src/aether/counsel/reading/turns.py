@@ -26,6 +26,7 @@ _TURNS: dict[Intent, tuple[str, ...]] = {
     "diagnose": (
         rf"{_SIGNAL}(?![^.;?!\n]{{0,30}}\b(?:at most|no more than|under|below|must|should)\b)[^.;!\n]{{0,45}}?{_MOVES}",
         r"\bwhy (?:is|are|does|do|did|has|would|am)\b.{0,12}\b(?:my|our)\b",
+        r"\bwhy (?:is|are|does|do|did|has|have)\b.{0,40}\b(?:suddenly|all of a sudden|since|lately|after)\b",
         r"\bwhat(?:'s| is| went| has gone|s| might be| could be)\b.{0,10}\b(?:wrong|happening|going on|broken|causing)\b",
         r"\bwhat (?:caus|happened)\w*|[,.]\s*why\s*[?!.]*\s*$|\bbottleneck\b.{0,3}\?",
         rf"{_SIGNAL}.{{0,20}}?\b(?:from )?\d[\d.,]*\s?%?\s?(?:->|=>|→|to)\s?\d[^.;]{{0,40}}\b(?:after|since|when|why|once)\b|\butil\w*\s*[:=]?\s*\d+\s?%",
@@ -35,7 +36,7 @@ _TURNS: dict[Intent, tuple[str, ...]] = {
         r"\b(?:review|check|audit|vet|inspect|critique|examine|verify|validate|proofread|go (?:over|through)|comment on|feedback on|opinion on|thoughts on)\b.{0,25}\b(?:my|this|these|the|our|following)\b.{0,25}\b(?:config\w*|scripts?|yaml|json|code|file|manifest|args|arguments|settings|setup|hyperparameters|dockerfile|requirements)\b",
         r"\bis (?:this|my|our|the)\b.{1,30}\b(?:ok|okay|right|correct|fine|sane|reasonable|safe)\b",
     ),
-    "merge": (r"\w*merg(?:e|es|ed|ing)\b", r"\b(?:averag\w+|interpolat\w+|mix(?:ing)?|blend\w*|combin\w+|fus(?:e|ing)|join(?:ing)?)\b.{1,50}\b(?:checkpoints?|ckpts?|weights|models|fine-?tun\w+|fts|adapters|variants|experts)\b", r"\bsoup\b"),
+    "merge": (r"\b(?:fold|bake|burn|absorb|put|fuse)\b.{0,40}\b(?:adapters?|loras?|deltas?)\b.{0,40}\b(?:into|back|in)\b", r"\w*merg(?:e|es|ed|ing)\b", r"\b(?:averag\w+|interpolat\w+|mix(?:ing)?|blend\w*|combin\w+|fus(?:e|ing)|join(?:ing)?)\b.{1,50}\b(?:checkpoints?|ckpts?|weights|models|fine-?tun\w+|fts|adapters|variants|experts)\b", r"\bsoup\b"),
     "evaluate": (
         r"\bcontaminat\w*|\bdecontaminat\w*|\btell\b.{1,50}\bapart\b|\bbetter than (?:the|its) base\b|\bevaluate (?:both|them)\b",
         r"\b(?:measure|test|quantify|assess|rate|grade|judge|score|check|verify|prove)\b(?! set).{0,40}\b(?:quality|accuracy|hallucinat\w*|bias(?:es|ed)?|robustness|performance on|skills?|capabilit\w+|toxicity|safety|regress\w*|perplexity|factual\w*|calibration|better|worse|it|them)\b",
@@ -50,7 +51,7 @@ _TURNS: dict[Intent, tuple[str, ...]] = {
         r"\bmake\b.{1,40}\b(?:fit|smaller|lighter)\b|\b(?:get|bring)\b.{1,40}\b(?:under|below|into|down to)\s*\d+(?:\.\d+)?\s*g|\b(?:int4|int8|fp8|nvfp4|4-bit|8-bit)\s+(?:weights|version|checkpoint|quants?)\b",
         r"\b(?:convert|export|turn|go|port)\w*\b.{0,60}\b(?:gguf|int[48]|fp8|[2-8][ -]?bits?|nvfp4|mxfp4|awq|gptq|quants?)\b",
         r"(?:->|=>|→)\s*(?:int[48]|fp8|[2-8][ -]?bits?|nvfp4|mxfp4|gguf|awq|gptq)\b",
-        r"\bhow small\b|\bsmall(?:er|est)\b.{0,20}\b(?:version|variant|build|file|copy|possible)\b|^\s*small(?:er|est)\b",
+        r"\btoo (?:big|large|heavy|fat)\b.{0,30}\b(?:for|to fit|to run)\b|\bhow small\b|\bsmall(?:er|est)\b.{0,20}\b(?:version|variant|build|file|copy|possible)\b|^\s*small(?:er|est)\b",
         _LOWER_SIZE,
         r"\bw[248]a(?:16|8|4)\b|\bq[2-8]_(?:k|0|1)\w*|\bteacher\b.{0,60}\bstudent\b|\bstudent\b.{0,60}\bteacher\b|\binto a\b.{0,20}\bstudent\b|\b(?:remove|drop|skip|cut)\b.{0,15}\b(?:layers|heads|experts)\b",
     ),
@@ -64,7 +65,7 @@ _TURNS: dict[Intent, tuple[str, ...]] = {
     "continue": (
         r"\b(?:continu\w+|cont\.?|keep(?:ing)?|further|resum\w+|domain[ -]adapt\w*|mid|second[ -]stage|additional|extra)[ -](?:the |to |on )?(?:pre[ -]?)?train\w*",
         r"\btrain\w*\b.{0,30}\b(?:further|some more|longer)\b",
-        r"\b(?:more|additional|extra|further|another|new)\b[^,.;]{0,25}\b(?:tokens|toks?)\b|\b(?:tokens|toks?)\b.{0,25}\bmore\b",
+        r"\b(?:more|additional|extra|further|another|new)\b[^,.;]{0,25}\b(?:tokens|toks?)\b|\b(?:tokens|toks?)\b[^,;]{0,25}(?<!no )(?<!not )\bmore\b",
         r"\b(?:extend\w*|extension|stretch\w*|lengthen\w*|grow\w*|expand\w*|enlarg\w*|increas\w+|push\w*|widen\w*)\b.{0,40}\b(?:context|ctx|window|sequence)\b|\b(?:context|ctx)[ -](?:window |length )?(?:extension|expansion)|\b(?:ctx|context)\b.{0,20}\d+k?\s*(?:->|to)\s*\d+",
     ),
     "finetune": (
