@@ -132,9 +132,10 @@ class Annotation:
                     found[one, other] = cohen_kappa(x, y)
         return found
 
-    def alpha(self) -> Agreement:
-        """Krippendorff's alpha of all annotators, a tie between the two sides. Raises InputError when no item was judged twice."""
-        by_person = self._by_person()
+    def alpha(self, leave_out: Collection[str] = ()) -> Agreement:
+        """Krippendorff's alpha of the annotators but those of `leave_out`, a tie between the two sides. Raises InputError when no item was
+        judged twice."""
+        by_person = {who: said for who, said in self._by_person().items() if who not in leave_out}
         codes = {"b": -1.0, "tie": 0.0, "a": 1.0}
         table = [
             [codes.get(by_person[who].get(item, ""), math.nan) for item in range(len(self.pairs))]

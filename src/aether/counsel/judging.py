@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,11 @@ from aether.counsel.annotation import Annotation
 from aether.counsel.citing import Cited
 from aether.counsel.votes import strengths
 from aether.evidence import swapped
-from aether.evidence.files import write_atomically
+from aether.evidence.files import read_json, write_atomically
 from aether.evidence.items import read_items
 from aether.evidence.pairs import Pair, paired_answers, read_pairs
 from aether.evidence.statistics import Measurement
-from aether.evidence.swapped import Twice, Verdict
+from aether.evidence.swapped import Twice, Verdict, read_judged_pairs
 from aether.report.page import page_html, page_markdown
 from aether.spec.answer import Page
 from aether.spec.errors import InputError
@@ -34,17 +35,38 @@ class Judged:
     people: dict[int, Verdict]
 
 
-def pairs_to_judge(places: Sequence[Path], out: Path) -> tuple[tuple[Pair, ...], dict[int, Verdict]]:
-    """Pairs of a file with what people said beside it, or of two evaluations, which are then written to `out` for people too."""
+def read_judged(folder: Path) -> Judged:
+    """The folder of `aether judge`, every verdict read again from the judge's words. Raises InputError or DamagedRecord."""
+    rows = read_judged_pairs(folder / "judged.jsonl")
+    about = read_json(folder / "evaluation.json")
+    place = str(about["place"])
+    file = (folder / str(about.get("file", ""))).resolve()
+    people = people_of(file) if file.is_file() else {}
+    name = str(about["target"].get("model") or Path(place).name)
+    return Judged(folder, name, [row.pair for row in rows], [row.twice for row in rows], people)
+
+
+def pairs_to_judge(places: Sequence[Path]) -> tuple[Pair, ...]:
+    """Pairs of a file, or of the answers of two evaluations. Raises InputError for other places."""
+    if not 1 <= len(places) <= 2:
+        raise InputError.of("places", len(places), "give one file of pairs, or two folders of evaluations")
     if len(places) == 1:
-        return read_pairs(places[0]), people_of(places[0])
+        return read_pairs(places[0])
     one, other = places
     names = (one.name, other.name) if one.name != other.name else (str(one), str(other))
-    pairs = paired_answers(read_items(one / "items.jsonl"), read_items(other / "items.jsonl"), names)
-    path = out / "pairs.jsonl"
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "".join(pair.model_dump_json(exclude_none=True) + "\n" for pair in pairs))
-    return pairs, people_of(path)
+    return paired_answers(read_items(one / "items.jsonl"), read_items(other / "items.jsonl"), names)
+
+
+def file_for_people(places: Sequence[Path], out: Path) -> str:
+    """Where people judge the same pairs, relative to the judge's folder."""
+    return os.path.relpath(places[0], out) if len(places) == 1 else "pairs.jsonl"
+
+
+def write_pairs(places: Sequence[Path], pairs: Sequence[Pair], out: Path) -> None:
+    """The pairs of two evaluations as a file, for people to judge too."""
+    if len(places) == 2:
+        lines = "".join(pair.model_dump_json(exclude_none=True) + "\n" for pair in pairs)
+        write_atomically(out / file_for_people(places, out), lines)
 
 
 def people_of(path: Path) -> dict[int, Verdict]:
@@ -62,8 +84,11 @@ def people_of(path: Path) -> dict[int, Verdict]:
     return found
 
 
-def write_votes(done: Judged) -> Path:
-    """votes.csv in the folder: two votes a pair, for `aether votes FILE --rater prompt --covariate longer --side`."""
+def write_votes(done: Judged) -> Path | None:
+    """votes.csv in the folder: two votes a pair, for `aether votes FILE --rater prompt --covariate longer --side`; None where no pair names
+    its models."""
+    if not any(pair.a_model and pair.b_model for pair in done.pairs):
+        return None
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("left", "right", "winner", "prompt", "longer"))

@@ -8,7 +8,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from aether.counsel.annotation import Study, study_file
+from aether.counsel import votes
+from aether.counsel.annotation import Annotation, Study, study_file
 from aether.counsel.citing import Cited
 from aether.evidence.files import write_atomically
 from aether.evidence.hashing import hash_file
@@ -17,7 +18,7 @@ from aether.evidence.preference_study import StudyDesign, assigned
 from aether.report.page import page_markdown
 from aether.spec.answer import Page
 from aether.spec.errors import InputError
-from aether.spec.report import Code, Items, Paragraph, Report, Section, Verbatim, text_of
+from aether.spec.report import Code, Items, Paragraph, Report, Section, Table, Text, Verbatim, heads, text_of
 
 
 def write_study(pairs: Sequence[Pair], design: StudyDesign, out: Path, seed: int = 0) -> Page:
@@ -88,3 +89,51 @@ def page_of(design: StudyDesign, path: Path, checks: int) -> Page:
     )
     title = text_of("Study of preferences on ", Verbatim(role="path", text=str(path)))
     return Page(report=Report(title=title, sections=sections), evidence=tuple(cited.evidence))
+
+
+def results_page(task: Annotation) -> Page:
+    """How a study stands; once everyone has judged their share, what it found. Before, nobody sees how the votes fall.
+
+    Raises InputError for pairs without a study.
+    """
+    if task.study is None:
+        raise InputError.of("study", str(task.path), "these pairs have no plan; lay a study out with aether study")
+    cited = Cited("study", "judgements beside the pairs; the study's plan")
+    judged = task.standing()
+    left = {who: sum((who, item) not in judged for item in mine) for who, mine in task.study.raters.items()}
+    sections = [Section(key="raters", title="Who has judged", blocks=(_raters(task, left, cited),))]
+    evidence = cited.evidence
+    if any(left.values()):
+        told = "Strengths and agreement are shown when everyone has judged: looking early, and stopping when it pleases, finds too much."
+        sections.append(Section(key="wait", title="Found", blocks=(Paragraph(text=text_of(told), tone="note"),)))
+    else:
+        found = _found(task)
+        sections += found.report.sections
+        evidence = [*evidence, *found.evidence]
+    title = text_of("Study of preferences on ", Verbatim(role="path", text=str(task.path)))
+    return Page(report=Report(title=title, sections=tuple(sections)), evidence=tuple(evidence))
+
+
+def _found(task: Annotation) -> Page:
+    """The page of the votes; where no strength fits (a model won every vote, or its side or length decided), the reason and the agreement."""
+    given = votes.read_votes(task.path)
+    try:
+        return votes.page_of(votes.fitted(given.votes, "half", side=True), given, task.path)
+    except InputError as error:
+        cited = Cited("votes")
+        why = Paragraph(text=text_of("No strengths: ", Verbatim(role="name", text=str(error)), "."), tone="warning")
+        section = Section(key="strengths", title="Strengths", blocks=(why, *votes.agreed(given, cited)))
+        return Page(report=Report(title=text_of("Votes"), sections=(section,)), evidence=tuple(cited.evidence))
+
+
+def _raters(task: Annotation, left: dict[str, int], cited: Cited) -> Table:
+    assert task.study is not None
+    passed = {} if any(left.values()) else task.attention()
+    rows: list[tuple[Text, ...]] = []
+    for who, mine in task.study.raters.items():
+        cells: list[Text] = [(Verbatim(role="user", text=who),), cited(f"{who}.judged", len(mine) - left[who], ""), cited(f"{who}.share", len(mine), "")]  # fmt: skip
+        if passed:
+            cells.append(cited(f"{who}.passed", passed[who].value, "fraction", passed[who].interval) if who in passed else text_of("no check"))  # fmt: skip
+        rows.append(tuple(cells))
+    names = ["rater", "judged", "of", *(["checks of attention passed"] if passed else [])]
+    return Table(columns=heads(*names), rows=tuple(rows), numeric=tuple(range(1, len(names))))

@@ -4,23 +4,21 @@ One object holds the folder that its clients may touch. Each tool is one call to
 returns a handle at once; what spends is planned first and launched with the hash of that plan (`counsel.launching`).
 """
 
-import functools
 import re
 import secrets
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from aether.counsel import toolbox_data as shapes
-from aether.counsel.reply import Reply, of_error
+from aether.counsel.reply import Reply
+from aether.counsel.toolbox_common import RunName, Settings, replied
+from aether.counsel.toolbox_measuring import MeasuringTools
 from aether.spec.base import Noun
-from aether.spec.errors import AetherError, InputError
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from aether.spec.errors import InputError
 
 BriefFields = Annotated[
     dict[str, Any],
@@ -30,49 +28,25 @@ BriefFields = Annotated[
         "Leave out what is not known: it comes back as questions."
     ),
 ]
-Settings = Annotated[list[str], Field(description='FIELD=VALUE each, as in "hardware.count=16"; laid over the rest.')]
-RunName = Annotated[str, Field(description="A run's folder, relative to the root.")]
 
 
-def replied(tool: Callable[P, R]) -> Callable[P, R]:
-    """The tool, with a person's errors as a reply of its own type."""
-    kind = get_type_hints(tool)["return"]
-
-    @functools.wraps(tool)
-    def run(*args: P.args, **options: P.kwargs) -> R:
-        try:
-            return tool(*args, **options)
-        except AetherError as error:
-            return kind(**of_error(error))
-
-    return run
-
-
-class Toolbox:
+class Toolbox(MeasuringTools):
     """The tools over one folder. Paths are relative to it, and nothing outside it is read or written."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
-
-    def inside(self, path: str, field: str) -> Path:
-        """The path below the root. Raises InputError for one that leads out of it."""
-        found = (self.root / path).resolve()
-        if not found.is_relative_to(self.root):
-            raise InputError.of(field, path, f"give a path inside {self.root}")
-        return found
 
     @property
     def reading(self) -> tuple[Callable[..., Reply[Any]], ...]:
         """Tools that change nothing outside the folder and spend nothing."""
         return (
             self.ask, self.plan, self.estimate, self.simulate, self.fit_scaling, self.explain, self.diagnose, self.review,
-            self.list_runs, self.show_run, self.compare_runs, self.run_status, self.doctor,
+            self.list_runs, self.show_run, self.compare_runs, self.run_status, self.list_results, self.show_results, self.lay_out_study,
+            self.doctor,
         )  # fmt: skip
 
     @property
     def working(self) -> tuple[Callable[..., Reply[Any]], ...]:
         """Tools that take the machine's time, or stop work."""
-        return (self.plan_build, self.launch_build, self.cancel_run, self.reproduce_run)
+        builds = (self.plan_build, self.launch_build, self.cancel_run, self.reproduce_run)
+        return (*builds, self.evaluate_model, self.red_team, self.judge_pairs)
 
     @replied
     def ask(

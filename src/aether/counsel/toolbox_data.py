@@ -1,13 +1,15 @@
 """The data in the replies of `counsel.toolbox`, and the short text beside it. Cuts what is long for a reader with little room:
 whole plans and reports lie in files, whose names are given."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from aether.counsel.doctor import Finding as HealthFinding
 from aether.counsel.keeping import KeptPlan
 from aether.counsel.launching import Proposal, proposal
 from aether.counsel.reply import Reply
+from aether.counsel.results import Result, answers_kept
+from aether.evidence.preference_study import StudyDesign
 from aether.planning.scaling.report import FitReport
 from aether.report.compare import Compared
 from aether.report.fleet import markdown, said
@@ -207,6 +209,54 @@ def runs(summaries: Sequence, root: Path) -> Reply[Runs]:
     return Reply[Runs](status="done", text="\n".join(lines), data=Runs(runs=found))
 
 
+class ResultLine(Noun):
+    """A folder of results in one line."""
+
+    folder: str
+    kind: str
+    is_finished: bool
+
+
+class Results(Noun):
+    """Folders of results, by name."""
+
+    results: tuple[ResultLine, ...]
+
+
+def results(found: Iterable[Result], root: Path) -> Reply[Results]:
+    """The reply to `list_results`."""
+    rows = tuple(
+        ResultLine(folder=_relative(str(one.folder), root), kind=one.kind, is_finished=one.is_finished) for one in found
+    )
+    lines = [f"- {r.folder}: {r.kind}" + ("" if r.is_finished else ", not finished") for r in rows] or [
+        "no results here"
+    ]
+    return Reply[Results](status="done", text="\n".join(lines), data=Results(results=rows))
+
+
+class StudyPlanned(Noun):
+    """What a study can show, before anyone votes."""
+
+    votes: int
+    largest_load: int
+    smallest_detectable: float
+    careless_pass: float
+    power: float | None
+    """Of the difference that was asked about."""
+
+
+def study_planned(page: Page, design: StudyDesign, difference: float | None) -> Reply[StudyPlanned]:
+    """The reply to `lay_out_study`."""
+    data = StudyPlanned(
+        votes=design.votes,
+        largest_load=design.largest_load,
+        smallest_detectable=design.smallest_detectable,
+        careless_pass=design.careless_pass,
+        power=None if difference is None else design.power_for(difference),
+    )
+    return Reply[StudyPlanned](status="done", text=page_markdown(page), evidence=page.evidence, data=data)
+
+
 class Shown(Noun):
     """A run's verdicts."""
 
@@ -254,6 +304,8 @@ class RunState(Noun):
     """The status in the result of what has ended; None while it works, and for what was killed."""
     proposal: Proposal | None
     """What a launch would carry out, once it is planned."""
+    answers: int | None = None
+    """Of work that asks a model: how many answers are kept so far."""
 
 
 def run_state(run: Path) -> Reply[RunState]:
@@ -261,9 +313,13 @@ def run_state(run: Path) -> Reply[RunState]:
     job = report_of(run)
     result = job.result or {}
     planned = proposal(run) if job.state != "running" and KeptPlan.read(run) is not None else None
-    data = RunState(run=run.name, state=job.state, result_status=result.get("status"), proposal=planned)
+    answers = answers_kept(run)
+    data = RunState(
+        run=run.name, state=job.state, result_status=result.get("status"), proposal=planned, answers=answers
+    )
     status = {"running": "running", "none": "done", "ended": "done"}[job.state]
     lines = [f"{run.name}: {job.state}" + (f", result: {result['status']}" if "status" in result else "")]
+    lines += [] if answers is None else [f"Answers kept: {answers}"]
     if "message" in result:
         lines.append(str(result["message"]))
     if planned is not None:

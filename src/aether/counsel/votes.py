@@ -9,6 +9,7 @@ import numpy as np
 
 from aether.counsel.annotation import Annotation
 from aether.counsel.citing import Cited
+from aether.evidence.agreement import Agreement
 from aether.evidence.bradley_terry import ELO, Fit, Ties, Votes, fit
 from aether.spec.answer import Page
 from aether.spec.errors import InputError
@@ -29,6 +30,8 @@ class Given:
     """Annotators who were left out for failing checks of attention."""
     planned: int | None = None
     """How many a study of preferences asked for; None where there was none."""
+    agreement: Agreement | None = None
+    """Krippendorff's alpha of the annotators who count; None where no pair was judged twice, and for votes of a CSV."""
 
 
 def read_votes(path: Path, rater: str = "", covariates: Sequence[str] = ()) -> Given:
@@ -37,7 +40,11 @@ def read_votes(path: Path, rater: str = "", covariates: Sequence[str] = ()) -> G
         return Given(_csv_votes(path, rater, covariates))
     task = Annotation(path)
     careless = tuple(who for who, share in task.attention().items() if share.value < PASSED)
-    return Given(task.votes(careless), careless, task.study.votes_planned if task.study else None)
+    try:
+        agreement = task.alpha(careless)
+    except InputError:
+        agreement = None
+    return Given(task.votes(careless), careless, task.study.votes_planned if task.study else None, agreement)
 
 
 def _csv_votes(path: Path, rater: str, covariates: Sequence[str]) -> Votes:
@@ -80,6 +87,7 @@ def page_of(found: Fit, given: Given, path: Path) -> Page:
     if given.careless:
         who = Verbatim(role="user", text=", ".join(given.careless))
         blocks.append(Paragraph(text=text_of("Left out for failing checks of attention: ", who, ".")))
+    blocks += agreed(given, cited)
     if given.planned is not None and found.votes < given.planned:
         have, planned = cited("have", found.votes, ""), cited("planned", given.planned, "", source="the study's plan")
         early = text_of(
@@ -93,6 +101,16 @@ def page_of(found: Fit, given: Given, path: Path) -> Page:
     section = Section(key="strengths", title="Strengths", blocks=tuple(blocks))
     title = text_of("Votes of ", Verbatim(role="path", text=str(path)))
     return Page(report=Report(title=title, sections=(section,)), evidence=tuple(cited.evidence))
+
+
+def agreed(given: Given, cited: Cited) -> list[Block]:
+    """Krippendorff's alpha in words; nothing where no pair was judged twice, or chance alone agrees fully."""
+    alpha = given.agreement
+    if alpha is None or alpha.value is None:
+        return []
+    source = f"{alpha.items} pairs that two or more judged, a tie between the sides; bootstrap over pairs"
+    cell = cited("alpha", alpha.value, "", alpha.interval, source, alpha.items)
+    return [Paragraph(text=text_of("Agreement of those who judged the same pairs, Krippendorff's alpha: ", *cell, "."))]
 
 
 def strengths(found: Fit, votes: Votes, cited: Cited) -> list[Block]:

@@ -6,24 +6,30 @@ difference of lengths and the side as covariates, so at equal length and no side
 model). Two votes of one pair, and pairs of one prompt, are one cluster. No torch.
 """
 
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import ValidationError
 
 from aether.evidence.agreement import Agreement, cohen_kappa
 from aether.evidence.bradley_terry import Fit, Votes, fit
 from aether.evidence.judging import prediction_powered_mean
-from aether.evidence.pairs import Pair
+from aether.evidence.pairs import Pair, Side
 from aether.evidence.statistics import Measurement, exact_proportion, mean
-from aether.spec.errors import InputError
+from aether.spec.base import Noun
+from aether.spec.errors import DamagedRecord, InputError
 from aether.spec.evidence import Interval
 
 Verdict = Literal["a", "b", "tie"]
 SCORE: dict[Verdict, float] = {"a": 1.0, "tie": 0.5, "b": 0.0}
 LONGER, SIDE = "longer by 1000 characters", "standing first"
+_VERDICT = re.compile(r"VERDICT:\W*(1|2|TIE)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,44 @@ class Twice:
         if self.a_first is None or self.b_first is None:
             return None
         return self.a_first if self.a_first == self.b_first else "tie"
+
+
+class JudgedPair(Noun):
+    """A pair with what the judge wrote about it in each order: the record that every figure is summed up from."""
+
+    pair: Pair
+    a_first: str
+    b_first: str
+
+    @property
+    def twice(self) -> Twice:
+        """The verdicts in its words."""
+        return Twice(verdict_of(self.a_first, "a"), verdict_of(self.b_first, "b"))
+
+
+def verdict_of(answer: str, first: Side) -> Verdict | None:
+    """The last verdict in what a judge wrote when `first` stood first; None where there is none."""
+    found = _VERDICT.findall(answer)
+    if not found:
+        return None
+    if found[-1].upper() == "TIE":
+        return "tie"
+    return "a" if (found[-1] == "1") == (first == "a") else "b"
+
+
+def judged_lines(judged: Sequence[JudgedPair]) -> str:
+    """The records as JSON lines."""
+    return "".join(json.dumps(one.model_dump(mode="json"), ensure_ascii=False) + "\n" for one in judged)
+
+
+def read_judged_pairs(path: Path) -> tuple[JudgedPair, ...]:
+    """The records of a judgement. Raises InputError where there are none, DamagedRecord for a line that is none."""
+    if not path.is_file():
+        raise InputError.of("judgement", str(path), "no such file; run `aether judge` with this folder as --out")
+    try:
+        return tuple(JudgedPair.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines())
+    except ValidationError as error:
+        raise DamagedRecord(f"{path} has a line that is no judged pair; run the judge again", path=str(path)) from error
 
 
 @dataclass(frozen=True)
@@ -82,7 +126,7 @@ def win_share(pairs: Sequence[Pair], verdicts: Sequence[Twice], one: str, other:
         raise InputError.of("models", f"{one}, {other}", "no pair of theirs was judged")
     found = mean(np.array(scores), prompts)
     if found.se:
-        return found
+        return _as_share(found)
     # Without variance the t interval has no length: whole prompts count, by the exact interval of a share.
     whole = exact_proportion(round(found.value * found.clusters), found.clusters)
     return replace(found, interval=whole.interval)
@@ -162,4 +206,12 @@ def corrected_share(
             there.append((abs(turned - SCORE[people[i]]), judge))
         else:
             elsewhere.append(judge)
-    return prediction_powered_mean([p for p, _ in there], [j for _, j in there], elsewhere)
+    return _as_share(prediction_powered_mean([p for p, _ in there], [j for _, j in there], elsewhere))
+
+
+def _as_share(found: Measurement) -> Measurement:
+    """Cut off at 0 and 1, beyond which no share lies: a t interval of few prompts goes there, and so can a corrected value."""
+    span = found.interval
+    if span is not None:
+        span = span.model_copy(update={"low": min(1.0, max(0.0, span.low)), "high": max(0.0, min(1.0, span.high))})
+    return replace(found, value=min(1.0, max(0.0, found.value)), interval=span)

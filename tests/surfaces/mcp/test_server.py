@@ -11,6 +11,7 @@ import anyio
 import httpx
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
+from tests.helpers.mcp_calls import call, data_of
 
 from aether.counsel.toolbox import Toolbox
 from aether.surfaces.mcp.server import make_server
@@ -21,19 +22,6 @@ SERVING = {
     "load": {"requests_per_s": 2, "prompt_tokens": 1000, "output_tokens": 200},
     "targets": ["ttft_p99 <= 2 s"],
 }
-
-
-def call(root, name, **arguments):
-    async def once():
-        async with Client(make_server(root)) as client:
-            return await client.call_tool(name, arguments)
-
-    return anyio.run(once)
-
-
-def data_of(result):
-    assert not result.is_error, result.content
-    return result.structured_content
 
 
 def test_every_tool_has_a_typed_reply_and_says_what_it_does(tmp_path):

@@ -90,6 +90,10 @@ def test_plans_stand_side_by_side(page, bench):
         "/explain?topic=flash-attention",
         "/review",
         "/annotate?file=pairs.jsonl&annotator=p",
+        "/results",
+        "/results/redteam",
+        "/results/view?folder=red",
+        "/results/view?folder=judged",
     ],
 )
 def test_a_phone_scrolls_in_one_direction(browser, bench, path):
@@ -103,7 +107,18 @@ def test_a_phone_scrolls_in_one_direction(browser, bench, path):
 
 
 def test_every_field_has_a_label_and_every_page_a_heading(page, bench):
-    for path in ("/", "/ask", "/chat", "/runs", "/explain", "/review", "/annotate"):
+    for path in (
+        "/",
+        "/ask",
+        "/chat",
+        "/runs",
+        "/explain",
+        "/review",
+        "/annotate",
+        "/results",
+        "/results/redteam",
+        "/results/judge",
+    ):
         page.goto(bench[2] + path)
         assert page.locator("h1").count() == 1
         bare = page.evaluate(

@@ -17,6 +17,10 @@ PAGES = [
     "/review",
     "/annotate",
     "/annotate?file=pairs.jsonl&annotator=ann",
+    "/results",
+    "/results/redteam",
+    "/results/study",
+    "/results/view?folder=red",
 ]
 
 
@@ -61,7 +65,9 @@ def test_another_name_of_the_host_is_refused(bench):
     assert answer.status_code == 421
 
 
-@pytest.mark.parametrize("page", ["/ask", "/review", "/annotate"])
+@pytest.mark.parametrize(
+    "page", ["/ask", "/review", "/annotate", "/results/redteam", "/results/study", "/results/stop"]
+)
 def test_a_form_without_its_secret_is_refused(client, page):
     answer = client.post(
         page,
@@ -76,6 +82,7 @@ def test_a_form_without_its_secret_is_refused(client, page):
         "/runs?folder=../..",
         "/annotate?file=../../etc/passwd",
         "/runs/live?folder=/etc",
+        "/results/view?folder=../..",
         "/runs/..%2f..%2f/report.html",
         "/static/../app.py",
     ],

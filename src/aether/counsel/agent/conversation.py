@@ -33,7 +33,9 @@ from aether.policy.judgement import judge_request
 from aether.spec.errors import InputError
 from aether.spec.evidence import Evidence
 
-UNTRUSTED = frozenset({"diagnose", "review", "show_run", "compare_runs", "list_runs", "run_status"})
+UNTRUSTED = frozenset(
+    {"diagnose", "review", "show_run", "compare_runs", "list_runs", "run_status", "list_results", "show_results"}
+)
 """Tools whose text holds lines of files: it is quoted, and only its records count as evidence."""
 ROUNDS = 6
 """How many times in one turn a person is asked."""

@@ -164,7 +164,7 @@ class _Reader:
 
 
 _OF_A_TOOL = re.compile(
-    r"\b`?(?P<tool>diagnose|review|doctor|simulate|fit_scaling|launch_build|run_status|show_run|compare_runs|list_runs|plan_build|reproduce_run)`?(?: tool)? (?:has )?(?:found|finds|returned|returns|says|said|reports?|reported|shows?|showed|gave|gives|confirm\w*)\b"
+    r"\b`?(?P<tool>diagnose|review|doctor|simulate|fit_scaling|launch_build|run_status|show_run|compare_runs|list_runs|plan_build|reproduce_run|list_results|show_results|lay_out_study|evaluate_model|red_team|judge_pairs)`?(?: tool)? (?:has )?(?:found|finds|returned|returns|says|said|reports?|reported|shows?|showed|gave|gives|confirm\w*)\b"
 )
 
 
@@ -174,7 +174,20 @@ _STATE = re.compile(
     re.IGNORECASE,
 )
 _OF_RUNS = frozenset(
-    {"launch_build", "run_status", "show_run", "list_runs", "cancel_run", "reproduce_run", "compare_runs"}
+    {
+        "launch_build",
+        "run_status",
+        "show_run",
+        "list_runs",
+        "cancel_run",
+        "reproduce_run",
+        "compare_runs",
+        "list_results",
+        "show_results",
+        "evaluate_model",
+        "red_team",
+        "judge_pairs",
+    }
 )
 
 

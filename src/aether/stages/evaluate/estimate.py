@@ -4,9 +4,13 @@ Scoring is one forward pass per window token; generation is a prefill of the pro
 which a CPU does far below its matrix rate. Does not foresee contention for the machine.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 
 from aether.models.config import DecoderConfig
+from aether.spec.base import Noun
+from aether.spec.errors import InputError
 from aether.spec.evidence import Interval
 from aether.spec.plan import Estimate, Term
 from aether.stages.evaluate.recipe import EvaluateRecipe
@@ -25,6 +29,10 @@ RED_TEAM_ATTEMPTS = 370
 """Twelve attacks on 24 behaviours, planted orders and secrets, benign twins: counted (`redteam.run.planned`)."""
 RED_TEAM_TURNS = 1.2
 """Turns of an attempt: counted."""
+JUDGE_TOKENS = 300
+"""Of a judge's word on one pair: some sentences and a verdict (`judging.PROMPT` asks for three)."""
+VERDICT_TOKENS = 8
+"""Of a judge's word on one reply: yes or no."""
 SPREAD = 2.0
 """The interval is the value over and times this: the shares above are assumed."""
 
@@ -102,3 +110,74 @@ def tried() -> dict[str, int]:
     secrets = len({attempt.behaviour.id for attempt in leaks()})
     found = {"attack_success": len(own_behaviours()), "over_refusal": len(own_benign())}
     return found | {"injection_success": len(own_materials()), "leak_success": secrets}
+
+
+class Questions(Noun):
+    """What an evaluation would ask, before anything is loaded."""
+
+    place: str
+    """The model's folder, file or address; of a run, its model's."""
+    asks: dict[str, int]
+    """Who is asked -> questions at most: equal ones are asked once."""
+    tokens: dict[str, int]
+    """Who is asked -> tokens of one reply at most; likelihoods have none."""
+    files: tuple[str, ...] = ()
+    """What is read besides the model."""
+    model: dict[str, str]
+    """Which model it is: the hash of its weights, or an address and a name."""
+
+
+def suite_questions(given: tuple[str, str, Sequence[str]], which: str, data: Path, limit: int | None) -> Questions:
+    """A suite on a model (`given`: place, name, settings). Raises InputError, also for tasks that can execute Python."""
+    from aether.stages.evaluate.suites.documents import read_rows
+    from aether.stages.evaluate.suites.suite import read_suite
+    from aether.stages.evaluate.suites.target import target_of
+
+    target, suite, asked, tokens, files = target_of(*given), read_suite(which), 0, 0, []
+    for task in suite.tasks:
+        if task.data is None:
+            mend = (
+                "tasks of lm-evaluation-harness and inspect-ai can execute Python: evaluate them from the command line"
+            )
+            raise InputError.of("suite", f"{which}, task {task.name}", mend)
+        files += [str(data / name) for name in (task.data, task.few_shot_data) if name]
+        rows = read_rows(data, task.data)
+        each = max(len(row.get(task.choices, ())) for row in rows) if isinstance(task.choices, str) and task.choices else len(task.choices) or 1  # fmt: skip
+        asked += min(len(rows), limit or len(rows)) * len(task.variants()) * each
+        tokens = max(tokens, task.max_tokens if task.is_written else 0)
+    who = "the model"
+    return Questions(place=target.place, asks={who: asked}, tokens={who: tokens} if tokens else {}, files=tuple(files), model=target.identity())  # fmt: skip
+
+
+def red_team_questions(given: tuple[str, str, Sequence[str]], files: Mapping[str, Sequence[Path]]) -> Questions:
+    """A red team on a model (`given`: place, name, settings; `files`: behaviours, benign, labels). Raises InputError."""
+    from aether.stages.evaluate.redteam.behaviours import drawn, own_behaviours, own_benign, read_behaviours
+    from aether.stages.evaluate.redteam.labels import read_labels
+    from aether.stages.evaluate.redteam.settings import target_and_recipe
+    from aether.stages.evaluate.redteam.trying import planned
+
+    target, recipe = target_and_recipe(*given)
+    harmful = [one for path in files["behaviours"] for one in read_behaviours(path)] or own_behaviours()
+    benign = [one for path in files["benign"] for one in read_behaviours(path, benign=True)] or own_benign()
+    labelled = sum(len(read_labels(path)) for path in files["labels"])
+    harmful, benign = (drawn(one, recipe.behaviours, recipe.seed) for one in (harmful, benign))
+    attempts = planned(recipe, harmful, benign)
+    asks, tokens = {"the model": sum(len(one.turns) for one in attempts)}, {"the model": recipe.max_tokens}
+    if recipe.suffix_steps:
+        searched = min(recipe.suffix_behaviours, len(harmful))
+        asks["the model"] += searched
+        asks["its gradients"] = searched * recipe.suffix_steps
+    if recipe.judge == "model":
+        asks["the judge"] = sum(not one.canary for one in attempts) + labelled
+        tokens["the judge"] = VERDICT_TOKENS
+    paths = tuple(str(path) for some in files.values() for path in some)
+    return Questions(place=target.place, asks=asks, tokens=tokens, files=paths, model=target.identity())
+
+
+def judge_questions(given: tuple[str, str, Sequence[str]], pairs: int, files: Sequence[Path]) -> Questions:
+    """A judge (`given`: place, name, settings) of so many pairs, each in both orders. Raises InputError."""
+    from aether.stages.evaluate.suites.target import target_of
+
+    target, who = target_of(*given), "the judge"
+    paths = tuple(map(str, files))
+    return Questions(place=target.place, asks={who: 2 * pairs}, tokens={who: JUDGE_TOKENS}, files=paths, model=target.identity())  # fmt: skip

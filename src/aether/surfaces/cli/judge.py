@@ -21,28 +21,25 @@ def judge(places: tuple[Path, ...], place: str, model: str, out: Path, settings:
     Each pair is asked in both orders. What people said of the same pairs in `aether web` is held against it.
     """
     from aether.evidence.extras import need
-    from aether.spec.errors import InputError
 
     need("suites")
-    if len(places) > 2:
-        raise InputError.of("places", len(places), "give one file of pairs, or two folders of evaluations")
-    from aether.counsel.judging import Judged, page_of, pairs_to_judge, write_pages, write_votes
+    from aether.counsel import judging
     from aether.stages.evaluate.judging import Judging
     from aether.stages.evaluate.judging import judge as run
     from aether.stages.evaluate.suites.target import target_of
 
-    pairs, people = pairs_to_judge(places, out)
+    pairs = judging.pairs_to_judge(places)
     target = target_of(place, model, settings)
     command = said("judge", *places, judge=place, out=out, model=model, set=settings)
-    verdicts = run(Judging(pairs, target, out, command), progress(as_json))
-    done = Judged(out, target.model or Path(target.place).name, pairs, verdicts, people)
-    page = page_of(done)
-    report = write_pages(done, page)
-    votes = write_votes(done) if any(pair.a_model and pair.b_model for pair in pairs) else None
+    run(Judging(pairs, target, out, command, judging.file_for_people(places, out)), progress(as_json))
+    judging.write_pairs(places, pairs, out)
+    done = judging.read_judged(out)
+    page = judging.page_of(done)
+    report, votes = judging.write_pages(done, page), judging.write_votes(done)
     if as_json:
         rows = [
             {"pair": i, "a_first": v.a_first, "b_first": v.b_first, "verdict": v.combined}
-            for i, v in enumerate(verdicts)
+            for i, v in enumerate(done.verdicts)
         ]
         evidence = {e.id: e.model_dump(mode="json", exclude_none=True) for e in page.evidence}
         say_json({"status": "done", "folder": str(out), "verdicts": rows, "evidence": evidence, "votes": votes and str(votes)})  # fmt: skip

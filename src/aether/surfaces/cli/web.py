@@ -18,7 +18,7 @@ from aether.surfaces.cli.edge import explained
 @click.option("--budget", type=float, metavar="USD", help="What a conversation may spend.")
 @explained
 def web(root: Path, host: str, port: int, model: str | None, base_url: str | None, budget: float | None) -> int:
-    """The workbench in a browser, for the files below ROOT: what-if, ask, chat, plans, runs, explain, review, annotation.
+    """The workbench in a browser, for the files below ROOT: what-if, ask, chat, plans, runs, results, explain, review, annotation.
 
     Only who has the printed address, which holds a token, gets in.
     """

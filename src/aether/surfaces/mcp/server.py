@@ -23,7 +23,12 @@ INSTRUCTIONS = """\
 Aether is a senior AI model engineer as software. Its tools decide numbers; say only numbers that a tool gave, with their interval \
 and kind. When a reply has status needs_input, put its questions to the person, or call again with the defaults that the person \
 accepts. Infeasible means that no option meets the brief: say so, and offer the nearest feasible briefs. Work that spends goes \
-plan_build, then run_status for the cost and the hash, then a person's approval, then launch_build with that hash."""
+plan_build, then run_status for the cost and the hash, then a person's approval, then launch_build with that hash; measuring a model goes \
+evaluate_model, red_team or judge_pairs for the hash, then the approval, then the same call with it, then show_results."""
+WRITING = ("plan", "lay_out_study")
+"""Tools that spend nothing and write files where they are told to."""
+ASKING = ("evaluate_model", "red_team", "judge_pairs")
+"""Tools that ask a model, which may stand anywhere."""
 
 
 def make_server(root: Path) -> MCPServer:
@@ -33,10 +38,11 @@ def make_server(root: Path) -> MCPServer:
     )
     toolbox = Toolbox(root)
     for tool in toolbox.reading:
-        _add(server, tool, ToolAnnotations(read_only_hint=tool.__name__ != "plan", open_world_hint=False))
+        _add(server, tool, ToolAnnotations(read_only_hint=tool.__name__ not in WRITING, open_world_hint=False))
     for tool in toolbox.working:
         cancels = tool.__name__ == "cancel_run"
-        _add(server, tool, ToolAnnotations(read_only_hint=False, destructive_hint=cancels, open_world_hint=False))
+        asks = tool.__name__ in ASKING
+        _add(server, tool, ToolAnnotations(read_only_hint=False, destructive_hint=cancels, open_world_hint=asks))
     return server
 
 

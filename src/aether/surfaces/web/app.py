@@ -27,6 +27,7 @@ from aether.spec.errors import AetherError, InputError
 from aether.spec.fleet import FleetPlan
 from aether.surfaces.web.chat import ChatPages
 from aether.surfaces.web.pages import STATIC, context, environment
+from aether.surfaces.web.results import ResultPages
 from aether.surfaces.web.security import Guard, Secrets
 
 POLL_S = 1.0
@@ -248,7 +249,7 @@ def create_app(root: Path, secret: Secrets, hosts: frozenset[str], talks: Any = 
         Route("/runs/{name}", bench.run), Route("/runs/{name}/events", bench.events), Route("/runs/{name}/report.html", bench.report),
         Route("/explain", bench.explained), Route("/review", bench.review, methods=["GET", "POST"]),
         Route("/annotate", bench.annotate, methods=["GET", "POST"]), Route("/annotate/export", bench.export),
-        *chat.routes(),
+        *chat.routes(), *ResultPages(bench.page, bench.form, bench.inside).routes(),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]  # fmt: skip
     return Guard(Starlette(routes=routes, exception_handlers={AetherError: told}), secret, hosts)

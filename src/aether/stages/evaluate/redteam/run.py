@@ -16,6 +16,8 @@ from aether.evidence.hashing import hash_value
 from aether.evidence.items import Item, write_lines
 from aether.evidence.redteam import Judged, judged, pooled
 from aether.spec.errors import InputError
+from aether.stages.evaluate.estimate import VERDICT_TOKENS
+from aether.stages.evaluate.quiet import quiet
 from aether.stages.evaluate.recipe import RedTeamRecipe
 from aether.stages.evaluate.redteam import attacks as library
 from aether.stages.evaluate.redteam.asking import Kept, WeightsWriter, converse, prompt_of, writer
@@ -25,7 +27,6 @@ from aether.stages.evaluate.redteam.judges import Ask, model_verdicts
 from aether.stages.evaluate.redteam.labels import Labelled, calibrations, shipped_calibrations
 from aether.stages.evaluate.redteam.trying import judged_items, planned
 from aether.stages.evaluate.suites.journal import Journal
-from aether.stages.evaluate.suites.run import quiet
 from aether.stages.evaluate.suites.target import Target
 
 ITEMS, ANSWERS, REQUEST, CALIBRATIONS = "items.jsonl", "answers.jsonl", "redteam.json", "calibrations.json"
@@ -108,7 +109,7 @@ def _judge_model(recipe: RedTeamRecipe, journal: Journal, told: Told) -> Ask | N
             "judge_place", "", "name the judge with --set judge_place=FOLDER or an address, and judge_name"
         )
     target = Target(place=recipe.judge_place, model=recipe.judge_name, chat=True)
-    return Kept(writer(target, 8), journal, _chunk(target), lambda count: told("verdicts", count))
+    return Kept(writer(target, VERDICT_TOKENS), journal, _chunk(target), lambda count: told("verdicts", count))
 
 
 def _suffixes(order: Order, write: Any, behaviours: Sequence[Behaviour], journal: Journal, told: Told) -> list[Attempt]:

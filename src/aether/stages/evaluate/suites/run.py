@@ -5,9 +5,6 @@ cut off goes on where it was, and one that is finished is scored again from its 
 model or data is refused.
 """
 
-import contextlib
-import io
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,6 +18,7 @@ from aether.evidence.files import write_atomically
 from aether.evidence.hashing import hash_file
 from aether.evidence.items import Item, write_lines
 from aether.spec.errors import InputError
+from aether.stages.evaluate.quiet import quiet
 from aether.stages.evaluate.suites.harness import Asking, JournaledLM, run_task
 from aether.stages.evaluate.suites.inspect_tasks import run_inspect
 from aether.stages.evaluate.suites.journal import Journal
@@ -69,18 +67,6 @@ def evaluate(
         journal.close()
     write_atomically(order.out / ITEMS, write_lines(found))
     return found
-
-
-@contextlib.contextmanager
-def quiet():
-    """Keep the libraries' progress bars and notices off the terminal: progress is told by `told`."""
-    with (
-        contextlib.redirect_stderr(io.StringIO()),
-        contextlib.redirect_stdout(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _claim(order: Order) -> None:

@@ -73,6 +73,11 @@ class Task(Noun):
             raise ValueError(f"task {self.name} has the metric accuracy and no choices: list them, or use exact_match")
         return self
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the model writes an answer, rather than that texts are scored."""
+        return not self.choices and self.metric in ("exact_match", "words")
+
     def variants(self) -> list["Variant"]:
         """Every prompt of the grid, the first being the one that a plain run would use."""
         reversed_too = (False, True) if self.option_orders == "also reversed" else (False,)

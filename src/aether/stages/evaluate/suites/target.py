@@ -4,15 +4,16 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from lm_eval.api.model import LM
-from lm_eval.api.registry import get_model
 from pydantic import Field, ValidationError
 
 from aether.evidence.hashing import artefacts_of, hash_artefacts, hash_file
 from aether.spec.base import Noun
 from aether.spec.errors import EnvironmentFault, InputError
+
+if TYPE_CHECKING:
+    from lm_eval.api.model import LM
 
 
 class Target(Noun):
@@ -45,12 +46,12 @@ class Target(Noun):
         path = Path(self.place)
         return {"sha256": hash_file(path) if path.is_file() else hash_artefacts(artefacts_of(path))}
 
-    def load(self) -> LM:
+    def load(self) -> "LM":
         """The model, ready to be asked. Raises InputError or EnvironmentFault with what to do."""
         logging.getLogger("lm_eval").setLevel(logging.WARNING)
         return self._endpoint() if self.is_endpoint else self._weights()
 
-    def _weights(self) -> LM:
+    def _weights(self) -> "LM":
         from aether.models.gguf_tokenizer import read_tokenizer
         from aether.stages.evaluate.suites.weights import Weights
 
@@ -70,7 +71,9 @@ class Target(Noun):
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise InputError.of("model", self.place, f"transformers cannot load it: {str(error)[:300]}") from error
 
-    def _endpoint(self) -> LM:
+    def _endpoint(self) -> "LM":
+        from lm_eval.api.registry import get_model
+
         if not self.model:
             raise InputError.of("model", self.place, "name the endpoint's model with --model")
         # lm-eval sends the key of its environment variable; a local server needs none, and an absent one would be refused.

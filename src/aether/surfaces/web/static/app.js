@@ -68,7 +68,7 @@ function chat() {
 
 function keys() {
   const help = find("#keys");
-  const go = { w: "/", a: "/ask", c: "/chat", p: "/plans", r: "/runs", e: "/explain" };
+  const go = { w: "/", a: "/ask", c: "/chat", p: "/plans", r: "/runs", s: "/results", e: "/explain" };
   let before = "";
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
