@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -223,3 +225,48 @@ def test_a_killed_process_costs_no_more_than_the_steps_since_the_last_checkpoint
     assert load_folder(tmp_path / "two" / "model") is not None
     time.sleep(0.5)
     assert not [p for p in psutil.Process().children(recursive=True) if "aether.stages" in " ".join(p.cmdline())]
+
+
+TRAININGS = """
+name = "trainings"
+[[steps]]
+name = "data"
+stage = "data"
+config = {sources = ["python:package/email"], vocab_size = 300}
+[[steps]]
+name = "first"
+stage = "train"
+inputs = {data = "data"}
+threads = 2
+config = {steps = 60, batch_sequences = 4, precision = "float32", checkpoint_every_s = 0.2, model = MODEL, parallel = {shard = 2}}
+[[steps]]
+name = "second"
+stage = "train"
+inputs = {data = "data"}
+threads = 2
+config = {steps = 5, batch_sequences = 4, precision = "float32", model = MODEL, parallel = {context = 2}}
+"""
+MODEL = "{vocab_size = 300, hidden_size = 32, layers = 2, heads = 2, kv_heads = 2, head_size = 16, mlp_size = 64, context_tokens = 16}"
+
+
+@pytest.mark.slow
+def test_a_command_under_a_torchrun_around_it_is_the_command_even_with_a_process_killed(tmp_path):
+    recipe = tmp_path / "trainings.toml"
+    recipe.write_text(TRAININGS.replace("MODEL", MODEL))
+    plain = [sys.executable, "-m", "aether", "build", str(recipe), "--out"]
+    around = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"]
+    around += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1", *plain[1:]]
+    env = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([*plain, str(tmp_path / "a" / "run")], check=True, env=env, capture_output=True)
+    with subprocess.Popen([*around, str(tmp_path / "b" / "run")], env=env, stderr=subprocess.DEVNULL) as job:
+        killed = None
+        while job.poll() is None:
+            if killed is None and list((tmp_path / "b").glob(f".store/train/*/{FOLDER}/step-*[0-9]")):
+                ranks = {p.environ().get("RANK"): p for p in psutil.Process(job.pid).children()}
+                killed = ranks["1"]
+                killed.send_signal(signal.SIGKILL)
+            time.sleep(0.02)
+    assert job.returncode == 0 and killed is not None
+    for step in ("first", "second"):
+        a, b = ((tmp_path / one / "run" / "steps" / step / "model" / "model.safetensors").read_bytes() for one in "ab")
+        assert a == b, step

@@ -1,6 +1,6 @@
 """Starts a recipe's processes on this machine with torchrun, and takes over what they trained.
 
-On several machines the same line is started on each by hand or by a scheduler (docs/parallel.md). When a process is lost, torchrun
+Under a torchrun around the whole command, on several machines too, its processes train (`crew`). When a process is lost, torchrun
 ends the others and starts all again, which go on from the last checkpoint.
 """
 
@@ -17,9 +17,11 @@ from aether.spec import errors
 from aether.spec.errors import EnvironmentFault
 from aether.spec.run import StepContext
 from aether.stages.train.loop import new_state
-from aether.stages.train.parallel import checkpoint
+from aether.stages.train.parallel import checkpoint, crew
+from aether.stages.train.parallel.crew import Job
 from aether.stages.train.parallel.loop import ERROR, FOLDER
 from aether.stages.train.parallel.pieces import pieces_of
+from aether.stages.train.parallel.recipe import Parallel
 from aether.stages.train.parallel.sharding import whole
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.state import TrainState
@@ -32,10 +34,20 @@ def train(recipe: TrainRecipe, context: StepContext) -> TrainState:
 
     Raises what the processes raised, and EnvironmentFault when they were lost more often than `parallel.restarts`.
     """
-    write_json(context.out / "checkpoint" / "recipe.json", recipe.model_dump(mode="json"))
-    write_json(context.out / "checkpoint" / "inputs.json", {name: str(path) for name, path in context.inputs.items()})
-    (context.out / ERROR).unlink(missing_ok=True)
-    _run(recipe, context)
+    inputs = {name: path.absolute() for name, path in context.inputs.items()}
+    job = Job(
+        recipe=recipe,
+        step=context.step,
+        out=context.out.absolute(),
+        inputs=inputs,
+        seed=context.seed,
+        threads=context.threads,
+    )
+    company = crew.current()
+    if company is not None:
+        company.train(job, context.listener)
+    else:
+        _run(job, context)
     found = checkpoint.newest(context.out / FOLDER, lambda sentence: context.tell(message=sentence))
     assert found is not None, "the processes ended well and left no checkpoint"
     place, plain = found
@@ -47,18 +59,18 @@ def train(recipe: TrainRecipe, context: StepContext) -> TrainState:
     return state
 
 
-def command(recipe: TrainRecipe, context: StepContext) -> list[str]:
+def command(parallel: Parallel, job: Path) -> list[str]:
     """What is started: torchrun and its processes, which meet on this machine at a port that the system chooses."""
-    parallel = recipe.parallel
-    threads = max(1, context.threads // parallel.processes)
     run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(parallel.processes)]
     run += ["--max-restarts", str(parallel.restarts), "--local-addr", "127.0.0.1"]
     run += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "-m", "aether.stages.train.parallel"]
-    file, data = context.out / "checkpoint" / "recipe.json", context.inputs["data"]
-    return [*run, str(file), str(data), str(context.out), str(context.seed), str(threads)]
+    return [*run, str(job)]
 
 
-def _run(recipe: TrainRecipe, context: StepContext) -> None:
+def _run(job: Job, context: StepContext) -> None:
+    (context.out / ERROR).unlink(missing_ok=True)
+    parallel, file = job.recipe.parallel, context.out / "checkpoint" / "job.json"
+    write_json(file, job.model_dump(mode="json"))
     log = context.out / "tmp" / "processes.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     source = str(Path(aether.__file__).parents[1])
@@ -69,23 +81,23 @@ def _run(recipe: TrainRecipe, context: StepContext) -> None:
         "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")]),
     }
     with log.open("w") as complaints, subprocess.Popen(
-        command(recipe, context), env=env, stdout=subprocess.PIPE, stderr=complaints, text=True
-    ) as job:  # fmt: skip
+        command(parallel, file), env=env, stdout=subprocess.PIPE, stderr=complaints, text=True
+    ) as started:  # fmt: skip
         try:
-            assert job.stdout is not None
-            for line in job.stdout:
+            assert started.stdout is not None
+            for line in started.stdout:
                 _pass_on(line, context)
         except BaseException:
             # Torchrun ends its processes when it is asked to end.
-            job.terminate()
+            started.terminate()
             raise
     if (context.out / ERROR).exists():
         told: dict[str, Any] = read_json(context.out / ERROR)
         raise getattr(errors, told["kind"])(told["message"])
-    if job.returncode:
+    if started.returncode:
         last = " / ".join(log.read_text(errors="replace").strip().splitlines()[-_LAST_LINES:])
         raise EnvironmentFault(
-            f"the {recipe.parallel.processes} training processes ended {recipe.parallel.restarts + 1} times; the last lines of "
+            f"the {parallel.processes} training processes ended {parallel.restarts + 1} times; the last lines of "
             f"{log}: {last}"
         )
 

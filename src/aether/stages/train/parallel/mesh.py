@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.distributed_c10d import Store
 
 from aether.stages.train.parallel.recipe import Parallel, check_world
 
@@ -80,11 +81,16 @@ def _view(device: str, shape: tuple[int, ...], names: tuple[str, ...], kept: tup
 
 
 @contextmanager
-def joined(device: str) -> Iterator[None]:
-    """Meet the other processes that torchrun started, and leave them; once in a process's life."""
+def joined(device: str, store: Store | None = None) -> Iterator[None]:
+    """Meet the other processes that torchrun started, and leave them; in a `store` that nobody met in before, None: torchrun's own."""
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+    if store is None:
+        dist.init_process_group(backend)
+    else:
+        rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     try:
         yield
     finally:
