@@ -1,40 +1,37 @@
-"""Bits per byte at equal CPU seconds: Aether's training against Hugging Face Trainer on the same tokens and tokenizer.
+"""Bits per byte at equal CPU seconds: Aether's training against other trainers on the same windows and tokenizer.
 
-    python -m benchmarks.loss_per_compute --data RUN/steps/data --cpu-seconds 120 --seeds 3
+    python -m venv PEERS && PEERS/bin/pip install torch==2.13.0 litgpt==0.5.13 ai2-olmo-core==3.0.0
+    python -m benchmarks.loss_per_compute --data RUN/steps/data --peers-python PEERS/bin/python --work DIR
 
-Peers: (i) Trainer with a GPT-2 configuration, its optimiser's defaults and the learning rate of nanoGPT's small runs;
-(ii) Trainer with a Llama configuration, AdamW with rate, beta2, schedule, batch and precision tuned on this corpus first
-(`--tune`; the table is in the record). Every arm has the same width, layers, vocabulary and window, one thread, a process of
-its own, and a number of steps fixed beforehand from a timed rehearsal; the CPU seconds of its training call are what is
-reported. Evaluation: the same documents of the validation split, windows that never cross a document, in float32.
-Aether is also run at a sixth and at 40 % of the budget: its loss there, against each peer's final one, is the ratio of compute.
+Peers: Hugging Face Trainer with GPT-2, Llama and Qwen3 configurations; litgpt's GPT as a Llama; OLMo-core's OLMo 2. Same width,
+depth, vocabulary, window, tied embedding and shuffled windows for all; one thread and a process of its own for each training;
+glibc keeps freed memory for all, as Aether's stage has it. Each peer is tuned first, for `TUNING_SHARE` of the budget on a seed that
+the comparison does not use: its learning rate to an optimum inside the grid.
+Every side is charged by the processor's clock, and its schedule follows the share of the budget that is spent. Aether also
+trains for `SHORT` of the budget: what it reaches there is measured, not interpolated. A training that DIR has is not made again,
+so the whole may be made in pieces (`--minutes`; exit code 3 while some are left).
 """
 
 import argparse
-import itertools
 import json
-import math
+import os
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from aether.models.config import DecoderConfig
 from aether.models.corpus import choose_documents, read_split
 from aether.models.packing import PackedTokens
-from aether.spec.run import StepContext
-from aether.stages.train.loop import Loop, new_state
-from aether.stages.train.recipe import TrainRecipe
-from benchmarks.peers_training import PeerSettings
-from benchmarks.peers_training import train as train_peer
-from benchmarks.records import FOLDER, circumstances, mean_interval, write
+from aether.stages.train.batches import ShuffledWindows
+from benchmarks.equal_compute import Arm, Settings, Shape
+from benchmarks.records import circumstances, mean_interval, write
 
-SHAPE = {
+SIZES = {
     "hidden_size": 128,
     "layers": 4,
     "heads": 2,
@@ -43,214 +40,235 @@ SHAPE = {
     "mlp_size": 352,
     "context_tokens": 256,
 }
+AETHER: dict[str, Any] = {"batch_sequences": 4}
+TRAINER = ("llama", "qwen3", "gpt2")
+OUTSIDE = ("litgpt", "olmo-core")
+FIRST_RATES = (2e-3, 4e-3)
+SHORT = 0.35
+TUNING_SEED, TUNING_SHARE = 17, 0.5
+WINDOWS = 12_000
 EVALUATED_BYTES = 150_000
-AETHER = {"batch_sequences": 4}
-GPT2 = {"architecture": "gpt2", "lr": 1e-3}
-LLAMA = {"architecture": "llama", "lr": 4e-3, "beta2": 0.95, "schedule": "linear", "batch": 8}
-GRID = [
-    {"lr": 5e-4, "batch": 4},
-    {"lr": 1e-3, "batch": 4},
-    {"lr": 2e-3, "batch": 4},
-    {"lr": 1e-3},
-    {"lr": 2e-3},
-    {"lr": 4e-3},
-    {"lr": 2e-3, "beta2": 0.99},
-    {"lr": 2e-3, "schedule": "warmup_stable_decay"},
-]
+KEEP_FREED = {"MMAP_THRESHOLD_": 1 << 25, "TRIM_THRESHOLD_": (1 << 31) - 1, "TOP_PAD_": 1 << 26}
+"""glibc's environment variables (mallopt(3)), to what `aether.models.host.keep_freed_memory` sets."""
 
 
-def bfloat16_pays() -> bool:
-    """Whether this machine multiplies bfloat16 faster than float32; every arm trains in the faster of the two."""
-    torch.set_num_threads(1)
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        square = torch.ones(256, 256, dtype=dtype)
-        began = time.perf_counter()
-        for _ in range(5):
-            square @ square
-        seconds[dtype] = time.perf_counter() - began
-    return seconds[torch.bfloat16] < seconds[torch.float32]
+class Worker:
+    """A process that makes trainings, one after another, each in a fork of it."""
+
+    def __init__(self, *command: str) -> None:
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | environment()
+        )
+        self._read("ready")
+
+    def _read(self, start: str) -> str:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(start):
+                return line
+        raise RuntimeError(f"{self._process.args}: ended; what it wrote above says why")
+
+    def train(self, arm: Arm) -> dict[str, Any]:
+        """The result of one training."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(asdict(arm)) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._read('{"cpu_s"'))
 
 
-def shape_of(data: Path) -> DecoderConfig:
-    """The common shape, with the data's vocabulary."""
-    described = json.loads((data / "data.json").read_text(encoding="utf-8"))
-    return DecoderConfig(vocab_size=described["vocab_size"], **SHAPE)
+@dataclass(frozen=True)
+class Bench:
+    """Where trainings are made, and those that are finished."""
+
+    data: Path
+    work: Path
+    peers_python: str
+    budget_cpu_s: float
+    until: float = float("inf")
+    """On the clock of `time.monotonic`: no training starts after it."""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    workers: dict[str, Worker] = field(default_factory=dict)
+
+    def prepare(self, seeds: Sequence[int]) -> None:
+        """The windows of every seed and the held-out text, for sides that cannot read Aether's data."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        described = json.loads((self.data / "data.json").read_text(encoding="utf-8"))
+        shape = Shape(vocab_size=described["vocab_size"], **SIZES)
+        (self.work / "shape.json").write_text(json.dumps(asdict(shape)), encoding="utf-8")
+        for seed in seeds:
+            path = self.work / f"windows-{seed}.npy"
+            if not path.exists():
+                windows = ShuffledWindows(PackedTokens(self.data / "train", shape.context_tokens, seed), seed)
+                np.save(path, windows.batch(0, min(WINDOWS, windows.size))[0].astype(np.uint16))
+        write_held_out(self.data, shape.context_tokens, self.work / "held-out.npz")
+        if self._finished.exists():
+            self.rows.extend(map(json.loads, self._finished.read_text(encoding="utf-8").splitlines()))
+
+    @property
+    def _finished(self) -> Path:
+        return self.work / "finished.jsonl"
+
+    def train(self, side: str, settings: dict[str, Any], seed: int, share: float = 1.0) -> dict[str, Any]:
+        """The training of that side, made now or earlier."""
+        arm = Arm(side, settings, self.budget_cpu_s * share, seed, str(self.work))
+        told = {key: value for key, value in asdict(arm).items() if key != "work"}
+        for row in list(self.rows):
+            if row["arm"] == told:
+                return row
+        if time.monotonic() > self.until:
+            sys.exit(3)
+        row = {"arm": told, **self._worker(side).train(arm)}
+        self.rows.append(row)
+        with self._finished.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(row) + "\n")
+        sys.stderr.write(f"{json.dumps(told)}: {row['bits_per_byte']:.4f} in {row['cpu_s']:.1f} s\n")
+        return row
+
+    def _worker(self, side: str) -> Worker:
+        own = (sys.executable, "-m")
+        commands = {"aether": (*own, "benchmarks.aether_training", str(self.data))}
+        commands |= dict.fromkeys(TRAINER, (*own, "benchmarks.peers_training"))
+        commands |= dict.fromkeys(OUTSIDE, (self.peers_python, "-m", "benchmarks.peers_outside"))
+        name = commands[side][2]
+        if name not in self.workers:
+            self.workers[name] = Worker(*commands[side])
+        return self.workers[name]
+
+    def tune(self, side: str) -> dict[str, Any]:
+        """The best learning rate by factors of two, with a worse one tried on each side of it."""
+
+        def score(rate: float) -> float:
+            return self.train(side, asdict(Settings(rate)), TUNING_SEED, TUNING_SHARE)["bits_per_byte"]
+
+        rates = {rate: score(rate) for rate in FIRST_RATES}
+        while (best := min(rates, key=lambda rate: rates[rate])) in (min(rates), max(rates)):
+            rate = best / 2 if best == min(rates) else best * 2
+            rates[rate] = score(rate)
+        return asdict(Settings(best))
 
 
-def run_arm(arm: dict[str, Any], steps: int, seed: int, data: Path) -> dict[str, float]:
-    """Train one arm in this process; CPU seconds of training, tokens, bits per byte."""
-    torch.set_num_threads(1)
-    shape = shape_of(data)
-    if arm["name"] == "aether":
-        recipe = TrainRecipe(model=shape, steps=steps, **arm["settings"])
-        packed = PackedTokens(data / "train", shape.context_tokens, seed)
-        with tempfile.TemporaryDirectory() as out:
-            context = StepContext("train", Path(out), {"data": data}, seed, 1, lambda progress: None)
-            before = time.process_time()
-            state = new_state(recipe, seed)
-            Loop(recipe, state, packed, context).run("benchmark")
-            cpu_s = time.process_time() - before
-        state.model.compute_dtype = None
-        model, tokens = state.model.eval(), recipe.tokens()
-    else:
-        settings = PeerSettings(steps=steps, seed=seed, **arm["settings"])
-        before = time.process_time()
-        model = train_peer(settings, shape, data)
-        cpu_s = time.process_time() - before
-        tokens = steps * settings.batch * shape.context_tokens
-    return {"cpu_s": cpu_s, "steps": steps, "tokens": tokens, "bits_per_byte": bits_per_byte(model, shape, data)}
+def environment() -> dict[str, str]:
+    """One thread, and freed memory kept."""
+    return {"OMP_NUM_THREADS": "1"} | {f"MALLOC_{name}": str(value) for name, value in KEEP_FREED.items()}
 
 
-@torch.inference_mode()
-def bits_per_byte(model: torch.nn.Module, shape: DecoderConfig, data: Path) -> float:
-    """Of a fixed draw of validation documents; every token after a document's separator once."""
+def write_held_out(data: Path, context_tokens: int, path: Path) -> None:
+    """A fixed draw of validation documents as windows that never cross a document."""
     split = read_split(data, "validation")
     documents = choose_documents(split, EVALUATED_BYTES, 0)
-    nats, size_bytes = 0.0, sum(document.size_bytes for document in documents)
-    for document in documents:
-        ids = split.ids(document)
-        for start in range(0, len(ids) - 1, shape.context_tokens):
-            window = torch.from_numpy(np.ascontiguousarray(ids[start : start + shape.context_tokens + 1]))[None]
-            out = model(window[:, :-1])
-            logits = out if isinstance(out, torch.Tensor) else out.logits
-            nats += float(torch.nn.functional.cross_entropy(logits[0].float(), window[0, 1:], reduction="sum"))
-    return nats / math.log(2) / size_bytes
+    windows, lengths = [], []
+    for ids in map(split.ids, documents):
+        for start in range(0, len(ids) - 1, context_tokens):
+            window = ids[start : start + context_tokens + 1]
+            windows.append(np.pad(window, (0, context_tokens + 1 - len(window))))
+            lengths.append(len(window) - 1)
+    size_bytes = sum(document.size_bytes for document in documents)
+    np.savez(path, windows=np.stack(windows).astype(np.uint16), lengths=np.array(lengths), size_bytes=size_bytes)
 
 
-def in_own_process(arm: dict[str, Any], steps: int, seed: int, data: Path) -> dict[str, float]:
-    """`run_arm` in a fresh interpreter, so that no arm inherits another's allocator or caches."""
-    words = [sys.executable, "-m", "benchmarks.loss_per_compute", "--data", str(data), "--arm", json.dumps(arm)]
-    words += ["--steps", str(steps), "--seed", str(seed)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def compare(bench: Bench, tuned: dict[str, dict[str, Any]], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Every side and seed, by turns of the seeds; one row for each side and budget."""
+    plan = [("aether", AETHER, 1.0), ("aether", AETHER, SHORT), *((side, tuned[side], 1.0) for side in tuned)]
+    made = [[bench.train(side, settings, seed, share) for side, settings, share in plan] for seed in seeds]
+    rows = []
+    for (side, settings, share), runs in zip(plan, zip(*made, strict=True), strict=True):
+        means = {key: mean_interval([run[key] for run in runs]) for key in ("bits_per_byte", "cpu_s", "tokens")}
+        rows.append({"side": side, "settings": settings, "share": share, **means, "runs": list(runs)})
+    return rows
 
 
-def steps_for(arm: dict[str, Any], cpu_seconds: float, data: Path) -> int:
-    """Steps that fit `cpu_seconds`: from the difference of two rehearsals, so that start-up is counted once."""
-    short, long = (in_own_process(arm, steps, 99, data) for steps in (4, 14))
-    step_s = (long["cpu_s"] - short["cpu_s"]) / 10
-    start_s = max(0.0, short["cpu_s"] - 4 * step_s)
-    return max(10, int((cpu_seconds - start_s) / step_s))
-
-
-def measure(arm: dict[str, Any], cpu_seconds: float, seeds: int, data: Path) -> dict[str, Any]:
-    """One arm at one budget, every seed."""
-    steps = steps_for(arm, cpu_seconds, data)
-    runs = [in_own_process(arm, steps, seed, data) for seed in range(seeds)]
-    bits = mean_interval([run["bits_per_byte"] for run in runs])
-    cpu = mean_interval([run["cpu_s"] for run in runs])
-    sys.stderr.write(f"{arm['name']} {cpu_seconds:g} s: {bits['mean']:.4f} bit/byte in {cpu['mean']:.1f} CPU-s\n")
-    return {"arm": arm, "budget_cpu_s": cpu_seconds, "bits_per_byte": bits, "cpu_s": cpu, "runs": runs}
-
-
-def tune(cpu_seconds: float, start: dict[str, Any], data: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The best of the grid for the Llama peer, one seed that the comparison does not use, at the full budget."""
-    tried = []
-    for change in GRID:
-        arm = {"name": "llama-adamw", "settings": start | change}
-        steps = steps_for(arm, cpu_seconds, data)
-        tried.append({"settings": arm["settings"], **in_own_process(arm, steps, 17, data)})
-    best = min(tried, key=lambda row: row["bits_per_byte"])
-    return best["settings"], tried
+def verdicts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Aether against each peer: loss at the full budget, and at `SHORT` of it with the share of CPU seconds it took."""
+    full, short = rows[:2]
+    return [
+        {
+            "peer": row["side"],
+            "bits_ratio": full["bits_per_byte"]["mean"] / row["bits_per_byte"]["mean"],
+            "short_bits_ratio": short["bits_per_byte"]["mean"] / row["bits_per_byte"]["mean"],
+            "short_compute": short["cpu_s"]["mean"] / row["cpu_s"]["mean"],
+            "seeds_won": sum(
+                a["bits_per_byte"] < b["bits_per_byte"] for a, b in zip(full["runs"], row["runs"], strict=True)
+            ),
+        }
+        for row in rows[2:]
+    ]
 
 
 def markdown(record: dict[str, Any]) -> str:
     """The record for a person, ratios first."""
+    around = record["circumstances"]
     lines = [
         "# Loss per compute",
         "",
-        "| against | bits per byte, Aether over peer | compute to the peer's final loss |",
-        "|---|---|---|",
+        "Bits per byte of held-out text, Aether over the peer (below 1: Aether is ahead).",
+        "",
     ]
-    for row in record["ratios"]:
-        lines.append(f"| {row['peer']} | {row['bits_ratio']:.3f} | {row['compute']} |")
+    lines += ["| against | same CPU seconds | share of them | there | seeds ahead |", "|---|---|---|---|---|"]
+    for row in record["verdicts"]:
+        lines.append(
+            f"| {row['peer']} | {row['bits_ratio']:.3f} | {row['short_compute']:.1%} | {row['short_bits_ratio']:.3f} "
+            f"| {row['seeds_won']} of {around['seeds']} |"
+        )
+    lines += ["", "| side | CPU s | bit/byte, mean (95 % over seeds) | each seed | tokens | parameters |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for row in record["rows"]:
+        bits, each = row["bits_per_byte"], ", ".join(f"{run['bits_per_byte']:.4f}" for run in row["runs"])
+        between = f" ({bits['low']:.4f} to {bits['high']:.4f})" if "low" in bits else ""
+        lines.append(
+            f"| {row['side']} | {row['cpu_s']['mean']:.1f} | {bits['mean']:.4f}{between} | {each} "
+            f"| {row['tokens']['mean']:,.0f} | {row['runs'][0]['parameters']:,} |"
+        )
+    lines += ["", f"Tuning, seed {TUNING_SEED}, which the comparison does not use:", ""]
+    lines += ["| side | settings | CPU s | bit/byte |", "|---|---|---|---|"]
+    for row in record["tuning"]:
+        settings = ", ".join(f"{key} {value}" for key, value in row["arm"]["settings"].items())
+        lines.append(f"| {row['arm']['side']} | {settings} | {row['cpu_s']:.1f} | {row['bits_per_byte']:.4f} |")
+    versions = ", ".join(f"{name} {version}" for name, version in around["packages"].items())
+    machine = around["machine"]
     lines += [
         "",
-        "| arm | budget (CPU s) | CPU s used | bit/byte, mean (95 % over seeds) | tokens |",
-        "|---|---|---|---|---|",
+        f"{around['date']}, {machine['cpu']}, {machine['cores']} cores, one thread a training; `{around['command']}`.",
     ]
-    for row in record["arms"]:
-        bits = row["bits_per_byte"]
-        between = f" ({bits['low']:.4f} to {bits['high']:.4f}, n = {bits['n']})" if "low" in bits else " (n = 1)"
-        used, tokens = row["cpu_s"]["mean"], row["runs"][0]["tokens"]
-        name = row["arm"]["name"]
-        lines.append(f"| {name} | {row['budget_cpu_s']:g} | {used:.1f} | {bits['mean']:.4f}{between} | {tokens:,} |")
-    lines += ["", "Tuning of the Llama peer (one seed, not used above):", "", "| settings | bit/byte |", "|---|---|"]
-    lines += [f"| `{json.dumps(row['settings'])}` | {row['bits_per_byte']:.4f} |" for row in record["tuning"]]
-    around = record["circumstances"]
-    lines += [
-        "",
-        f"{around['date']}, {around['machine']['cpu']} ({around['machine']['cores']} cores), `{around['command']}`",
-    ]
-    lines += [f"Versions: {', '.join(f'{k} {v}' for k, v in around['packages'].items())}.", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, f"Versions: {versions}.", ""])
 
 
-def ratios(arms: list[dict[str, Any]], budget: float) -> list[dict[str, Any]]:
-    """Aether against each peer: loss at the full budget, and the share of the peer's compute that reaches its final loss."""
-    ours = sorted((row for row in arms if row["arm"]["name"] == "aether"), key=lambda row: row["budget_cpu_s"])
-    full = next(row for row in ours if row["budget_cpu_s"] == budget)["bits_per_byte"]["mean"]
-    found = []
-    for row in arms:
-        if row["arm"]["name"] != "aether":
-            goal, used = row["bits_per_byte"]["mean"], row["cpu_s"]["mean"]
-            found.append({"peer": row["arm"]["name"], "bits_ratio": full / goal, "compute": reached(ours, goal, used)})
-    return found
-
-
-def reached(ours: list[dict[str, Any]], goal: float, peer_cpu_s: float) -> str:
-    """CPU time at which Aether reaches `goal`, as a share of the peer's: between two of its budgets on a line of bits
-    against log time."""
-    curve = [(row["cpu_s"]["mean"], row["bits_per_byte"]["mean"]) for row in ours]
-    if curve[0][1] <= goal:
-        return f"at most {curve[0][0] / peer_cpu_s:.1%}"
-    for (short_s, above), (long_s, below) in itertools.pairwise(curve):
-        if below <= goal:
-            needed_s = short_s * (long_s / short_s) ** ((above - goal) / (above - below))
-            return f"{needed_s / peer_cpu_s:.1%} (interpolated; {long_s / peer_cpu_s:.1%} measured)"
-    return "not reached"
-
-
-def kept_arms() -> list[dict[str, Any]]:
-    """The arms of the record that is there, the Llama peer's left out."""
-    record = json.loads((FOLDER / "loss_per_compute.json").read_text(encoding="utf-8"))
-    return [row for row in record["arms"] if row["arm"]["name"] != "llama-adamw"]
+def versions_of(python: str, names: Sequence[str]) -> dict[str, str]:
+    """The installed versions in another environment."""
+    code = "import sys, importlib.metadata as m; print(*map(m.version, sys.argv[1:]))"
+    found = subprocess.run([python, "-c", code, *names], capture_output=True, text=True, check=True)
+    return dict(zip(names, found.stdout.split(), strict=True))
 
 
 def main() -> None:
-    """Parse, measure every arm, write the record."""
+    """Tune, compare, write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="output folder of a data step")
-    parser.add_argument("--cpu-seconds", type=float, default=120.0)
+    parser.add_argument("--peers-python", required=True, help="interpreter of the peers' environment")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the windows and the finished trainings")
+    parser.add_argument("--cpu-seconds", type=float, default=30.0)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--tune", action="store_true", help="tune the Llama peer first")
-    parser.add_argument(
-        "--llama-only", action="store_true", help="measure the Llama peer again; keep the record's rest"
-    )
-    parser.add_argument("--json", action="store_true", help="last line: the record's ratios")
-    parser.add_argument("--arm", help=argparse.SUPPRESS)
-    parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no training after them")
+    parser.add_argument("--json", action="store_true", help="last line: the record's verdicts")
     given = parser.parse_args()
-    if given.arm:
-        print(json.dumps(run_arm(json.loads(given.arm), given.steps, given.seed, given.data)))
-        return
-    budget, half = given.cpu_seconds, bfloat16_pays()
-    llama, tuning = tune(budget, LLAMA | {"bf16": half}, given.data) if given.tune else (LLAMA | {"bf16": half}, [])
-    arms = kept_arms() if given.llama_only else []
-    if not arms:
-        ours = {"name": "aether", "settings": AETHER | {"precision": "bfloat16" if half else "float32"}}
-        arms = [measure(ours, share * budget, given.seeds, given.data) for share in (1.0, 0.4, 1 / 6)]
-        arms.append(measure({"name": "gpt2", "settings": GPT2 | {"bf16": half}}, budget, given.seeds, given.data))
-    arms.append(measure({"name": "llama-adamw", "settings": llama}, budget, given.seeds, given.data))
-    words = ["--data", "RUN/steps/data", "--cpu-seconds", f"{budget:g}", "--seeds", str(given.seeds)]
-    words += ["--tune"] * given.tune + ["--llama-only"] * given.llama_only
-    around = circumstances("benchmarks.loss_per_compute", "transformers", "tokenizers", words=words)
-    record = {"circumstances": around, "shape": SHAPE, "ratios": ratios(arms, budget), "arms": arms, "tuning": tuning}
+    seeds = range(given.seeds)
+    until = time.monotonic() + 60 * given.minutes
+    bench = Bench(given.data.resolve(), given.work.resolve(), given.peers_python, given.cpu_seconds, until)
+    bench.prepare([*seeds, TUNING_SEED])
+    rows = compare(bench, {side: bench.tune(side) for side in (*TRAINER, *OUTSIDE)}, seeds)
+    words = ["--data", "RUN/steps/data", "--peers-python", "PEERS/bin/python", "--work", "DIR"]
+    words += ["--cpu-seconds", f"{given.cpu_seconds:g}", "--seeds", str(given.seeds)]
+    around = circumstances("benchmarks.loss_per_compute", "transformers", "accelerate", "tokenizers", words=words)
+    around["packages"] |= versions_of(given.peers_python, ("litgpt", "lightning", "ai2-olmo-core"))
+    record = {
+        "circumstances": around | {"seeds": given.seeds},
+        "sizes": SIZES,
+        "verdicts": verdicts(rows),
+        "rows": rows,
+        "tuning": [row for row in bench.rows if row["arm"]["seed"] == TUNING_SEED],
+    }
     write("loss_per_compute", record, markdown(record))
     if given.json:
-        print(json.dumps({"ratios": record["ratios"]}))
+        print(json.dumps({"verdicts": record["verdicts"]}))
 
 
 if __name__ == "__main__":

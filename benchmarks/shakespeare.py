@@ -18,9 +18,8 @@ Does not measure wall time: the machine may be shared, and both sides are charge
 import argparse
 import json
 import math
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from aether.stages.train.recipe import RampStage, TrainRecipe
 from aether.stages.train.recipe_optimiser import Optimiser, Schedule
 from aether.stages.train.schedule import muon_momentum
 from benchmarks import records
+from benchmarks.equal_compute import CpuClock
 
 CONTEXT_TOKENS = 64
 SCORING_BATCH = 64
@@ -58,22 +58,6 @@ class Text:
         ids = torch.tensor([index[character] for character in text])
         cut = int(0.9 * len(ids))
         return Text(ids[:cut], ids[cut:], len(index))
-
-
-class CpuClock:
-    """CPU-seconds of this process since the clock was made."""
-
-    def __init__(self, budget_s: float) -> None:
-        self.budget_s = budget_s
-        self._start_s = time.process_time()
-
-    def spent_s(self) -> float:
-        """CPU-seconds so far."""
-        return time.process_time() - self._start_s
-
-    def share(self) -> float:
-        """The share of the budget that is spent."""
-        return self.spent_s() / self.budget_s
 
 
 @dataclass(frozen=True)
@@ -253,16 +237,39 @@ SIDES: dict[str, Callable[[Text, float, int], Outcome]] = {
 }
 
 
+class Finished:
+    """The runs that a file has, one a line; none is made again."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else []
+        self._outcomes = [Outcome(**json.loads(line)) for line in lines]
+
+    def find(self, side: str, budget_s: float, seed: int) -> Outcome | None:
+        """That run, if it is there."""
+        asked = (side, budget_s, seed)
+        return next((o for o in self._outcomes if (o.side, o.budget_s, o.seed) == asked), None)
+
+    def add(self, outcome: Outcome) -> None:
+        """Keep a run that was just made."""
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(asdict(outcome)) + "\n")
+
+
 def run_all(text: Text, arguments: argparse.Namespace, tell: Callable[[str], None]) -> list[Outcome]:
     """Every side, budget and seed; the sides take turns so that a busy machine is busy for all of them."""
-    outcomes = []
+    outcomes, finished = [], Finished(arguments.finished)
     for seed in range(1, arguments.seeds + 1):
         for budget_s in sorted(arguments.cpu_seconds):
             for side, run in SIDES.items():
                 baseline = side != "aether"
                 if baseline and (seed > arguments.baseline_seeds or budget_s < max(arguments.cpu_seconds)):
                     continue
-                outcome = run(text, budget_s, seed)
+                outcome = finished.find(side, budget_s, seed)
+                if outcome is None:
+                    outcome = run(text, budget_s, seed)
+                    finished.add(outcome)
                 tell(f"{side:15} {budget_s:5.0f} s  seed {seed}  loss {outcome.loss:.4f}  {outcome.steps} steps")
                 outcomes.append(outcome)
     return outcomes
@@ -322,13 +329,17 @@ def main() -> None:
     parser.add_argument("--cpu-seconds", type=float, nargs="+", default=[30.0, 115.0], help="budgets of a run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--baseline-seeds", type=int, default=3, help="of the baselines, at the largest budget only")
+    parser.add_argument("--finished", type=Path, help="file of finished runs: they are not made again")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of a table")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     text = Text.read(arguments.data)
     tell = (lambda line: None) if arguments.json else (lambda line: print(line, flush=True))
     outcomes = run_all(text, arguments, tell)
-    record: dict[str, Any] = records.circumstances("benchmarks.shakespeare")
+    budgets = [f"{budget:g}" for budget in arguments.cpu_seconds]
+    words = ["--data", "tinyshakespeare/input.txt", "--cpu-seconds", *budgets, "--seeds", str(arguments.seeds)]
+    words += ["--baseline-seeds", str(arguments.baseline_seeds)]
+    record: dict[str, Any] = records.circumstances("benchmarks.shakespeare", words=words)
     record |= {"threads": 1, "recipe": RECIPE.model_dump(mode="json"), "rows": summarise(outcomes)}
     markdown = as_markdown(record)
     path = records.write("shakespeare", record, markdown)

@@ -1,28 +1,30 @@
-"""Seconds of one training update, plain and compiled, against transformers' Qwen3 and Llama of the same shape.
+"""Seconds of one training update, plain and compiled, against other trainers' models of the same shape.
 
-    python -m benchmarks.training_step --threads 2 [--json]
+    python -m benchmarks.training_step --peers-python PEERS/bin/python --threads 1 2 [--json]
 
-Same shape, vocabulary, window, batch, tokens and bfloat16 products on each side, random tokens, two documents a window. The peers are
-`Qwen3ForCausalLM` (the architecture that Aether exports) and `LlamaForCausalLM` under bfloat16 autocast with fused AdamW and
-gradient clipping, SDPA attention, plain causal mask: less work than Aether's (documents that do not see each other,
-Newton-Schulz products). Sides take turns update by update; a ratio is the median over turns of the peer's time over
-Aether's. Says nothing about what an update is worth: `loss_per_compute.py` does. Compiling is timed with an empty cache and again
-from the kernels it left, in a process each.
+Same shape, vocabulary, window, batch and bfloat16 products on each side, random tokens, two documents a window. The peers are
+`Qwen3ForCausalLM` (the architecture that Aether exports) and `LlamaForCausalLM`, litgpt's GPT as a Llama and OLMo-core's OLMo 2, under
+bfloat16 autocast with AdamW and gradient clipping, SDPA attention, plain causal mask: less work than Aether's (documents that do
+not see each other, Newton-Schulz products). litgpt and OLMo-core run in the environment of `peers_outside.py`, each in a
+process that waits between its turns. Sides take turns update by update; a ratio is the median over turns of the peer's time
+over Aether's; glibc keeps freed memory for all. Says nothing about what an update is worth: `loss_per_compute.py` does.
+Compiling is timed with an empty cache and again from the kernels it left, in a process each.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from aether.models.config import DecoderConfig
 from aether.models.host import keep_freed_memory
@@ -31,12 +33,16 @@ from aether.spec.run import StepContext
 from aether.stages.train.compiling import Compilation, compile_for
 from aether.stages.train.loop import Loop, new_state
 from aether.stages.train.recipe import TrainRecipe
+from benchmarks.equal_compute import Shape
+from benchmarks.loss_per_compute import OUTSIDE, environment, versions_of
+from benchmarks.peers_training import build
 from benchmarks.records import circumstances, write
 
 VOCABULARY, CONTEXT = 4096, 256
 SHAPES = ((128, 2, 32), (64, 5, 8), (256, 4, 16))
 """(width, layers, windows): what the plan of the demo trained on two cores, a smaller and a larger one of the ladder."""
 TURNS, WARM_UPS = 10, 3
+INSIDE = ("qwen3", "llama")
 
 
 class TwoDocuments:
@@ -58,23 +64,15 @@ def aether(recipe: TrainRecipe, folder: Path, threads: int) -> tuple[Callable[[]
     return Loop(recipe, state, TwoDocuments(), context).update, compilation
 
 
+def shape_of(config: DecoderConfig) -> Shape:
+    """The sizes as the peers take them."""
+    return Shape(**{name: getattr(config, name) for name in Shape.__dataclass_fields__})
+
+
 def peer(kind: str, shape: DecoderConfig, windows: int) -> Callable[[], object]:
     """One update of a transformers model."""
     torch.manual_seed(0)
-    fields: dict[str, Any] = {
-        "vocab_size": shape.vocab_size,
-        "hidden_size": shape.hidden_size,
-        "intermediate_size": shape.mlp_size,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
-        "head_dim": shape.head_size,
-        "max_position_embeddings": shape.context_tokens,
-        "tie_word_embeddings": True,
-        "attn_implementation": "sdpa",
-        "use_cache": False,
-    }
-    model = Qwen3ForCausalLM(Qwen3Config(**fields)) if kind == "qwen3" else LlamaForCausalLM(LlamaConfig(**fields))
+    model = build(kind, shape_of(shape))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     data, seen = TwoDocuments(), iter(range(0, 1 << 30, windows))
 
@@ -91,7 +89,45 @@ def peer(kind: str, shape: DecoderConfig, windows: int) -> Callable[[], object]:
     return update
 
 
-def measure(width: int, layers: int, windows: int, threads: int) -> dict[str, Any]:
+class Outside:
+    """A peer in its own environment: each turn is one line to it, and one line of seconds back."""
+
+    def __init__(self, python: str, kind: str, shape: DecoderConfig, windows: int, threads: int) -> None:
+        words = [python, "-m", "benchmarks.peers_outside", "turns", kind, json.dumps(asdict(shape_of(shape)))]
+        words += [str(windows), str(threads)]
+        around = os.environ | environment() | {"OMP_NUM_THREADS": str(threads)}
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, env=around)
+        assert self._line() == "ready", f"{kind} did not start: the lines above say why"
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def update(self) -> float:
+        """Seconds of one update, as the peer's own clock has them."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self._line())
+
+    def end(self) -> None:
+        """No more turns."""
+        self._process.communicate()
+
+
+def timed(update: Callable[[], object]) -> Callable[[], float]:
+    """The update, returning its seconds."""
+
+    def run() -> float:
+        began_s = time.perf_counter()
+        update()
+        return time.perf_counter() - began_s
+
+    return run
+
+
+def measure(width: int, layers: int, windows: int, threads: int, python: str) -> dict[str, Any]:
     """Every side on one shape, by turns."""
     torch.set_num_threads(threads)
     keep_freed_memory()
@@ -102,14 +138,18 @@ def measure(width: int, layers: int, windows: int, threads: int) -> dict[str, An
         cold_s = compile_alone(width, layers, windows, threads, kernels)
         updates = {"aether": aether(plain, kernels, threads)[0]}
         updates["aether-compiled"], warm = aether(plain.model_copy(update={"compile": "blocks"}), kernels, threads)
-        updates |= {kind: peer(kind, shape, windows) for kind in ("qwen3", "llama")}
-        taken: dict[str, list[float]] = {name: [] for name in updates}
+        updates |= {kind: peer(kind, shape, windows) for kind in INSIDE}
+        outside = {kind: Outside(python, kind, shape, windows, threads) for kind in OUTSIDE}
+        turns = {name: timed(update) for name, update in updates.items()}
+        turns |= {kind: one.update for kind, one in outside.items()}
+        taken: dict[str, list[float]] = {name: [] for name in turns}
         for turn in range(WARM_UPS + TURNS):
-            for name, update in updates.items():
-                began_s = time.perf_counter()
-                update()
+            for name, run in turns.items():
+                seconds = run()
                 if turn >= WARM_UPS:
-                    taken[name].append(time.perf_counter() - began_s)
+                    taken[name].append(seconds)
+        for one in outside.values():
+            one.end()
     own = np.array(taken["aether"])
     return {
         "width": width,
@@ -134,22 +174,25 @@ def compile_alone(width: int, layers: int, windows: int, threads: int, folder: P
 
 def markdown(record: dict[str, Any]) -> str:
     """The record as a table."""
-    lines = ["# One training update, plain, compiled, and transformers' models", "", f"{record['date']}, "]
-    lines[-1] += (
-        f"{record['machine']['cpu']}, {record['machine']['cores']} cores, torch {record['packages']['torch']}, "
-    )
-    lines[-1] += f"transformers {record['packages']['transformers']}. `{record['command']}`"
-    lines += ["", "Ratios are medians over turns of the side's time over plain Aether's.", ""]
+    lines = ["# One training update, plain, compiled, and other trainers' models", "", f"{record['date']}, "]
+    versions = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
+    lines[-1] += f"{record['machine']['cpu']}, {record['machine']['cores']} cores, {versions}. `{record['command']}`"
+    sides = ("aether-compiled", *INSIDE, *OUTSIDE)
     lines += [
-        "| width, layers, windows, threads | aether, ms | tokens/s | compiled | Qwen3 | Llama | compile, cold / warm |"
+        "",
+        "Ratios are medians over turns of the side's time over plain Aether's (above 1: Aether is faster).",
+        "",
     ]
-    lines += ["|---|---|---|---|---|---|---|"]
+    lines += [
+        f"| width, layers, windows, threads | aether, ms | tokens/s | {' | '.join(sides)} | compile, cold / warm |"
+    ]
+    lines += ["|---" * (4 + len(sides)) + "|"]
     for row in record["shapes"]:
-        ratio = row["over_aether"]
+        ratios = " | ".join(f"{row['over_aether'][side]:.2f}" for side in sides)
+        compiling = f"{row['compile_s']['cold']:.1f} s / {row['compile_s']['warm']:.1f} s"
         lines.append(
             f"| {row['width']}, {row['layers']}, {row['windows']}, {row['threads']} | {1e3 * row['step_s']['aether']:.1f} "
-            f"| {row['tokens_per_s']['aether']:.0f} | {ratio['aether-compiled']:.3f} | {ratio['qwen3']:.2f} "
-            f"| {ratio['llama']:.2f} | {row['compile_s']['cold']:.1f} s / {row['compile_s']['warm']:.1f} s |"
+            f"| {row['tokens_per_s']['aether']:.0f} | {ratios} | {compiling} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -158,6 +201,7 @@ def main() -> None:
     """Measure, print, record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--threads", type=int, nargs="+", default=[2])
+    parser.add_argument("--peers-python", default=sys.executable, help="interpreter of the peers' environment")
     parser.add_argument("--compile", type=int, nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
@@ -169,8 +213,11 @@ def main() -> None:
         recipe = TrainRecipe(model=shape, steps=10_000, batch_sequences=windows, compile="blocks")
         print(aether(recipe, asked.folder, asked.threads[0])[1].seconds)
         return
-    shapes = [measure(*shape, threads) for threads in asked.threads for shape in SHAPES]
-    record = circumstances("benchmarks.training_step", "transformers") | {"shapes": shapes}
+    python = asked.peers_python
+    shapes = [measure(*shape, threads, python) for threads in asked.threads for shape in SHAPES]
+    words = ["--peers-python", "PEERS/bin/python", "--threads", *map(str, asked.threads)]
+    record = circumstances("benchmarks.training_step", "transformers", words=words) | {"shapes": shapes}
+    record["packages"] |= versions_of(python, ("litgpt", "ai2-olmo-core"))
     path = write("training_step", record, markdown(record))
     print(json.dumps(record) if asked.json else path.with_suffix(".md").read_text(encoding="utf-8"))
 

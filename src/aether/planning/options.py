@@ -20,6 +20,7 @@ from aether.stages.compress.recipe import CompressRecipe
 from aether.stages.serve import estimate as serve_estimate
 from aether.stages.serve.recipe import ServeRecipe
 from aether.stages.train import estimate as train_estimate
+from aether.stages.train.recipe import TrainRecipe
 
 _MEMORY_SPREAD = 0.25
 """Relative half-width of LEVEL for training memory (assumed)."""
@@ -69,7 +70,7 @@ def estimates(candidate: Candidate, scene: Scene) -> tuple[Estimate, ...]:
     return (
         *_quality(candidate, scene),
         *_serving(candidate, scene),
-        _training_memory(candidate, scene),
+        training_memory(candidate.recipe, scene.pilots),
         _size_on_disk(candidate, scene),
         _parameters(candidate),
         time,
@@ -155,17 +156,15 @@ def _behind(estimate: Estimate, front: Term) -> Estimate:
     )
 
 
-def _training_memory(candidate: Candidate, scene: Scene) -> Estimate:
+def training_memory(recipe: TrainRecipe, pilots: Sequence[PilotResult]) -> Estimate:
     """The train stage's ledger, shifted by what the pilots held beyond theirs: one process holds what came before, too."""
-    parts = train_estimate.memory_bytes(candidate.recipe)
-    beyond = max(
-        (p.memory_bytes - sum(train_estimate.memory_bytes(p.recipe).values()) for p in scene.pilots), default=0.0
-    )
+    parts = train_estimate.memory_bytes(recipe)
+    beyond = max((p.memory_bytes - sum(train_estimate.memory_bytes(p.recipe).values()) for p in pilots), default=0.0)
     value = sum(parts.values()) + max(0.0, beyond)
     terms = [
         Term(name=n, value=v, unit="byte", kind="computed", source="stages.train.estimate") for n, v in parts.items()
     ]
-    if scene.pilots:
+    if pilots:
         terms.append(
             Term(name="beyond the ledger", value=max(0.0, beyond), unit="byte", kind="measured", source="the pilots")
         )
