@@ -214,7 +214,10 @@ def left_out(rows: list[Row]) -> dict[str, dict[str, dict[str, float]]]:
         relative, inside = np.abs(np.expm1(-errors)), fitting.coverage(some, errors, key)
         for family in sorted(set(families)):
             chosen = families == family
-            found[str(family)][name] = _errors(relative[chosen]) | {"interval_coverage": float(inside[chosen].mean())}
+            held = inside[chosen & ~np.isnan(inside)]
+            found[str(family)][name] = _errors(relative[chosen])
+            if held.size:
+                found[str(family)][name]["interval_coverage"] = float(held.mean())
     return {**found, "memory, training": _memory_left_out(rows)}
 
 
@@ -323,7 +326,7 @@ def _notes(line: dict[str, Any]) -> str:
     names = ("median_abs_error", "p90_abs_error", "interval_coverage")
     for family, by in cut.items():
         for left, found in by.items():
-            notes.append(f"| {family} | {left} | {' | '.join(_percent(found[name]) for name in names)} |")
+            notes.append(f"| {family} | {left} | {' | '.join(_percent(found.get(name)) for name in names)} |")
     return "\n".join(notes)
 
 

@@ -13,8 +13,8 @@ import json
 import tomllib
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from benchmarks.planner_accuracy.inference import (
     replicas_stated,
 )
 from benchmarks.planner_accuracy.served import Row
+from benchmarks.planner_accuracy.sources import measured_by
 
 FILE = Path(__file__).parents[2] / "src" / "aether" / "knowledge" / "serving_efficiency.toml"
 
@@ -74,8 +75,6 @@ _SHRINKAGE = {"token": 15.0, "ttft": 60.0}
 _DRAFT = 0.2
 """Weight of rows whose source calls itself experimental: their times to first token are several times those of all other rows of
 the same model and engine (chosen by leaving models and devices out)."""
-_OWN_ROWS = 40
-"""Rows that a model or device needs to be left out by itself."""
 
 
 @dataclass
@@ -90,7 +89,7 @@ class Sample:
     case: Case
     asked: Asked
     source: str = ""
-    """Who measured: the beginning of the row's source."""
+    """Who measured."""
     waiting: Any = None
     """The same for `_WAITING`."""
 
@@ -149,7 +148,7 @@ def samples(rows: list[Row], fitted: Coefficients) -> list[Sample]:
             continue
         share = 0.5 if asked.statistic == "mean" else float(asked.statistic[1:]) / 100
         tail = ", tail" if share > TAIL else ""
-        source = str(row.get("source")).split("(")[0].strip()
+        source = measured_by(row)
         if asked.quantity in ("ttft", "prefill"):
             prompts = case.traffic.concurrency * case.traffic.prompt_tokens
             seconds = row["value"] * asked.factor if asked.quantity == "ttft" else prompts / row["value"]
@@ -300,15 +299,16 @@ def fit_all(given: list[Sample], fitted: Coefficients) -> Coefficients:
     tokens, first = [s for s in given if s.quantity == "token"], [s for s in given if s.quantity == "ttft"]
     residual = fit_residual("token", tokens, step_seconds(tokens, fitted))
     residual += fit_residual("ttft", first, waiting_seconds(first, fitted))
-    kinds = Counter(_kind(s) for s in given if "tail" not in s.quantity)
+    kinds = Counter(kind_of(s) for s in given if "tail" not in s.quantity)
     names: dict[tuple[str, str, str], set[str]] = {kind: set() for kind in kinds}
     for sample in (s for s in given if "tail" not in s.quantity):
-        names[_kind(sample)].add(sample.case.setup.measured_as)
+        names[kind_of(sample)].add(sample.case.setup.measured_as)
     measured = [
         Measured(engine=kind[0], generation=kind[1], model_class=kind[2], rows=rows, models=tuple(sorted(names[kind])))
         for kind, rows in sorted(kinds.items())
     ]
-    return fitted.model_copy(update={"residual": tuple(residual), "measured": tuple(measured)})
+    sources = tuple(sorted({s.source for s in given}))
+    return fitted.model_copy(update={"residual": tuple(residual), "measured": tuple(measured), "laboratories": sources})
 
 
 def log_errors(quantity: str, given: list[Sample], fitted: Coefficients) -> Any:
@@ -323,56 +323,11 @@ def log_errors(quantity: str, given: list[Sample], fitted: Coefficients) -> Any:
 
 
 QUANTITIES = ("token", "ttft", "token, tail", "ttft, tail")
+"""What has errors of its own; a throughput counts as a time per token."""
 
 
-@dataclass
-class Errors:
-    """Log errors of rows that were left out of the fit, by quantity and by what of their setup was in what was left."""
-
-    found: dict[tuple[str, Familiarity], list[float]] = field(default_factory=dict)
-
-    def of(self, quantity: str) -> Any:
-        """All of a quantity; rates are times per token too."""
-        names = (quantity, "rate") if quantity == "token" else (quantity,)
-        return np.array([e for (name, _), errors in self.found.items() if name in names for e in errors])
-
-    def median(self, quantity: str) -> float:
-        """Median absolute relative error."""
-        return float(np.median(np.abs(np.expm1(self.of(quantity)))))
-
-    def add(self, other: "Errors") -> None:
-        """Pools the errors of another way to leave out."""
-        for key, errors in other.found.items():
-            self.found.setdefault(key, []).extend(errors)
-
-
-def left_out(given: list[Sample], fitted: Coefficients, key: Callable[[Sample], str]) -> Errors:
-    """Errors where each group is predicted by a fit that never saw it; prints a line for each. Small groups go together."""
-    errors = Errors()
-    sizes = Counter(key(s) for s in given)
-    label = {name: name if rows >= _OWN_ROWS else "the smaller ones" for name, rows in sizes.items()}
-    for name in sorted(set(label.values())):
-        others, own = [s for s in given if label[key(s)] != name], [s for s in given if label[key(s)] == name]
-        found = fit_all(others, fitted)
-        line = f"  without {name[:40]:40}"
-        for quantity in QUANTITIES:
-            alike = [s for s in own if s.quantity == quantity]
-            error = log_errors(quantity, own, found)
-            for sample, one in zip(alike, error, strict=True):
-                familiarity = found.familiarity(*_kind(sample), sample.case.setup.measured_as)
-                rate = quantity == "token" and sample.asked.quantity != "token"
-                errors.found.setdefault(("rate" if rate else quantity, familiarity), []).append(float(one))
-            if len(error):
-                relative = np.expm1(error)
-                line += (
-                    f"  {quantity} {len(error):4} |e| {np.median(np.abs(relative)):.3f} bias {np.median(relative):+.3f}"
-                )
-        print(line, flush=True)
-    print("  all: " + ", ".join(f"{quantity} {errors.median(quantity):.3f}" for quantity in QUANTITIES), flush=True)
-    return errors
-
-
-def _kind(sample: Sample) -> tuple[str, str, str]:
+def kind_of(sample: Sample) -> tuple[str, str, str]:
+    """Engine, generation and class of model: what counts as one combination."""
     setup = sample.case.setup
     return setup.engine, generation(setup.device), model_class(setup.architecture)
 
@@ -417,45 +372,13 @@ def main() -> None:
     rows = read_rows(given.truth)
     found = samples(rows, fitted)
     add_waiting(found, fit_steps(found, fitted))
+    from benchmarks.planner_accuracy.leave_out_serving import cross_validated
+
     spread = cross_validated(found, fitted) if given.cross_validate else fitted.spread
     FILE.write_text(written(finished(found, rows, fitted, spread)), encoding="utf-8")
 
 
-def cross_validated(found: list[Sample], fitted: Coefficients) -> tuple[Spread, ...]:
-    """Prints the errors with each source, engine, device, model and tenth of the loads left out, and the share of them inside the
-    intervals of `fitted`; keeps how far the rows of the last three lay off."""
-    for name, key in {"source": lambda s: s.source, "engine": lambda s: s.case.setup.engine}.items():
-        print(f"leaving out one {name}:")
-        print_inside(left_out(found, fitted, key), fitted)
-    errors = Errors()
-    ways: dict[str, Callable[[Sample], str]] = {
-        "device": lambda s: s.case.setup.device.name,
-        "model": lambda s: s.case.setup.architecture.name,
-        "tenth of the loads": _fold,
-    }
-    for name, key in ways.items():
-        print(f"leaving out one {name}:")
-        some = left_out(found, fitted, key)
-        print_inside(some, fitted)
-        errors.add(some)
-    spread = []
-    for (quantity, familiarity), rows in sorted(errors.found.items()):
-        if len(rows) >= _OWN_ROWS:
-            shift = -float(np.median(rows)) if "tail" in quantity else 0.0
-            spread.append(spread_of(quantity, np.array(rows) + shift, familiarity, shift))
-    return tuple(spread)
-
-
-def print_inside(errors: Errors, fitted: Coefficients) -> None:
-    """Per quantity, the share of left-out rows inside the 80 % intervals that `fitted` ships."""
-    inside: dict[str, list[bool]] = {}
-    for (quantity, familiarity), rows in errors.found.items():
-        width, shift = fitted.width(quantity, familiarity), fitted.shift(quantity, familiarity)
-        inside.setdefault(quantity, []).extend(abs(row + shift) <= width for row in rows)
-    print("  inside: " + ", ".join(f"{q} {np.mean(held):.3f} of {len(held)}" for q, held in sorted(inside.items())))
-
-
-def _fold(sample: Sample) -> str:
+def fold(sample: Sample) -> str:
     """Rows of one setup and load stay together, whatever their release and how their server was started."""
     setup, load = sample.case.setup, sample.case.traffic
     kept = setup.model_copy(update={"engine_version": None, "intake_steps": 1, "chunk_tokens": 8192})
@@ -495,7 +418,7 @@ _STATUS = {
     "source": "Operators: least squares on the tables of aiconfigurator_core 0.12.0 (Apache-2.0), the fastest kernel of each "
     "shape. Engines and residuals: robust least squares on published served rows (InferenceX through AIConfigurator's "
     "silicon_sample.csv, InferenceX, TensorRT-LLM, gpt-fast, torchao, exllamav2, AutoAWQ, LitGPT)",
-    "as_of": "2026-11-25",
+    "as_of": "2026-11-26",
     "command": "python -m benchmarks.planner_accuracy.fit_inference --truth DIR --operators DIR --cross-validate",
 }
 

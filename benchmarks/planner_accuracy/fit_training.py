@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -24,6 +25,7 @@ from aether.planning.training.step import coefficient_terms, generation, model_c
 from aether.planning.training.work import WORK_FIELDS, training_work
 from aether.spec.errors import InputError
 from benchmarks.planner_accuracy.setups import Row, device_of, setup_of
+from benchmarks.planner_accuracy.sources import measured_by
 from benchmarks.planner_accuracy.training import default_rows, family, read_rows, step_from_row
 
 # Parameter -> (mean, standard deviation) of its prior, in logarithms: what a fit says of hardware and kernels that it never saw.
@@ -75,10 +77,10 @@ PRIORS: dict[str, tuple[float, float]] = {
     "fixed": (np.log(10.0), 1.0),
 }
 TOML = Path(__file__).parents[2] / "src/aether/knowledge/training_efficiency.toml"
-SOURCES = ("llm-foundry", "Megatron-Bridge", "NeMo docs", "2104.04473", "2201.11990", "Megatron-LM README", "MaxText")
-"""Words that tell the sources of the published rows apart."""
 FOLDS = 10
 """Parts that setups are left out in (a choice)."""
+_DIFFERENCE = 1e-6
+"""Relative step of the derivatives by coefficients (a choice)."""
 NOISE = 0.05
 """Standard deviation of log time between runs of one setup; sets how much data outweighs priors (a choice)."""
 
@@ -102,9 +104,8 @@ class Case:
 
     @property
     def source(self) -> str:
-        """What leave-one-source-out leaves out: a project's tables together, whatever their release."""
-        text = str(self.row.get("source"))
-        return next((name for name in SOURCES if name in text), text)
+        """What leave-one-source-out leaves out."""
+        return measured_by(self.row)
 
     @property
     def layout(self) -> str:
@@ -167,8 +168,19 @@ class Design:
     def log_step(self, theta: np.ndarray) -> np.ndarray:
         """Predicted log step times."""
         by = {name: np.exp(matrix @ theta) for name, matrix in self.weights.items()}
-        parts = step_terms(self.work, by)
-        return np.log(sum(parts.values()))
+        return self._log(by)
+
+    def _log(self, by: dict[str, np.ndarray]) -> np.ndarray:
+        return np.log(sum(step_terms(self.work, by).values()))
+
+    def slope(self, theta: np.ndarray) -> np.ndarray:
+        """Derivatives of the log step times by the parameters, which only enter through the coefficients."""
+        by = {name: np.exp(matrix @ theta) for name, matrix in self.weights.items()}
+        here, found = self._log(by), np.zeros((len(next(iter(by.values()))), len(self.names)))
+        for name, matrix in self.weights.items():
+            moved = self._log(by | {name: by[name] * (1 + _DIFFERENCE)})
+            found += ((moved - here) / _DIFFERENCE)[:, None] * matrix
+        return found
 
 
 def parameter_names(some: Iterable[Case]) -> tuple[str, ...]:
@@ -191,7 +203,14 @@ def fit(some: list[Case]) -> dict[str, float]:
         robust = np.sign(data) * np.sqrt(2 * (np.sqrt(1 + data**2 / 4) - 1)) * np.sqrt(2)
         return np.concatenate([robust, (theta - mean) / deviation])
 
-    solved = least_squares(residuals, mean, max_nfev=40)
+    def slopes(theta: np.ndarray) -> np.ndarray:
+        data = np.maximum(np.abs(weight * (design.log_step(theta) - observed) / NOISE), 1e-6)
+        root = np.sqrt(1 + data**2 / 4)
+        robust = data / (4 * root * np.sqrt(root - 1)) * weight / NOISE
+        return np.vstack([robust[:, None] * design.slope(theta), np.diag(1 / deviation)])
+
+    by_hand: Any = slopes
+    solved = least_squares(residuals, mean, jac=by_hand, max_nfev=40)
     return dict(zip(names, (float(x) for x in solved.x), strict=True))
 
 
@@ -292,33 +311,60 @@ FAMILIARITY = {
 def halfwidths(some: list[Case], errors: dict[str, np.ndarray]) -> dict[str, float]:
     """Quantiles of absolute log errors by class and familiarity, each model and device pair counting as the root of its rows."""
     found: dict[str, float] = {}
-    pair = [(case.model, case.device.name) for case in some]
-    repeats = Counter(pair)
-    weight = np.array([repeats[p] ** -0.5 for p in pair])
+    between = {80: 0.0, 90: 0.0}
     for kind in ("dense", "moe"):
-        rows = np.array([model_class(case.setup).split()[0] == kind for case in some])
+        rows = [i for i, case in enumerate(some) if _kind(case) == kind]
+        alike, weight = [some[i] for i in rows], _pair_weights([some[i] for i in rows])
         for level in (80, 90):
             suffix, narrower = ("" if level == 80 else f"|{level}"), 0.0
             for name, left in FAMILIARITY.items():
                 # Knowing less never narrows an interval: the samples differ by chance.
-                width = max(narrower, _quantile(np.abs(errors[left][rows]), weight[rows], level / 100))
+                width = max(narrower, _quantile(np.abs(errors[left][rows]), weight, level / 100))
                 found[f"{kind}|{name}{suffix}"] = width
                 narrower = width if name == "known" else narrower
-            both = (f"{kind}|{name}{suffix}" for name in ("new model", "new hardware", "new both"))
-            found[f"{kind}|new both{suffix}"] = max(found[name] for name in both)
+            both = max(found[f"{kind}|{name}{suffix}"] for name in ("new model", "new hardware", "new both"))
+            found[f"{kind}|new both{suffix}"] = both
+            if len({case.source for case in alike}) > 1:
+                width = max(both, _quantile(np.abs(errors["source"][rows]), _source_weights(alike), level / 100))
+                between[level] = width**2 - both**2
+            else:
+                # One source cannot say how far two lie apart: as far as those of the other class, in variances.
+                width = (both**2 + between[level]) ** 0.5
+            found[f"{kind}|new source{suffix}"] = width
     return found
+
+
+def _kind(case: Case) -> str:
+    return model_class(case.setup).split()[0]
+
+
+def _pair_weights(some: list[Case]) -> np.ndarray:
+    pair = [(case.model, case.device.name, case.source) for case in some]
+    repeats = Counter(pair)
+    return np.array([repeats[p] ** -0.5 for p in pair])
+
+
+def _source_weights(some: list[Case]) -> np.ndarray:
+    """Every source counts alike, whatever its number of rows: who measures next is a source more, not a row more."""
+    weight, total = _pair_weights(some), Counter()
+    for case, one in zip(some, weight, strict=True):
+        total[case.source] += one
+    return weight / np.array([total[case.source] for case in some])
 
 
 def coverage(some: list[Case], errors: np.ndarray, key: Callable[[Case], str]) -> np.ndarray:
     """Whether each case lies within the 80 % quantile of the left-out errors of all other groups of its class: an interval is
-    judged on groups that had no part in it."""
-    kinds = np.array([model_class(case.setup).split()[0] for case in some])
+    judged on groups that had no part in it. Not a number where its class has no other group."""
+    kinds = np.array([_kind(case) for case in some])
     groups = np.array([key(case) for case in some])
-    inside = np.zeros(len(some), dtype=bool)
+    inside = np.full(len(some), np.nan)
     for group, kind in {(g, k) for g, k in zip(groups, kinds, strict=True)}:
         held, others = (groups == group) & (kinds == kind), (groups != group) & (kinds == kind)
-        width = np.quantile(np.abs(errors[others]), 0.8) if others.any() else np.inf
-        inside[held] = np.abs(errors[held]) <= width
+        if not others.any():
+            continue
+        rest = [case for case, other in zip(some, others, strict=True) if other]
+        weight = _source_weights(rest) if key is GROUPS["source"] else np.ones(len(rest))
+        inside[held] = np.abs(errors[held]) <= _quantile(np.abs(errors[others]), weight, 0.8)
     return inside
 
 
@@ -328,16 +374,18 @@ def _quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
     return float(values[order][min(int(np.searchsorted(share, level)), len(values) - 1)])
 
 
-def as_toml(parameters: dict[str, float], effects: dict[str, float], widths: dict[str, float], count: int) -> str:
+def as_toml(parameters: dict[str, float], effects: dict[str, float], widths: dict[str, float], some: list[Case]) -> str:
     """The calibration as the file that ships."""
+    sources = sorted({case.source for case in some})
     lines = [
         "# Fitted coefficients of training time. Written by: python -m benchmarks.planner_accuracy.fit_training",
         "# parameters: natural logarithms; their meaning is in aether/planning/training/step.py. effects: mean of what the fit",
         "# leaves of log step time in a group, shrunk. interval: quantiles (80 %, and 90 % where named) of absolute log errors",
-        "# of fits without the setup, the model, the generation of hardware, or both.",
+        "# of fits without the setup, the model, the generation of hardware, or both, or the source (each counting alike).",
         'kind = "computed"',
-        f'source = "robust fit with priors to {count} published training measurements: NVIDIA Megatron-Bridge, NeMo and Megatron-LM, MosaicML llm-foundry, MaxText; benchmarks/planner_accuracy/fit_training.py"',
+        f'source = "robust fit with priors to {len(some)} published training measurements: NVIDIA Megatron-Bridge, NeMo and Megatron-LM, MosaicML llm-foundry, MaxText; benchmarks/planner_accuracy/fit_training.py"',
         f'as_of = "{datetime.now(UTC).date().isoformat()}"',
+        f"sources = {json.dumps(sources)}",
     ]
     for title, table in (("parameters", parameters), ("effects", effects), ("interval", widths)):
         lines += ["", f"[{title}]", *(f"{json.dumps(key)} = {value:.5f}" for key, value in sorted(table.items()))]
@@ -358,7 +406,7 @@ def main() -> None:
     widths = halfwidths(some, cross_validate(some))
     # What no row speaks of but a publication does is shipped at the mean of its prior.
     published = {name: float(mean) for name, (mean, _) in PRIORS.items() if name.startswith(("linear.", "attention."))}
-    given.out.write_text(as_toml(published | parameters, effects, widths, len(some)), encoding="utf-8")
+    given.out.write_text(as_toml(published | parameters, effects, widths, some), encoding="utf-8")
     print(f"{given.out}: {len(some)} rows, median error {100 * np.median(np.abs(np.expm1(inside))):.1f} % where fitted")
 
 

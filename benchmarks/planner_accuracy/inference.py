@@ -25,6 +25,7 @@ from benchmarks.planner_accuracy.prediction import Prediction
 from benchmarks.planner_accuracy.scripts import LENGTHS
 from benchmarks.planner_accuracy.served import Row, count, engine_of, hardware_of, replica, setup_of, tidy
 from benchmarks.planner_accuracy.shapes import architecture_of, whole
+from benchmarks.planner_accuracy.sources import measured_by
 from benchmarks.planner_accuracy.training import median_without
 
 
@@ -49,11 +50,35 @@ class Asked:
 
 
 _METRIC = re.compile(r"^(ttft|tpot|itl|e2e|latency)(?:_(?:ms|s))?(?:_(mean|median|p\d+))?(?:_(?:ms|s))?$")
+_LONG_NAMES = {
+    "time_to_first_token": "ttft",
+    "time_per_output_token": "tpot",
+    "inter_token_latency": "itl",
+    "end_to_end_latency": "e2e",
+    "request_latency": "e2e",
+    "e2e_latency": "e2e",
+    "e2el": "e2e",
+    "output_throughput": "output_tokens_per_sec",
+    "tokens_per_second": "tokens_per_sec",
+}
+"""What vLLM's, SGLang's and others' load generators call these quantities, each with a statistic before or behind it."""
+
+
+def _metric(text: str) -> str:
+    """A metric's name as the rows of our tables write it."""
+    name = re.sub(r"[^a-z0-9.]+", "_", text.lower()).strip("_")
+    for long, short in _LONG_NAMES.items():
+        name = name.replace(long, short)
+    first = re.match(r"^(mean|median|avg|average|p\d+)_(ttft|tpot|itl|e2e|latency)(?:_(ms|s))?$", name)
+    if first is None:
+        return name
+    statistic = {"avg": "mean", "average": "mean"}.get(first[1], first[1])
+    return "_".join(part for part in (first[2], statistic, first[3]) if part)
 
 
 def asked_of(row: Row) -> Asked | None:
     """The quantity of a row, or None when it is none of serving speed."""
-    metric, unit = str(row.get("metric")), str(row.get("unit"))
+    metric, unit = _metric(str(row.get("metric"))), str(row.get("unit"))
     found = _METRIC.match(metric)
     if found:
         quantity = {"tpot": "token", "itl": "token", "latency": "e2e"}.get(found[1], found[1])
@@ -195,18 +220,19 @@ def family(row: Row) -> str | None:
 def answers_of(row: Row) -> Answers | None:
     """The prediction of a row's configuration, shared by the rows that measure different quantities of it."""
     case = case_of(row)
-    return None if case is None else _kept(case)
+    return None if case is None else _kept(case, measured_by(row) not in coefficients().laboratories)
 
 
-_latest: dict[int, tuple[Case, Answers]] = {}
+_latest: dict[tuple[int, bool], tuple[Case, Answers]] = {}
 
 
-def _kept(case: Case) -> Answers:
-    if id(case) not in _latest:
+def _kept(case: Case, elsewhere: bool) -> Answers:
+    key = (id(case), elsewhere)
+    if key not in _latest:
         if len(_latest) > 4096:
             _latest.clear()
-        _latest[id(case)] = (case, Answers(case.setup, case.traffic))
-    return _latest[id(case)][1]
+        _latest[key] = (case, Answers(case.setup, case.traffic, elsewhere=elsewhere))
+    return _latest[key][1]
 
 
 def predict(row: Row) -> Prediction | None:
@@ -276,7 +302,11 @@ def _predict_pools(row: Row, asked: Asked) -> Prediction | None:
     value = pooled_value(row, coefficients())
     if value is None:
         return None
-    wide = math.exp(coefficients().width(pooled_quantity(asked.quantity, replicas_stated(row))))
+    fitted = coefficients()
+    width = fitted.width(pooled_quantity(asked.quantity, replicas_stated(row)))
+    if measured_by(row) not in fitted.laboratories:
+        width = max(width, fitted.width(asked.quantity, "new source"))
+    wide = math.exp(width)
     return Prediction(value, value / wide, value * wide)
 
 

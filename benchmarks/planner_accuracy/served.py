@@ -153,8 +153,11 @@ def layout_of(row: Row) -> tuple[int, int, int]:
 
     One source multiplies the tensor and expert parallel sizes of the same devices with each other (tp 8 and ep 8 on eight
     devices become 64 ranks, with moe_tp = moe_ep = 8); those are taken back to the devices there were. Where the attention
-    groups are not said but a batch for each of them is, their number is the concurrency over that batch.
+    groups are not said but a batch for each of them is, their number is the concurrency over that batch. A row that says how many
+    devices there are and nothing of a layout has one replica on all of a node's (assumed).
     """
+    if not any(row.get(key) for key in ("tp", "attn_dp", "pp", "moe_tp", "moe_ep", "ep")):
+        return min(count(row.get("gpus")), 8), 1, count(row.get("gpus"))
     tp, dp = count(row.get("tp")), count(row.get("attn_dp"))
     moe_tp, ep = count(row.get("moe_tp")), count(row.get("moe_ep"))
     if moe_tp == ep > 1 and tp * dp == moe_tp * ep:

@@ -28,6 +28,28 @@ LITGPT_DEVICES = {"stablelm-base-alpha-3b_full": 2}
 """Where a full fine-tuning of LitGPT's config_hub/finetune has fewer `devices` than its machine (read 2026-11-24; gemma-2b/full.yaml
 has all four)."""
 
+_LABORATORIES = {
+    "gap-analysis/data": "aiconfigurator",
+    "experimental/token_position": "InferenceX experimental",
+    "silicon_sample": "InferenceX",
+    "TensorRT-LLM docs": "TensorRT-LLM docs",
+    "llm-foundry": "llm-foundry",
+    "Megatron-Bridge": "Megatron-Bridge",
+    "NeMo docs": "NeMo docs",
+    "2104.04473": "2104.04473",
+    "2201.11990": "2201.11990",
+    "Megatron-LM README": "Megatron-LM README",
+    "MaxText": "MaxText",
+}
+"""Words of a row's source -> who measured: a project's tables together, whatever their release. The sample of aiconfigurator holds
+InferenceX's measurements and, under that path, its own."""
+
+
+def measured_by(row: dict[str, Any]) -> str:
+    """Who measured a row: what differs between two of them is more than chance."""
+    text = str(row.get("source"))
+    return next((name for words, name in _LABORATORIES.items() if words in text), text.split("(")[0].strip())
+
 
 def stated(row: dict[str, Any]) -> dict[str, Any]:
     """The row with what its source says of all its runs."""

@@ -18,17 +18,23 @@ from aether.planning.training.work import peak_flops_per_s
 from aether.spec.errors import InputError
 from benchmarks.planner_accuracy.prediction import Prediction
 from benchmarks.planner_accuracy.setups import Row, device_of, precision_of, setup_of
+from benchmarks.planner_accuracy.sources import measured_by
 
 METRICS = {
     "tokens_per_sec_per_gpu": "throughput",
     "tokens_per_second_per_gpu": "throughput",
+    "tokens_per_sec_per_device": "throughput",
+    "tokens_per_sec_per_chip": "throughput",
     "tokens_per_sec": "throughput",
     "tokens_per_second": "throughput",
     "model_tflops_per_gpu": "throughput",
     "achieved_tflops_per_gpu": "throughput",
     "tflops_per_chip": "throughput",
+    "tflops_per_gpu": "throughput",
+    "tflops_per_device": "throughput",
     "MFU_pct": "throughput",
     "mfu_pct": "throughput",
+    "mfu": "throughput",
     "iteration_time_s": "iteration time",
     "step_time_s": "iteration time",
     "gpu_hours": "GPU-hours",
@@ -54,7 +60,8 @@ def usable(row: Row) -> bool:
         return False
     if str(row.get("metric")) == "training_time_s" and not row.get("steps"):
         return False
-    return not re.search(r"inference|serving", str(row.get("task") or ""))
+    served = any(row.get(field) for field in ("isl", "osl", "concurrency", "arrival"))
+    return not served and not re.search(r"inference|serving", str(row.get("task") or ""))
 
 
 def family(row: Row) -> str | None:
@@ -93,15 +100,16 @@ def in_row_units(row: Row, setup: TrainingSetup, device: Device, step_s: float) 
     """A step time as the row's metric. The conversion is its own inverse up to the constant: value * step is fixed for rates."""
     metric = row["metric"]
     per_device = setup.tokens_per_step / step_s / setup.devices
-    if metric in ("tokens_per_sec_per_gpu", "tokens_per_second_per_gpu"):
+    if metric.startswith("tokens_per_sec") and metric.endswith(("_gpu", "_device", "_chip")):
         return per_device
     if metric in ("tokens_per_sec", "tokens_per_second"):
         return per_device * setup.devices
     if METRICS[metric] == "throughput":
         rate = per_device * convention_flops_per_token(row, setup)
-        if metric.lower() == "mfu_pct":
+        if metric.lower().startswith("mfu"):
             # The row's own MFU is against the unmodified data sheet.
-            return 100 * rate / peak_flops_per_s(device, setup.precision)
+            share = metric == "mfu" and row["value"] <= 1
+            return (1 if share else 100) * rate / peak_flops_per_s(device, setup.precision)
         return rate / 1e12
     if METRICS[metric] == "iteration time":
         return step_s
@@ -127,7 +135,7 @@ def predict(row: Row) -> Prediction | None:
     value = in_row_units(row, setup, device, step_s)
     if value is None:
         return None
-    spread = calibration().halfwidth(setup, device)
+    spread = calibration().halfwidth(setup, device, source=measured_by(row))
     if METRICS[row["metric"]] in ("GPU-hours", "run time"):
         # A real run also waits, restarts and evaluates, and its layout is rarely published.
         share = PRODUCTIVE_SHARE["many" if setup.devices >= 64 else "few"]

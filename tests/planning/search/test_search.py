@@ -141,7 +141,7 @@ def test_a_count_that_is_offered_can_be_had_and_is_feasible_and_a_smaller_one_is
 
 def test_more_devices_for_a_run_whose_batch_was_left_open_come_with_a_larger_batch():
     raw = PRETRAIN | {
-        "model": PRETRAIN["model"] | {"tokens": "15 T"},
+        "model": PRETRAIN["model"] | {"tokens": "30 T"},
         "hardware": {"name": "H100-SXM-80GB", "count": 512},
     }
     wanted = problem(raw)

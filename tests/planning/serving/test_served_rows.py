@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from benchmarks.planner_accuracy import inference
+from benchmarks.planner_accuracy import inference, training
 from benchmarks.planner_accuracy.scripts import launch
 from benchmarks.planner_accuracy.served import engine_of, hardware_of, layout_of, precision_of
 from hypothesis import given, settings
@@ -202,3 +202,41 @@ def test_a_long_run_is_priced_as_it_stays():
     """A million requests of 16 clients are as many rounds as one looks at, and take no longer to price."""
     long, longer = (inference.predict(SERVED | {"num_requests": count}) for count in (16 * 256, 10**6))
     assert long is not None and longer is not None and longer.value == pytest.approx(long.value, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("metric", "quantity", "statistic", "factor"),
+    [
+        ("mean_ttft_ms", "ttft", "mean", 1e-3),
+        ("Median ITL (ms)", "gap", "p50", 1e-3),
+        ("p99_tpot_ms", "token", "p99", 1e-3),
+        ("time_to_first_token_s", "ttft", "mean", 1.0),
+        ("request_latency_p50_ms", "e2e", "p50", 1e-3),
+        ("avg_e2e_latency_s", "e2e", "mean", 1.0),
+    ],
+)
+def test_metrics_go_by_the_names_that_load_generators_give_them(metric, quantity, statistic, factor):
+    asked = inference.asked_of(SERVED | {"metric": metric, "unit": None})
+    assert (asked.quantity, asked.statistic, asked.factor) == (quantity, statistic, factor)
+
+
+def test_devices_without_a_layout_are_one_replica_and_a_stated_layout_goes_first():
+    bare = {key: value for key, value in SERVED.items() if key != "tp"} | {"gpus": 8}
+    assert layout_of(bare)[:2] == (8, 1) and layout_of(bare | {"tp": 2})[0] == 2
+    assert inference.predict(bare).value < inference.predict(SERVED).value
+
+
+def test_a_laboratory_that_the_fit_never_saw_gets_a_wider_interval():
+    seen, strange = (
+        SERVED | {"source": words} for words in ("NVIDIA aiconfigurator silicon_sample.csv (a.csv)", "a blog")
+    )
+    known, other = inference.predict(seen), inference.predict(strange)
+    assert known.value == other.value and other.high / other.low > known.high / known.low
+
+
+def test_a_rate_of_tokens_under_a_load_is_no_training_row():
+    assert training.family(SERVED | {"metric": "tokens_per_sec"}) is None
+    assert (
+        training.family({**SERVED, "metric": "tokens_per_sec", "isl": None, "osl": None, "concurrency": None})
+        is not None
+    )

@@ -117,6 +117,8 @@ def test_intervals_widen_away_from_what_was_measured():
     for kind in ("dense", "moe"):
         ordered = [fitted.halfwidths[f"{kind}|{name}"] for name in ("known", "new model", "new both")]
         assert ordered == sorted(ordered)
+        assert fitted.halfwidths[f"{kind}|new source"] >= fitted.halfwidths[f"{kind}|new both"]
+    assert fitted.halfwidth(known, H100) > fitted.halfwidth(known, H100, source=fitted.sources[0])
     for key in [key for key in fitted.halfwidths if not key.endswith("|90")]:
         assert fitted.halfwidths[f"{key}|90"] >= fitted.halfwidths[key]
 

@@ -136,10 +136,13 @@ class Range:
 
 
 class Answers:
-    """The predictions for one setup under one load."""
+    """The predictions for one setup under one load, as the laboratories of the fit would measure it, or as one `elsewhere` would."""
 
-    def __init__(self, setup: ServingSetup, traffic: ClosedLoop, fitted: Coefficients | None = None) -> None:
+    def __init__(
+        self, setup: ServingSetup, traffic: ClosedLoop, fitted: Coefficients | None = None, elsewhere: bool = False
+    ) -> None:
         self.setup, self.traffic, self.fitted = setup, traffic, fitted or coefficients()
+        self.elsewhere = elsewhere
         self.distance = distance(setup, self.fitted)
         self.model = StepModel(setup, self.fitted)
         self.seen: Observed = closed_loop(self.model, traffic)
@@ -149,11 +152,18 @@ class Answers:
     def _range(self, quantity: str, value: float, share: float | None = None) -> Range:
         kind = f"{quantity}, tail" if share is not None and share > TAIL else quantity
         value *= math.exp(self.fitted.shift(kind, self.distance.familiarity))
-        return self._around(value, math.exp(self._width(kind, quantity)))
+        found = self._around(value, math.exp(self._width(kind, quantity)))
+        if self.elsewhere:
+            return found
+        apart = math.exp(self.fitted.width(kind, "new source"))
+        words = f"{found.words}; a laboratory that none of the rows is from may lie a factor of {apart:.2g} off"
+        return replace(found, words=words)
 
     def _width(self, kind: str, quantity: str) -> float:
         """Half of the interval, in logs. On a device of which nothing was measured a tail is known no better than the middle."""
         width = self.fitted.width(kind, self.distance.familiarity)
+        if self.elsewhere:
+            width = max(width, self.fitted.width(kind, "new source"))
         if self.distance.unmeasured:
             width = UNMEASURED_WIDTH * max(width, self.fitted.width(quantity, self.distance.familiarity))
         return width

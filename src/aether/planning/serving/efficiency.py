@@ -107,8 +107,9 @@ class Residual(Noun):
     log_ratio: float
 
 
-Familiarity = Literal["seen", "near", "far"]
-"""What was measured: the model itself on this device; only its class on the engine and generation; not even that."""
+Familiarity = Literal["seen", "near", "far", "new source"]
+"""What was measured: the model itself on this device; only its class on the engine and generation; not even that. `new source`: by a
+laboratory of which no row was in the fit, whatever it measured: its load generator and its servers' settings differ too."""
 
 
 class Spread(Noun):
@@ -148,6 +149,8 @@ class Coefficients(Noun):
     residual: tuple[Residual, ...] = ()
     spread: tuple[Spread, ...] = ()
     measured: tuple[Measured, ...] = ()
+    laboratories: tuple[str, ...] = ()
+    """Who measured the served rows."""
     expert_skew: float = Field(default=1.0, gt=0, le=1)
     """Skewed routing reaches as many experts as this share of the tokens would, were they spread evenly."""
 
@@ -167,7 +170,7 @@ class Coefficients(Noun):
     def spread_of(self, quantity: str, familiarity: Familiarity = "near") -> Spread | None:
         """The spread of a quantity; where too few rows told one familiarity apart, the next that knows less, then any."""
         rows = {row.familiarity: row for row in self.spread if row.quantity == quantity}
-        order: tuple[Familiarity, ...] = ("seen", "near", "far")
+        order: tuple[Familiarity, ...] = ("seen", "near", "far", "new source")
         nearest = (*order[order.index(familiarity) :], *reversed(order))
         return next((rows[name] for name in nearest if name in rows), None)
 

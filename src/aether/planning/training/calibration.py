@@ -2,7 +2,8 @@
 
 Read from `knowledge/training_efficiency.toml`; the command that writes it stands in that file. An interval is conformal: a
 quantile of the absolute log errors of leave-one-model-out and leave-one-hardware-out fits (Vovk et al. 2005; grouped as in
-Barber et al. 2021), the wider one the less the calibration data know of the setup.
+Barber et al. 2021), the wider one the less the calibration data know of the setup. Laboratories differ beyond that: who is none of
+the calibration's sources gets the quantile over sources left out, each source counting alike (Lee, Barber and Willett 2023).
 """
 
 import functools
@@ -33,6 +34,8 @@ class Calibration:
     halfwidths: dict[str, float]
     """`class|familiarity` -> 80 % quantile of the absolute log error; `class|familiarity|90` -> 90 %."""
     source: str
+    sources: tuple[str, ...]
+    """Who measured the rows of the fit."""
 
     def correction(self, setup: TrainingSetup, device: Device) -> float:
         """What is added to the logarithm of step time."""
@@ -50,11 +53,15 @@ class Calibration:
         """Whether no run was measured on the device's generation, nor on any of NVIDIA's, whose neighbours were."""
         return device.vendor != "NVIDIA" and not any(f"|{generation(device)}|" in f"{name}|" for name in self.effects)
 
-    def halfwidth(self, setup: TrainingSetup, device: Device, level: Literal[80, 90] = 80) -> float:
-        """Half of the interval, in the logarithm of time."""
-        kind = residual_groups(setup, device)[0].split("|")[2].split()[0]
-        key = f"{kind}|{self.familiarity(setup, device)}"
-        width = self.halfwidths[key if level == 80 else f"{key}|90"]
+    def halfwidth(
+        self, setup: TrainingSetup, device: Device, level: Literal[80, 90] = 80, source: str | None = None
+    ) -> float:
+        """Half of the interval, in the logarithm of time. `source` measures: one of `sources`, or anybody else, who differs from them
+        as they do from each other."""
+        kind, suffix = residual_groups(setup, device)[0].split("|")[2].split()[0], "" if level == 80 else "|90"
+        width = self.halfwidths[f"{kind}|{self.familiarity(setup, device)}{suffix}"]
+        if source not in self.sources:
+            width = max(width, self.halfwidths[f"{kind}|new source{suffix}"])
         return width * (OTHER_MAKER if self.unmeasured(device) else 1.0)
 
 
@@ -68,6 +75,7 @@ def calibration() -> Calibration:
         effects=data["effects"],
         halfwidths=data["interval"],
         source=data["source"],
+        sources=tuple(data["sources"]),
     )
     assert all(math.isfinite(value) for table in (found.parameters, found.effects) for value in table.values())
     return found
