@@ -33,12 +33,16 @@ def say(conversation, text):
     return asyncio.run(conversation.turn(text))
 
 
-@pytest.fixture
-def planned(tmp_path):
+@pytest.fixture(scope="module")
+def demo_plan():
     machine, facts = toy_machine(), toy_facts()
-    plan = make_plan(demo(), machine, facts, run_pilots(demo(), machine, facts), elapsed_s=120.0)
+    return make_plan(demo(), machine, facts, run_pilots(demo(), machine, facts), elapsed_s=120.0)
+
+
+@pytest.fixture
+def planned(tmp_path, demo_plan):
     RunFolder(tmp_path / "run").start(demo(), ("aether", "plan"))
-    KeptPlan(made_from="0" * 64, plan=plan).write(tmp_path / "run")
+    KeptPlan(made_from="0" * 64, plan=demo_plan).write(tmp_path / "run")
     return tmp_path
 
 
