@@ -33,17 +33,21 @@ def known():
     return ground()
 
 
-def test_no_fabrication_gets_through():
-    replies = lines("fabrications.jsonl")
-    through = [reply for reply, known in replies if check(reply, known).is_supported]
-    assert len(replies) >= 200 and not through, "\n".join(through)
+@pytest.fixture(scope="module")
+def fabrications():
+    return [(reply, check(reply, known), known) for reply, known in lines("fabrications.jsonl")]
 
 
-def test_what_is_struck_is_never_shown_as_fact():
-    for reply, known in lines("fabrications.jsonl"):
-        shown = check(reply, known).struck()
+def test_no_fabrication_gets_through(fabrications):
+    through = [reply for reply, checked, _ in fabrications if checked.is_supported]
+    assert len(fabrications) >= 200 and not through, "\n".join(through)
+
+
+def test_what_is_struck_is_never_shown_as_fact(fabrications):
+    for reply, checked, known in fabrications:
+        shown = checked.struck()
         assert "unverified" in shown, reply
-        assert check(shown.replace("unverified", ""), known).problems or "~~" in shown
+        assert "~~" in shown or check(shown.replace("unverified", ""), known).problems
 
 
 def test_honest_replies_are_left_alone():
