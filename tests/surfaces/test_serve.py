@@ -51,7 +51,7 @@ def test_a_port_in_use_is_a_sentence_for_a_person(folder):
         assert process.returncode == 2 and "is in use" in err and "Traceback" not in err and not out
 
 
-@pytest.mark.parametrize("context_tokens", [14_000, 20_000])
+@pytest.mark.parametrize("context_tokens", [14_000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_a_conversation_with_a_model_of_ones_own(tmp_path, context_tokens):
     """Over HTTP, streamed; the server takes no tools, so the counsel's answer goes along, cut where the context is short;
     noise from random weights is no fact.
