@@ -87,7 +87,7 @@ def write_model(folder: Path) -> list[int]:
     table = folder / "tokenizer"
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=end, eos_token=end, pad_token=end)
     fast.save_pretrained(table)
-    said = [i for i, raw in enumerate(token_bytes(table / "tokenizer.json")) if i and raw and max(raw) < 128]
+    said = [i for i, raw in enumerate(token_bytes(tokenizer)) if i and raw and max(raw) < 128]
     model = Decoder(config)
     model.initialise(0, embedding_std=0.5, matrix_scale=1.7)
     with torch.no_grad():

@@ -5,6 +5,7 @@ from tiny_served_model import CONFIG
 
 from aether.models.decoder import Decoder
 from aether.models.gguf_file import LARGEST_VOCABULARY, TOKEN_ZERO, tokens_of, write_gguf
+from aether.models.gguf_given import copy_with_ids, main_type, read_file, shape_of
 from aether.models.weights import to_qwen3
 from aether.spec.errors import InputError
 
@@ -50,3 +51,36 @@ def test_what_does_not_fit_is_refused(tmp_path, weights):
     wide = {"model.embed_tokens.weight": torch.full((2, 2), 1e6)}
     with pytest.raises(InputError, match="float16"):
         write_gguf(tmp_path / "model.gguf", CONFIG, wide, "float16")
+
+
+def test_a_quantised_file_is_copied_as_it_is_or_in_the_type_that_is_asked_for(tmp_path):
+    wide = CONFIG.model_copy(update={"hidden_size": 64, "mlp_size": 128, "head_size": 16})
+    model = Decoder(wide)
+    model.initialise(1)
+    write_gguf(tmp_path / "plain.gguf", wide, to_qwen3(model), "float32")
+    plain, kind = gguf.GGUFReader(tmp_path / "plain.gguf"), gguf.GGMLQuantizationType.Q4_1
+    writer = gguf.GGUFWriter(tmp_path / "given.gguf", "qwen3")
+    for name, field in plain.fields.items():
+        if name.startswith("qwen3."):
+            writer.add_key_value(name, field.contents(), field.types[0])
+    writer.add_token_list(["a", "b", "c"])
+    for tensor in plain.tensors:
+        flat = tensor.data.ndim < 2
+        writer.add_tensor(tensor.name, tensor.data if flat else gguf.quants.quantize(tensor.data, kind), raw_dtype=None if flat else kind)  # fmt: skip
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    given = read_file(tmp_path / "given.gguf")
+    assert main_type(given) == "Q4_1"
+    shape = shape_of(given)
+    assert shape == wide.model_copy(update={"vocab_size": 3, "norm_eps": shape.norm_eps})
+    assert shape.norm_eps == pytest.approx(wide.norm_eps)
+    copy_with_ids(given, tmp_path / "same.gguf")
+    copy_with_ids(given, tmp_path / "wide.gguf", "float32")
+    same, widened = (gguf.GGUFReader(tmp_path / name) for name in ("same.gguf", "wide.gguf"))
+    assert main_type(widened) == "F32"
+    for before, after, expanded in zip(given.tensors, same.tensors, widened.tensors, strict=True):
+        assert before.tensor_type == after.tensor_type and (before.data == after.data).all()
+        assert (gguf.quants.dequantize(before.data, before.tensor_type) == expanded.data).all()
+    assert "".join(same.fields["tokenizer.ggml.tokens"].contents()) == "".join(chr(TOKEN_ZERO + at) for at in range(3))

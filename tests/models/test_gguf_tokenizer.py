@@ -6,12 +6,15 @@ from typing import Any
 import gguf
 import pytest
 import xllamacpp
+from tiny_gguf import ODD, TEMPLATE, write_chat_gguf
 from tiny_served_model import CONFIG
 
 from aether.models.decoder import Decoder
+from aether.models.gguf_byte_level import SPLITTINGS
 from aether.models.gguf_file import write_gguf
 from aether.models.gguf_tokenizer import begins, read_tokenizer
 from aether.models.weights import to_qwen3
+from aether.spec.errors import InputError
 
 PIECES = [
     "▁t",
@@ -112,3 +115,20 @@ def test_a_file_of_another_kind_is_left_to_transformers(tmp_path):
     model.initialise(1)
     write_gguf(tmp_path / "model.gguf", CONFIG, to_qwen3(model), "float32")
     assert read_tokenizer(tmp_path / "model.gguf") is None
+
+
+@pytest.mark.parametrize("pre", SPLITTINGS)
+def test_byte_level_tokens_are_those_of_llama_cpp(tmp_path, pre):
+    path = tmp_path / "model.gguf"
+    write_chat_gguf(path, pre)
+    tokenizer = read_tokenizer(path)
+    assert tokenizer is not None and tokenizer.eos_token == "<|end|>" and tokenizer.chat_template == TEMPLATE
+    texts = [*ODD, *TEXTS, "<|turn|>user: 100,000\n<|end|>", " x", "I'm y'ALL 7:\n\n\n1"]
+    for text, theirs in zip(texts, asked_of_llama(path, texts), strict=True):
+        assert tokenizer(text)["input_ids"] == theirs, text
+
+
+def test_an_unknown_splitting_is_refused_by_name(tmp_path):
+    write_chat_gguf(tmp_path / "model.gguf", "tekken")
+    with pytest.raises(InputError, match=r"tokenizer\.ggml\.pre = 'tekken'"):
+        read_tokenizer(tmp_path / "model.gguf")

@@ -56,16 +56,23 @@ def rewrite_report(folder: RunFolder) -> Path:
 
 
 def model_folder(path: Path) -> Path:
-    """The Hugging Face folder that `path` means: itself, or the model of the run that it is."""
+    """What `path` means: a GGUF file or a Hugging Face folder itself, or the model of the run that it is."""
+    if path.suffix == ".gguf" and path.is_file():
+        return path
     if (path / "config.json").exists():
         return path
     if (path / "model" / "config.json").exists():
         return path / "model"
-    raise InputError.of("model", str(path), "neither a model folder (config.json) nor a finished run")
+    raise InputError.of("model", str(path), "neither a model folder (config.json), a .gguf file nor a finished run")
 
 
 def server_settings(path: Path, host: str, port: int) -> ServerSettings:
-    """How to serve what `path` means: a run's model as it was served in its load test, by the engine that was chosen there."""
+    """How to serve what `path` means: a run's model as it was served in its load test, by the engine that was chosen there.
+
+    A GGUF file is served by llama.cpp in four slots: each holds the file's whole context.
+    """
+    if path.suffix == ".gguf":
+        return ServerSettings(engine=EngineRecipe(engine="llama.cpp", slots=4), host=host, port=port)
     record = RunFolder(path).records().get("serve") if (path / "run.json").exists() else None
     if record is None:
         return ServerSettings(host=host, port=port)

@@ -13,6 +13,7 @@ from typing import Literal
 import gguf
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aether.models.config import DecoderConfig
@@ -38,22 +39,27 @@ def write_gguf(path: Path, config: DecoderConfig, weights: Mapping[str, Tensor],
     Raises InputError when llama.cpp has not one of the parts, the vocabulary has no room in Unicode, or a weight none in float16.
     """
     architecture = demand_architecture(config)
-    if config.vocab_size > LARGEST_VOCABULARY:
-        mend = (
-            f"llama.cpp is given token ids as characters, of which there are {LARGEST_VOCABULARY}; use engine = packed"
-        )
-        raise InputError.of("vocab_size", config.vocab_size, mend)
     writer = gguf.GGUFWriter(path, architecture)
     _write_shape(writer, config)
-    # RWKV's is the vocabulary type of llama.cpp whose tokens are plain bytes and that has no end token by default.
-    writer.add_tokenizer_model("rwkv")
-    writer.add_token_list([chr(TOKEN_ZERO + token) for token in range(config.vocab_size)])
+    add_id_vocabulary(writer, config.vocab_size)
     for name, tensor in _theirs(config, weights).items():
         _write_tensor(writer, name, tensor, dtype)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def add_id_vocabulary(writer: gguf.GGUFWriter, size: int) -> None:
+    """The vocabulary of `size` ids. Raises InputError when it has no room in Unicode."""
+    if size > LARGEST_VOCABULARY:
+        mend = (
+            f"llama.cpp is given token ids as characters, of which there are {LARGEST_VOCABULARY}; use engine = packed"
+        )
+        raise InputError.of("vocab_size", size, mend)
+    # RWKV's is the vocabulary type of llama.cpp whose tokens are plain bytes and that has no end token by default.
+    writer.add_tokenizer_model("rwkv")
+    writer.add_token_list([chr(TOKEN_ZERO + token) for token in range(size)])
 
 
 def tokens_of(text: str) -> list[int]:
@@ -91,6 +97,11 @@ def _write_shape(writer: gguf.GGUFWriter, config: DecoderConfig) -> None:
 
 def _write_tensor(writer: gguf.GGUFWriter, name: str, tensor: Tensor, dtype: GgufType) -> None:
     array = tensor.detach().to(torch.float32).numpy()
+    add_array(writer, name, array, dtype)
+
+
+def add_array(writer: gguf.GGUFWriter, name: str, array: NDArray[np.float32], dtype: GgufType) -> None:
+    """A tensor: matrices in `dtype`, others in float32. Raises InputError where float16 has no room for its numbers."""
     stored = _TYPES[dtype] if array.ndim > 1 else gguf.GGMLQuantizationType.F32
     if stored == gguf.GGMLQuantizationType.F16 and not np.abs(array).max() <= np.finfo(np.float16).max:
         raise InputError.of("engine.dtype", dtype, f"{name} does not fit into it; use float32")

@@ -7,6 +7,7 @@ from serve_engines import TABLE, Running, greedy, request
 from tiny_served_model import CONFIG
 
 from aether.models.decoder import Decoder
+from aether.models.gguf_file import write_gguf
 from aether.models.packed import PackedDecoder
 from aether.models.weights import to_qwen3
 from aether.stages.serve.engine import Generation, Limits, NotServing, QueueFull
@@ -20,11 +21,16 @@ def started(engine, plain, slots=4, max_queue=100, chunk=8, end=0):
     return Running(lambda limits, deliver: make(engine, plain, slots, limits, deliver), max_queue, chunk, end)
 
 
+def written(plain):
+    return lambda path: write_gguf(path, CONFIG, to_qwen3(plain), "float32")
+
+
 def make(engine, plain, slots, limits, deliver):
     if engine == "packed":
         return PackedEngine(PackedDecoder(CONFIG, to_qwen3(plain), slots), TABLE, limits, deliver)
     settings = LlamaSettings(slots, limits.chunk_tokens, 1, "float32")
-    return LlamaEngine(LlamaModel(CONFIG, to_qwen3(plain), settings), TABLE, limits, deliver)
+    model = LlamaModel(CONFIG, written(plain), settings)
+    return LlamaEngine(model, TABLE, limits, deliver)
 
 
 @pytest.fixture(scope="module", params=["packed", "llama.cpp"])
@@ -171,7 +177,7 @@ def test_a_request_that_llama_cpp_refuses_leaves_nobody_waiting(plain):
             super().complete(Generation([1] * 10 * CONFIG.context_tokens, 1, generation.sampling), hear)
 
     news = queue.SimpleQueue()
-    model = Short(CONFIG, to_qwen3(plain), LlamaSettings(1, 8, 1, "float32"))
+    model = Short(CONFIG, written(plain), LlamaSettings(1, 8, 1, "float32"))
     engine = LlamaEngine(model, TABLE, Limits(4, 8, frozenset([0])), news.put)
     seen = failure_of(engine, news)
     assert "refused" in str(seen[0].exc_value)

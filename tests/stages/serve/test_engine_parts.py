@@ -1,9 +1,12 @@
 """Decoders from exchangeable parts behind the server's engines: batched text is that of one request alone, states and caches included."""
 
+from functools import partial
+
 import pytest
 from serve_engines import TABLE, Running, greedy, request
 from tiny_served_model import CONFIG
 
+from aether.models.gguf_file import write_gguf
 from aether.models.parts.decoder import decoder
 from aether.models.parts_rows import PartsRows
 from aether.models.weights import to_named
@@ -64,7 +67,8 @@ def test_batched_text_equals_that_of_the_model_alone(name):
 def test_llama_cpp_says_what_the_model_says(parts, seed):
     # Of the seeds 17 and 3 those without near ties in these requests: llama.cpp's sums round otherwise.
     model = model_of(parts, seed)
-    loaded = LlamaModel(model.config, to_named(model), LlamaSettings(3, 8, 1, "float32"))
+    write = partial(write_gguf, config=model.config, weights=to_named(model), dtype="float32")
+    loaded = LlamaModel(model.config, write, LlamaSettings(3, 8, 1, "float32"))
     assert_text_is_that_of_one_request_alone(model, lambda limits, put: LlamaEngine(loaded, TABLE, limits, put))
 
 

@@ -1,12 +1,18 @@
 import json
 
+import gguf
 import pytest
 import torch
+from tiny_gguf import write_chat_gguf
 from tiny_served_model import CONFIG, write_model
 
+from aether.models.generation import greedy
 from aether.spec.errors import InputError
+from aether.stages.serve.engine import Generation
+from aether.stages.serve.llama_engine import LlamaModel
 from aether.stages.serve.loading import load_served, resolve_dtype
 from aether.stages.serve.recipe import EngineRecipe
+from aether.stages.serve.sampling import Sampling
 
 ENGINE = EngineRecipe(slots=2, dtype="float32")
 MESSAGES = [{"role": "system", "content": "a"}, {"role": "user", "content": "b{{ 1 + 1 }}"}]
@@ -49,3 +55,33 @@ def test_a_decoder_with_exchanged_parts_is_served_by_our_own_engine_alone(tmp_pa
 def test_types():
     assert resolve_dtype("bfloat16") is torch.bfloat16 and resolve_dtype("float32") is torch.float32
     assert resolve_dtype("auto") in (torch.float32, torch.bfloat16)
+
+
+def test_a_gguf_file_is_served_as_it_is_with_its_own_tokenizer_and_template(tmp_path):
+    path = tmp_path / "small.gguf"
+    model = write_chat_gguf(path, "smollm")
+    served = load_served(path, EngineRecipe(slots=2))
+    assert (served.name, served.dtype, served.engine, served.eos_tokens) == ("small", "F32", "llama.cpp", {1, 2})
+    prompt = served.encode(served.chat_prompt(MESSAGES))
+    assert served.decode(prompt) == "system: a\nuser: b{{ 1 + 1 }}\n" and served.bos_token is None
+    written: list[int] = []
+    asked = Generation(prompt, 8, Sampling.of(0.0, 1.0, None))
+    assert isinstance(served.model, LlamaModel)
+    served.model.complete(asked, lambda token: written.append(token) or len(written) == 8)
+    assert written == greedy(model, [prompt], 8)[0]
+    served.model.close()
+    with pytest.raises(InputError, match=r"engine\.engine"):
+        load_served(path, EngineRecipe(engine="packed"))
+
+
+def test_a_file_that_is_no_gguf_and_one_of_another_architecture_are_refused(tmp_path):
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUF")
+    with pytest.raises(InputError, match="no whole GGUF file"):
+        load_served(path, ENGINE)
+    writer = gguf.GGUFWriter(path, "bert")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(InputError, match=r"general\.architecture = 'bert'"):
+        load_served(path, ENGINE)

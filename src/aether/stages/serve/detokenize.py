@@ -8,7 +8,8 @@ Not for SentencePiece tokenizers, whose tokens depend on their neighbours: `toke
 import codecs
 import json
 from collections.abc import Sequence
-from pathlib import Path
+
+from tokenizers import Tokenizer
 
 from aether.spec.errors import InputError
 
@@ -20,12 +21,12 @@ def _byte_alphabet() -> dict[str, int]:
     return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
 
 
-def token_bytes(tokenizer_file: Path) -> list[bytes]:
-    """Token id -> its bytes, from a `tokenizer.json`. Special tokens are empty: they are not part of the text.
+def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
+    """Token id -> its bytes. Special tokens are empty: they are not part of the text.
 
     Raises InputError when the tokenizer is not byte-level.
     """
-    raw = json.loads(tokenizer_file.read_text(encoding="utf-8"))
+    raw = json.loads(tokenizer.to_str())
     decoder = raw.get("decoder") or {}
     if decoder.get("type") != "ByteLevel":
         raise InputError.of("tokenizer.decoder", decoder.get("type"), "serving needs a byte-level BPE tokenizer")

@@ -13,16 +13,15 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import xllamacpp as untyped
-from torch import Tensor
 
 from aether.models.config import DecoderConfig
-from aether.models.gguf_file import GgufType, tokens_of, write_gguf
+from aether.models.gguf_file import GgufType, tokens_of
 from aether.stages.serve.engine import Deliver, Engine, Generation, Limits, ServedModel
 from aether.stages.serve.sampling import Sampling
 
@@ -40,7 +39,7 @@ _SEEDS = 2**32 - 1
 
 @dataclass(frozen=True)
 class LlamaSettings:
-    """What llama.cpp is told besides the model. `dtype`: of the matrices and of the cache."""
+    """What llama.cpp is told besides the model. `dtype`: of the cache, and of the matrices that we write."""
 
     slots: int
     chunk_tokens: int
@@ -51,12 +50,12 @@ class LlamaSettings:
 class LlamaModel(ServedModel):
     """A model that is loaded into llama.cpp, with `slots` sequences of the whole context each."""
 
-    def __init__(self, config: DecoderConfig, weights: Mapping[str, Tensor], settings: LlamaSettings) -> None:
-        """`weights` as `weights.to_named` gives. Raises InputError when they cannot be written as GGUF."""
+    def __init__(self, config: DecoderConfig, write: Callable[[Path], None], settings: LlamaSettings) -> None:
+        """`write` writes the GGUF file, whose vocabulary is `gguf_file`'s."""
         self.config, self.slots, self._settings = config, settings.slots, settings
         with tempfile.TemporaryDirectory(prefix="aether-gguf-") as folder:
             path = Path(folder) / "model.gguf"
-            write_gguf(path, config, weights, settings.dtype)
+            write(path)
             self._server: Any = xllamacpp.Server(self._parameters(path))
 
     def _parameters(self, path: Path) -> Any:

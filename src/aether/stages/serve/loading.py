@@ -1,4 +1,4 @@
-"""From a model folder to what the server needs: packed weights, the token table, prompts as tokens, chats as prompts.
+"""From a model folder or a GGUF file to what the server needs: packed weights, the token table, prompts as tokens, chats as prompts.
 
 Reads a Hugging Face folder through `aether.models`. A chat template, where there is one, is rendered in jinja2's
 immutable sandbox, because it comes with the model and is not ours; messages are data to it, never code.
@@ -6,6 +6,7 @@ immutable sandbox, because it comes with the model and is not ours; messages are
 
 import importlib.util
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from tokenizers import Tokenizer
 from aether.evidence.extras import install_command
 from aether.evidence.files import read_json
 from aether.models import quantized, weights
+from aether.models.config import DecoderConfig
 from aether.models.decoder import Decoder
 from aether.models.packed import PackedDecoder
 from aether.models.parts_rows import PartsRows
@@ -91,10 +93,12 @@ def resolve_dtype(wanted: Precision) -> torch.dtype:
 
 
 def load_served(folder: Path, engine: EngineRecipe, name: str | None = None, threads: int = 1) -> Served:
-    """Everything from a model folder. `threads` are llama.cpp's own; torch and numpy take those that the process set.
+    """Everything from a model folder or a GGUF file. `threads` are llama.cpp's own; torch and numpy take those that the process set.
 
     Raises InputError or DamagedRecord when something in it cannot be served, EnvironmentFault when the engine is missing.
     """
+    if folder.suffix == ".gguf" and folder.is_file():
+        return _load_gguf(folder, engine, name, threads)
     if not folder.is_dir():
         raise InputError.of("model", str(folder), "give a Hugging Face model folder that exists")
     for needed in ("config.json", "tokenizer.json"):
@@ -102,16 +106,17 @@ def load_served(folder: Path, engine: EngineRecipe, name: str | None = None, thr
             raise InputError.of("model", str(folder), f"it has no {needed}; give a whole Hugging Face model folder")
     decoder = quantized.load(folder)
     model, dtype = _backend(decoder, engine, threads)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     raw = read_json(folder / "config.json")
     begin, end = raw.get("bos_token_id"), raw.get("eos_token_id")
     return Served(
         name=name or _folder_name(folder),
         model=model,
-        table=token_bytes(folder / "tokenizer.json"),
-        tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
+        table=token_bytes(tokenizer),
+        tokenizer=tokenizer,
         bos_token=begin,
         eos_tokens=frozenset([end] if isinstance(end, int) else end or []),
-        template=_template(folder),
+        template=template_of(_template_text(folder)),
         context_tokens=decoder.config.context_tokens,
         dtype=dtype,
     )
@@ -128,13 +133,50 @@ def _backend(
         if not config.plain:
             return PartsRows(decoder, engine.slots, dtype), name
         return PackedDecoder(config, weights.to_qwen3(decoder), engine.slots, dtype), name
+    kind = "float16" if engine.dtype == "auto" else engine.dtype
+
+    def write(path: Path) -> None:
+        from aether.models.gguf_file import write_gguf
+
+        write_gguf(path, config, weights.to_named(decoder), kind)
+
+    return _llama(config, write, engine, threads), kind
+
+
+def _llama(config: DecoderConfig, write: Callable[[Path], None], engine: EngineRecipe, threads: int) -> "LlamaModel":
     if not llama_is_here():
         raise EnvironmentFault(f"engine = llama.cpp needs xllamacpp and gguf; run `{install_command('serve')}`")
     from aether.stages.serve.llama_engine import LlamaModel, LlamaSettings
 
     kind = "float16" if engine.dtype == "auto" else engine.dtype
-    settings = LlamaSettings(engine.slots, engine.chunk_tokens, threads, kind)
-    return LlamaModel(config, weights.to_named(decoder), settings), kind
+    return LlamaModel(config, write, LlamaSettings(engine.slots, engine.chunk_tokens, threads, kind))
+
+
+def _load_gguf(path: Path, engine: EngineRecipe, name: str | None, threads: int) -> Served:
+    """A GGUF file by llama.cpp, with the file's own tokenizer and chat template; its matrices as they are unless a type is asked for."""
+    if engine.engine == "packed":
+        raise InputError.of("engine.engine", engine.engine, "a GGUF file is computed by llama.cpp; leave it at auto")
+    from aether.models.gguf_given import copy_with_ids, main_type, read_file, shape_of
+    from aether.models.gguf_tokenizer import begins, end_tokens, read_tokenizer
+
+    reader = read_file(path)
+    config, known = shape_of(reader), read_tokenizer(path)
+    if known is None:
+        raise InputError.of(
+            "model", str(path), "its tokenizer is of a kind that is not read; give a Hugging Face folder"
+        )
+    tokenizer, kind = known.backend_tokenizer, None if engine.dtype == "auto" else engine.dtype
+    return Served(
+        name=name or path.stem,
+        model=_llama(config, lambda copy: copy_with_ids(reader, copy, kind), engine, threads),
+        table=token_bytes(tokenizer),
+        tokenizer=tokenizer,
+        bos_token=known.bos_token_id if begins(known) else None,
+        eos_tokens=end_tokens(reader),
+        template=template_of(known.chat_template),
+        context_tokens=config.context_tokens,
+        dtype=kind or main_type(reader),
+    )
 
 
 def llama_is_here() -> bool:
@@ -148,13 +190,15 @@ def _folder_name(folder: Path) -> str:
     return path.parent.name if path.name == "model" and path.parent.name else path.name
 
 
-def _template(folder: Path) -> jinja2.Template | None:
+def _template_text(folder: Path) -> Any:
     path = folder / "tokenizer_config.json"
-    text: Any = None
     if (folder / "chat_template.jinja").is_file():
-        text = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    elif path.is_file():
-        text = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8")).get("chat_template") if path.is_file() else None
+
+
+def template_of(text: Any) -> jinja2.Template | None:
+    """A chat template; None where there is no text of one. Raises InputError when it is not jinja2's."""
     if not isinstance(text, str):
         return None
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)

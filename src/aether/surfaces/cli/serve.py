@@ -19,7 +19,7 @@ from aether.surfaces.cli.edge import explained
 )
 @explained
 def serve(model: Path, host: str, port: int, guard: Path | None) -> int:
-    """Serve MODEL (a run's folder, or a Hugging Face folder) over the OpenAI protocol, until Ctrl-C."""
+    """Serve MODEL (a run's folder, a Hugging Face folder or a .gguf file) over the OpenAI protocol, until Ctrl-C."""
     from aether.counsel.browse import model_folder, server_settings
     from aether.evidence.extras import need
 
