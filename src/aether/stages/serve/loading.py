@@ -166,12 +166,13 @@ def _load_gguf(path: Path, engine: EngineRecipe, name: str | None, threads: int)
             "model", str(path), "its tokenizer is of a kind that is not read; give a Hugging Face folder"
         )
     tokenizer, kind = known.backend_tokenizer, None if engine.dtype == "auto" else engine.dtype
+    begin: Any = known.bos_token_id
     return Served(
         name=name or path.stem,
         model=_llama(config, lambda copy: copy_with_ids(reader, copy, kind), engine, threads),
         table=token_bytes(tokenizer),
         tokenizer=tokenizer,
-        bos_token=known.bos_token_id if begins(known) else None,
+        bos_token=begin if begins(known) else None,
         eos_tokens=end_tokens(reader),
         template=template_of(known.chat_template),
         context_tokens=config.context_tokens,
