@@ -135,15 +135,15 @@ def _settings(guard: GuardSettings) -> ServerSettings:
 def _asked(server: RunningServer, client: httpx.Client, prompt: str) -> tuple[float, float] | None:
     """(seconds by the clock, seconds of the server's processor) of one request, or None where it was withheld."""
     body = {"model": "small", "messages": [{"role": "user", "content": prompt}], "max_tokens": TOKENS, "temperature": 0}
-    before, began = _processor(server.process.pid), time.perf_counter()
+    before, began = processor_seconds(server.process.pid), time.perf_counter()
     answer = client.post("/v1/chat/completions", json=body | {"ignore_eos": True}).raise_for_status()
     wall = time.perf_counter() - began
-    used = _processor(server.process.pid) - before
+    used = processor_seconds(server.process.pid) - before
     withheld = json.loads(answer.text)["choices"][0]["finish_reason"] == "content_filter"
     return None if withheld else (wall, used)
 
 
-def _processor(pid: int) -> float:
+def processor_seconds(pid: int) -> float:
     """Seconds that all threads of a process ran so far (Linux, `schedstat`: nanoseconds)."""
     found = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(one.read_text().split()[0]) for one in found) / 1e9

@@ -5,8 +5,10 @@ from tiny_served_model import CONFIG
 
 from aether.models.decoder import Decoder
 from aether.models.gguf_file import LARGEST_VOCABULARY, TOKEN_ZERO, tokens_of, write_gguf
-from aether.models.gguf_given import copy_with_ids, main_type, read_file, shape_of
-from aether.models.weights import to_qwen3
+from aether.models.gguf_given import copy_with_ids, decoder_of, main_type, read_file, shape_of
+from aether.models.gguf_names import own_name
+from aether.models.parts.decoder import decoder
+from aether.models.weights import to_named, to_qwen3
 from aether.spec.errors import InputError
 
 
@@ -84,3 +86,21 @@ def test_a_quantised_file_is_copied_as_it_is_or_in_the_type_that_is_asked_for(tm
         assert before.tensor_type == after.tensor_type and (before.data == after.data).all()
         assert (gguf.quants.dequantize(before.data, before.tensor_type) == expanded.data).all()
     assert "".join(same.fields["tokenizer.ggml.tokens"].contents()) == "".join(chr(TOKEN_ZERO + at) for at in range(3))
+
+
+def test_a_llama_file_is_the_decoder_that_wrote_it(tmp_path):
+    model = decoder(CONFIG.model_copy(update={"qk_norm": "none"}))
+    model.initialise(3)
+    write_gguf(tmp_path / "model.gguf", model.config, to_named(model), "float32")
+    found = decoder_of(read_file(tmp_path / "model.gguf"))
+    tokens = torch.arange(1, 40)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(found(tokens), model(tokens), rtol=0, atol=1e-6)
+    assert found.config.qk_norm == "none"
+
+
+def test_a_head_of_its_own_is_refused_by_name():
+    assert (
+        own_name("output.weight") is None
+        and own_name("blk.3.attn_q.weight") == "model.layers.3.self_attn.q_proj.weight"
+    )

@@ -103,7 +103,7 @@ def asked_of_llama(path, texts):
 @pytest.mark.parametrize(("prefix", "bos"), [(False, True), (True, False)])
 def test_tokens_are_those_of_llama_cpp(tmp_path, prefix, bos):
     path = write(tmp_path, prefix, bos)
-    tokenizer = read_tokenizer(path)
+    tokenizer = read_tokenizer(gguf.GGUFReader(path))
     assert tokenizer is not None and begins(tokenizer) == bos
     assert tokenizer.chat_template == "{{ messages[0]['content'] }}"
     for text, theirs in zip(TEXTS, asked_of_llama(path, TEXTS), strict=True):
@@ -114,14 +114,14 @@ def test_a_file_of_another_kind_is_left_to_transformers(tmp_path):
     model = Decoder(CONFIG)
     model.initialise(1)
     write_gguf(tmp_path / "model.gguf", CONFIG, to_qwen3(model), "float32")
-    assert read_tokenizer(tmp_path / "model.gguf") is None
+    assert read_tokenizer(gguf.GGUFReader(tmp_path / "model.gguf")) is None
 
 
 @pytest.mark.parametrize("pre", SPLITTINGS)
 def test_byte_level_tokens_are_those_of_llama_cpp(tmp_path, pre):
     path = tmp_path / "model.gguf"
     write_chat_gguf(path, pre)
-    tokenizer = read_tokenizer(path)
+    tokenizer = read_tokenizer(gguf.GGUFReader(path))
     assert tokenizer is not None and tokenizer.eos_token == "<|end|>" and tokenizer.chat_template == TEMPLATE
     texts = [*ODD, *TEXTS, "<|turn|>user: 100,000\n<|end|>", " x", "I'm y'ALL 7:\n\n\n1"]
     for text, theirs in zip(texts, asked_of_llama(path, texts), strict=True):
@@ -131,4 +131,4 @@ def test_byte_level_tokens_are_those_of_llama_cpp(tmp_path, pre):
 def test_an_unknown_splitting_is_refused_by_name(tmp_path):
     write_chat_gguf(tmp_path / "model.gguf", "tekken")
     with pytest.raises(InputError, match=r"tokenizer\.ggml\.pre = 'tekken'"):
-        read_tokenizer(tmp_path / "model.gguf")
+        read_tokenizer(gguf.GGUFReader(tmp_path / "model.gguf"))

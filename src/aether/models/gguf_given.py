@@ -1,6 +1,6 @@
-"""A GGUF file that was given: its shape, and a copy whose vocabulary is made for token ids, so that llama.cpp can serve it as it is.
+"""A GGUF file that was given: its shape, its weights as Aether's decoder, and a copy whose vocabulary is made for token ids, for llama.cpp to serve.
 
-The tensors stay byte for byte what they were, quantised or not, unless another type is asked for; `gguf_file` says what the ids' vocabulary is.
+The copy's tensors stay byte for byte what they were, quantised or not, unless another type is asked for; `gguf_file` says what the ids' vocabulary is.
 """
 
 from collections import Counter
@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import gguf
+import torch
 
 from aether.models.config import DecoderConfig
+from aether.models.decoder import Decoder
 from aether.models.gguf_file import GgufType, add_array, add_id_vocabulary
+from aether.models.gguf_names import own_name
+from aether.models.weights import model_of
 from aether.spec.errors import InputError
 
 _PARTS: dict[str, dict[str, Any]] = {"llama": {"qk_norm": "none"}, "qwen3": {}}
@@ -49,6 +53,23 @@ def shape_of(reader: gguf.GGUFReader) -> DecoderConfig:
         norm_eps=known("attention.layer_norm_rms_epsilon"),
         **_PARTS[architecture],
     )
+
+
+def decoder_of(reader: gguf.GGUFReader) -> Decoder:
+    """The file as Aether's decoder, quantised matrices expanded. Raises InputError for a tensor that it has not, such as a head of its own."""
+    config, named = shape_of(reader), {}
+    for tensor in reader.tensors:
+        name = own_name(tensor.name)
+        if name is None:
+            raise InputError.of(
+                "model", tensor.name, "Aether's decoder has no such tensor; serve it with engine = llama.cpp"
+            )
+        values = torch.from_numpy(gguf.quants.dequantize(tensor.data, tensor.tensor_type).copy())
+        if config.qk_norm == "none" and name.rsplit(".", 2)[-2] in ("q_proj", "k_proj"):
+            rows = torch.arange(values.shape[0]).view(-1, config.head_size // 2, 2)
+            values = values[rows.transpose(1, 2).flatten()]
+        named[name] = values
+    return model_of(config, named)
 
 
 def main_type(reader: gguf.GGUFReader) -> str:

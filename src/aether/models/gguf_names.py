@@ -61,3 +61,15 @@ def tensor_name(name: str) -> str:
     where, _, after = rest.partition(".experts.")
     rest = f"{where}.experts.{after.split('.', 1)[1]}" if after else rest
     return f"blk.{layer}.{_BLOCK[rest]}.{kind}"
+
+
+def own_name(theirs: str) -> str | None:
+    """transformers' name of a tensor that llama.cpp names so; None for one that the decoder has not, and for a layer's experts."""
+    stem, kind = theirs.rsplit(".", 1)
+    for ours, other in _WHOLE.items():
+        if stem == other:
+            return f"{ours}.{kind}"
+    block, _, rest = stem.partition(".")
+    layer, _, rest = rest.partition(".")
+    found = [ours for ours, other in _BLOCK.items() if rest == other and "experts" not in ours]
+    return f"model.layers.{layer}.{found[0]}.{kind}" if block == "blk" and found else None

@@ -6,7 +6,6 @@ pieces where llama.cpp has two. Here pieces are merged by score, best first, as 
 person defined and the control tokens are found in the text first; the token of the beginning is put there if the file says so.
 """
 
-from pathlib import Path
 from typing import Any
 
 import gguf
@@ -22,12 +21,12 @@ _DEFAULTS = {"bos": 1, "eos": 2, "unknown": 0}
 """Ids of a file that names none (published: llama.cpp, `llama_vocab::impl::load`)."""
 
 
-def read_tokenizer(path: Path) -> PreTrainedTokenizerFast | None:
+def read_tokenizer(reader: gguf.GGUFReader) -> PreTrainedTokenizerFast | None:
     """The tokenizer of the file, or None for one of another kind, which transformers reads.
 
     Raises InputError for a byte-level one whose splitting is not known.
     """
-    fields = gguf.GGUFReader(path).fields
+    fields = reader.fields
 
     def known(name: str, default: Any = None) -> Any:
         return fields[f"tokenizer.{name}"].contents() if f"tokenizer.{name}" in fields else default

@@ -7,6 +7,7 @@ from tiny_gguf import write_chat_gguf
 from tiny_served_model import CONFIG, write_model
 
 from aether.models.generation import greedy
+from aether.models.packed import Chunk, PackedDecoder
 from aether.spec.errors import InputError
 from aether.stages.serve.engine import Generation
 from aether.stages.serve.llama_engine import LlamaModel
@@ -70,8 +71,11 @@ def test_a_gguf_file_is_served_as_it_is_with_its_own_tokenizer_and_template(tmp_
     served.model.complete(asked, lambda token: written.append(token) or len(written) == 8)
     assert written == greedy(model, [prompt], 8)[0]
     served.model.close()
-    with pytest.raises(InputError, match=r"engine\.engine"):
-        load_served(path, EngineRecipe(engine="packed"))
+    ours = load_served(path, EngineRecipe(engine="packed", slots=1, dtype="float32"))
+    assert ours.engine == "packed" and isinstance(ours.model, PackedDecoder)
+    chunk = Chunk(row=0, start=0, first=0, count=len(prompt))
+    first = ours.model.step(prompt, range(len(prompt)), 0, [chunk], [len(prompt) - 1])
+    assert int(first.argmax()) == written[0]
 
 
 def test_a_file_that_is_no_gguf_and_one_of_another_architecture_are_refused(tmp_path):

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jinja2
 import torch
@@ -153,30 +153,32 @@ def _llama(config: DecoderConfig, write: Callable[[Path], None], engine: EngineR
 
 
 def _load_gguf(path: Path, engine: EngineRecipe, name: str | None, threads: int) -> Served:
-    """A GGUF file by llama.cpp, with the file's own tokenizer and chat template; its matrices as they are unless a type is asked for."""
-    if engine.engine == "packed":
-        raise InputError.of("engine.engine", engine.engine, "a GGUF file is computed by llama.cpp; leave it at auto")
-    from aether.models.gguf_given import copy_with_ids, main_type, read_file, shape_of
+    """A GGUF file with its own tokenizer and chat template: by llama.cpp, its matrices as they are unless a type is asked for, or by our decoder."""
+    from aether.models.gguf_given import copy_with_ids, decoder_of, main_type, read_file, shape_of
     from aether.models.gguf_tokenizer import begins, end_tokens, read_tokenizer
 
     reader = read_file(path)
-    config, known = shape_of(reader), read_tokenizer(path)
+    config, known = shape_of(reader), read_tokenizer(reader)
     if known is None:
         raise InputError.of(
             "model", str(path), "its tokenizer is of a kind that is not read; give a Hugging Face folder"
         )
-    tokenizer, kind = known.backend_tokenizer, None if engine.dtype == "auto" else engine.dtype
-    begin: Any = known.bos_token_id
+    if engine.engine == "packed":
+        model, dtype = _backend(decoder_of(reader), engine, threads)
+    else:
+        kind = None if engine.dtype == "auto" else engine.dtype
+        model, dtype = _llama(config, lambda copy: copy_with_ids(reader, copy, kind), engine, threads), kind
+    tokenizer, begin = known.backend_tokenizer, cast("int | None", known.bos_token_id)
     return Served(
         name=name or path.stem,
-        model=_llama(config, lambda copy: copy_with_ids(reader, copy, kind), engine, threads),
+        model=model,
         table=token_bytes(tokenizer),
         tokenizer=tokenizer,
         bos_token=begin if begins(known) else None,
         eos_tokens=end_tokens(reader),
         template=template_of(known.chat_template),
         context_tokens=config.context_tokens,
-        dtype=kind or main_type(reader),
+        dtype=dtype or main_type(reader),
     )
 
 

@@ -52,6 +52,7 @@ class Target(Noun):
         return self._endpoint() if self.is_endpoint else self._weights()
 
     def _weights(self) -> "LM":
+        from aether.models.gguf_given import read_file
         from aether.models.gguf_tokenizer import read_tokenizer
         from aether.stages.evaluate.suites.weights import Weights
 
@@ -66,7 +67,11 @@ class Target(Noun):
         where: dict[str, Any] = {"pretrained": str(path)}
         try:
             if path.is_file():
-                where = {"pretrained": str(path.parent), "gguf_file": path.name, "tokenizer": read_tokenizer(path)}
+                where = {
+                    "pretrained": str(path.parent),
+                    "gguf_file": path.name,
+                    "tokenizer": read_tokenizer(read_file(path)),
+                }
             return Weights(**where, **arguments)
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise InputError.of("model", self.place, f"transformers cannot load it: {str(error)[:300]}") from error
