@@ -10,22 +10,22 @@ width to the widest is paired by seed. `regret` is the loss at a width with the 
 
 import argparse
 import itertools
-import json
 import math
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from aether.spec.errors import InputError
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.recipe_optimiser import DEFAULT_LR
+from benchmarks.kept import Kept, MoreToDoError
 from benchmarks.records import circumstances, mean_interval, write
 from benchmarks.stdlib_bytes import Windows, held_out_loss, read, train
 
-WIDTHS, SEEDS, CONTEXT, BATCH, STEPS, LAYERS, HEAD = (64, 128, 256), (0, 1, 2), 64, 8, 100, 2, 32
+WIDTHS, SEEDS, CONTEXT, BATCH, STEPS, LAYERS, HEAD = (32, 64, 128), (0, 1, 2), 64, 8, 100, 2, 16
 HELD_OUT_WINDOWS = 128
 CENTRE = DEFAULT_LR | {"muon": 0.02}
 """The middle of a kind's grid."""
@@ -59,45 +59,25 @@ def recipe_of(kind: str, carried: bool, width: int, lr: float) -> TrainRecipe:
     )
 
 
-def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What tells trainings apart. At the narrowest width nothing is carried: both are one."""
-    return row["kind"], row["carried"] and row["width"] != WIDTHS[0], row["width"], row["exponent"], row["seed"]
-
-
-def trainings(kinds: list[str]) -> list[dict[str, Any]]:
-    """Every training, whole seeds first."""
-    axes = itertools.product(SEEDS, kinds, WIDTHS, (False, True), EXPONENTS)
-    rows = [{"kind": k, "carried": c, "width": w, "exponent": e, "seed": s} for s, k, w, c, e in axes]
-    return [row for row in rows if not (row["carried"] and row["width"] == WIDTHS[0])]
-
-
-def carry_out(file: Path, kinds: list[str], seconds: float) -> list[dict[str, Any]] | None:
-    """All trainings, those in the file included; None when the time was over first."""
-    done = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    known = {key_of(row) for row in done}
-    began, text, held = time.monotonic(), read(held_out=False), read(held_out=True)
-    for row in trainings(kinds):
-        if key_of(row) in known:
+def carry_out(kept: Kept, kinds: list[str]) -> list[dict[str, Any]]:
+    """All trainings, whole seeds first. Raises MoreToDoError. At the narrowest width nothing is carried: those rows are not carried."""
+    text, held, rows = read(held_out=False), read(held_out=True), []
+    for seed, kind, width, carried, exponent in itertools.product(SEEDS, kinds, WIDTHS, (False, True), EXPONENTS):
+        if carried and width == WIDTHS[0]:
             continue
-        if time.monotonic() - began > seconds:
-            return None
-        lr = CENTRE[row["kind"]] * 2.0 ** row["exponent"]
-        recipe = recipe_of(row["kind"], row["carried"], row["width"], lr)
-        try:
-            found = train(recipe, Windows(text, CONTEXT, row["seed"]), row["seed"])
-            loss, cpu_s = held_out_loss(found.model, held, HELD_OUT_WINDOWS), found.cpu_s
-        except ValueError:
-            loss, cpu_s = math.nan, math.nan
-        row |= {
-            "lr": lr,
-            "loss": loss if math.isfinite(loss) else None,
-            "cpu_s": cpu_s if math.isfinite(cpu_s) else None,
-        }
-        done.append(row)
-        with file.open("a") as out:
-            out.write(json.dumps(row) + "\n")
-        print(row, flush=True)
-    return done
+        question = {"kind": kind, "carried": carried, "width": width, "exponent": exponent, "seed": seed}
+
+        def made(seed: int = seed, wanted: tuple[Any, ...] = (kind, carried, width, exponent)) -> dict[str, Any]:
+            recipe = recipe_of(*wanted[:3], CENTRE[wanted[0]] * 2.0 ** wanted[3])
+            try:
+                found = train(recipe, Windows(text, CONTEXT, seed), seed)
+            except InputError:
+                return {"loss": None, "cpu_s": None}
+            loss = held_out_loss(found.model, held, HELD_OUT_WINDOWS)
+            return {"loss": loss if math.isfinite(loss) else None, "cpu_s": found.cpu_s}
+
+        rows.append(kept.of(question, made))
+    return rows
 
 
 def vertex(losses: dict[int, float]) -> float:
@@ -117,7 +97,7 @@ def summary(rows: list[dict[str, Any]], kind: str, carried: bool) -> dict[str, A
         if (
             row["kind"] == kind
             and row["loss"] is not None
-            and key_of(row)[1] == (carried and row["width"] != WIDTHS[0])
+            and row["carried"] == (carried and row["width"] != WIDTHS[0])
         ):
             by.setdefault((row["width"], row["seed"]), {})[row["exponent"]] = row["loss"]
     best = {(width, seed): vertex(losses) for (width, seed), losses in by.items()}
@@ -187,8 +167,9 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=list(CENTRE), default=list(CENTRE))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = carry_out(options.trainings, options.kinds, options.seconds)
-    if rows is None:
+    try:
+        rows = carry_out(Kept(options.trainings, options.seconds), options.kinds)
+    except MoreToDoError:
         sys.exit("more to do: the same command again")
     found = [summary(rows, kind, carried) for kind in options.kinds for carried in (False, True)]
     words = ["--trainings", "FILE", "--kinds", *options.kinds]

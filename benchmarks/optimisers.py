@@ -1,0 +1,159 @@
+"""Every `optimiser.kind` at one small scale, each tuned first: held-out loss at equal tokens and at equal CPU seconds.
+
+    python -m benchmarks.optimisers --trainings FILE [--seconds 540]
+
+One decoder on bytes of the standard library. Tuning, with a seed of its own: a grid of the kind's rate, then of the embedding's rate (and of the gains', for Muon)
+beside the best of it. Then three seeds with what was best: at equal tokens, and with as many updates as AdamW's CPU seconds at equal tokens
+buy, by each kind's own seconds of an update there. Differences from AdamW are paired by seed. FILE keeps the trainings that are done.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from aether.spec.errors import InputError
+from aether.stages.train.recipe import TrainRecipe
+from aether.stages.train.recipe_optimiser import DEFAULT_LR
+from benchmarks.kept import Kept, MoreToDoError
+from benchmarks.records import circumstances, mean_interval, write
+from benchmarks.stdlib_bytes import Windows, held_out_loss, read, train
+
+SHAPE = {
+    "vocab_size": 256, "hidden_size": 64, "layers": 2, "heads": 4, "kv_heads": 4, "head_size": 16, "mlp_size": 128,
+    "context_tokens": 64,
+}  # fmt: skip
+STEPS, BATCH, SEEDS, TUNING_SEED, HELD_OUT = 120, 8, (0, 1, 2), 100, 128
+CENTRE = DEFAULT_LR | {"muon": 0.02}
+RATE_EXPONENTS, EMBEDDING_FACTORS = (-2, -1, 0, 1, 2), (0.3, 1.0, 3.0)
+KINDS = ("adamw", "muon", "soap", "lion", "adafactor", "schedule_free")
+
+
+def optimiser_of(kind: str, exponent: int, factor: float) -> dict[str, Any]:
+    """The recipe's `optimiser`: a point of the grid, and the embedding's rate over the one it would have."""
+    lr = CENTRE[kind] * 2.0**exponent
+    if kind == "muon":
+        return {"kind": kind, "muon_lr": lr, "embedding_lr": 0.03 * factor, "gain_lr": 0.03 * factor}
+    groups = [] if factor == 1 else [{"kind": "embedding", "lr": lr * factor}]
+    return {"kind": kind, "lr": lr, "groups": groups}
+
+
+class Trainings:
+    """Trainings of the one decoder, each made once."""
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept, self._text, self._held = kept, read(held_out=False), read(held_out=True)
+
+    def row(self, kind: str, exponent: int, factor: float, steps: int, seed: int) -> dict[str, Any]:
+        """Loss and CPU seconds of one; a run that stopped for good has an infinite loss, kept as None."""
+        question = {"kind": kind, "exponent": exponent, "factor": factor, "steps": steps, "seed": seed}
+        return self._kept.of(question, lambda: self._made(**question))
+
+    def _made(self, kind: str, exponent: int, factor: float, steps: int, seed: int) -> dict[str, Any]:
+        recipe = TrainRecipe.model_validate(
+            {
+                "model": SHAPE,
+                "steps": steps,
+                "batch_sequences": BATCH,
+                "schedule": {"warmup_fraction": 0.05},
+                "optimiser": optimiser_of(kind, exponent, factor),
+                "watch": {"cost_share": 0.0},
+            }
+        )
+        try:
+            found = train(recipe, Windows(self._text, SHAPE["context_tokens"], seed), seed)
+        except InputError as error:
+            return {"loss": None, "cpu_s": None, "said": str(error)}
+        loss = held_out_loss(found.model, self._held, HELD_OUT)
+        return {"loss": loss if math.isfinite(loss) else None, "cpu_s": found.cpu_s}
+
+    def tuned(self, kind: str) -> tuple[int, float]:
+        """(exponent of the rate, factor of the embedding's) with the least loss; a best rate at the grid's end widens it by a point."""
+
+        def loss(exponent: int, factor: float) -> float:
+            found = self.row(kind, exponent, factor, STEPS, TUNING_SEED)["loss"]
+            return math.inf if found is None else found
+
+        exponents = list(RATE_EXPONENTS)
+        best = min(exponents, key=lambda e: loss(e, 1.0))
+        while best in (exponents[0], exponents[-1]):
+            exponents = [exponents[0] - 1, *exponents] if best == exponents[0] else [*exponents, exponents[-1] + 1]
+            best = min(exponents, key=lambda e: loss(e, 1.0))
+        return best, min(EMBEDDING_FACTORS, key=lambda f: loss(best, f))
+
+
+def measure(trainings: Trainings) -> list[dict[str, Any]]:
+    """A row for each kind."""
+    rows = []
+    for kind in KINDS:
+        point = trainings.tuned(kind)
+        equal = [trainings.row(kind, *point, STEPS, seed) for seed in SEEDS]
+        step_s = float(np.mean([one["cpu_s"] for one in equal])) / STEPS
+        rows.append(
+            {"kind": kind, "tuned": optimiser_of(kind, *point), "step_s": step_s, "tokens": equal, "point": point}
+        )
+    budget_s = rows[0]["step_s"] * STEPS
+    for row in rows:
+        steps = max(1, round(budget_s / row["step_s"]))
+        row["seconds"] = [trainings.row(row["kind"], *row["point"], steps, seed) for seed in SEEDS]
+        row["updates_for_seconds"] = steps
+    for row in rows:
+        for budget in ("tokens", "seconds"):
+            losses, base = ([one["loss"] for one in r[budget]] for r in (row, rows[0]))
+            row[f"loss_at_equal_{budget}"] = mean_interval(losses)
+            row[f"less_adamw_{budget}"] = mean_interval([a - b for a, b in zip(losses, base, strict=True)])
+    return rows
+
+
+def told(value: dict[str, float | int], sign: str = "") -> str:
+    """A mean with its interval."""
+    return f"{value['mean']:{sign}.3f} ({value['low']:{sign}.3f} to {value['high']:{sign}.3f})"
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """One table."""
+    lines = [
+        "| kind | rates | equal tokens: loss | less AdamW | ms of an update | equal seconds: updates | loss | less AdamW |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        rates = ", ".join(f"{k} {v:g}" for k, v in row["tuned"].items() if isinstance(v, float))
+        rates += "".join(f", embedding {group['lr']:g}" for group in row["tuned"].get("groups", []))
+        both = ["" if row["kind"] == KINDS[0] else told(row[f"less_adamw_{b}"], "+") for b in ("tokens", "seconds")]
+        lines.append(
+            f"| `{row['kind']}` | {rates} | {told(row['loss_at_equal_tokens'])} | {both[0]} | {1e3 * row['step_s']:.1f} | "
+            f"{row['updates_for_seconds']} | {told(row['loss_at_equal_seconds'])} | {both[1]} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Tune, train, record."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trainings", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=math.inf)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        rows = measure(Trainings(Kept(options.trainings, options.seconds)))
+    except MoreToDoError:
+        sys.exit("more to do: the same command again")
+    here = circumstances("benchmarks.optimisers", words=["--trainings", "FILE"])
+    record = here | {"shape": SHAPE, "steps": STEPS, "batch": BATCH, "tuning_seed": TUNING_SEED, "rows": rows}
+    head = f"""# Optimisers at one small scale, each tuned
+
+{here["machine"]["cpu"]}, one thread with other work beside it, {here["date"]}, torch {here["packages"]["torch"]}. `{here["command"]}`
+
+A decoder of width {SHAPE["hidden_size"]} and {SHAPE["layers"]} layers, {STEPS} updates of {BATCH} windows of {SHAPE["context_tokens"]} bytes of the standard library in bfloat16;
+held-out nats per byte, three seeds, 95 %; differences paired by seed. Tuned with another seed: the rate by factors of two, then the embedding's by 0.3, 1 and 3.
+
+"""
+    write("optimisers", record, head + markdown(rows))
+
+
+if __name__ == "__main__":
+    main()
