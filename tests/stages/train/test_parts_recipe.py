@@ -9,6 +9,7 @@ from parts_toys import random_parts, shape
 from pydantic import ValidationError
 from tiny_data import VOCABULARY
 
+from aether.models.accounting_activations import activation_bytes
 from aether.models.quantized import Scheme, write_quantized
 from aether.models.weights import save_pretrained
 from aether.spec.errors import InputError
@@ -138,10 +139,19 @@ def test_what_training_cannot_do_is_refused_by_name(parts, changes, field):
         recipe(parts, **changes)
 
 
-def test_memory_and_quantised_folders_are_refused_by_name(tmp_path):
+@pytest.mark.parametrize("kind", [{"window": 6}, {"mixer": "mamba2"}, {"experts": {"count": 4, "active": 2}}])
+def test_memory_is_predicted_of_every_part(kind):
+    wanted = recipe(kind)
+    parts = estimate.memory_bytes(wanted)
+    state = new_state(wanted, 0)
+    assert parts["weights"] == sum(4 * p.numel() for p in state.model.parameters())
+    assert parts["activations"] == activation_bytes(
+        wanted.model, wanted.batch_sequences * wanted.model.context_tokens, 4
+    )
+
+
+def test_quantised_folders_are_refused_by_name(tmp_path):
     config = shape(window=6)
-    with pytest.raises(InputError, match=r"model\.window = 6: predicting the memory"):
-        estimate.memory_bytes(recipe({"window": 6}))
     save_pretrained(random_parts(config), tmp_path / "model")
     with pytest.raises(InputError, match=r"model\.window = 6: weight-only quantisation"):
         write_quantized(tmp_path / "model", tmp_path / "packed", Scheme(8))

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aether.models.accounting import training_flops_per_token
+from aether.models.accounting_activations import activation_bytes
 from aether.models.config import DecoderConfig
 from aether.models.config_mixers import matrices
-from aether.models.config_parts import Latent, refuse_parts
+from aether.models.config_parts import Latent
 from aether.models.folders import model_folder, model_hash
 from aether.stages.train.recipe import TrainRecipe
 
@@ -128,13 +129,10 @@ def seconds(recipe: TrainRecipe, flops_per_s: float) -> float:
 
 
 def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
-    """Peak resident bytes by part; their sum is the prediction. Raises InputError for exchanged parts: none was measured."""
+    """Peak resident bytes by part; their sum is the prediction."""
     model = recipe.model
-    refuse_parts(model, "predicting the memory of training", "train it, and read peak_memory_bytes in train.json")
     width = 4 if recipe.precision == "float32" else 2
     tokens = (recipe.micro_batch_sequences or recipe.batch_sequences) * model.context_tokens
-    fused = model.head_size * (model.heads + 2 * model.kv_heads)
-    per_layer = _STREAM_COPIES * model.hidden_size + 4 * fused + 4 * model.mlp_size + model.heads * model.context_tokens
     parameters = model.parameters()
     state = optimiser_bytes(recipe)
     return {
@@ -146,9 +144,18 @@ def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
         "working_weights": float(width) * parameters,
         "snapshot": 4.0 * parameters + state,
         "checkpoint": 8.0 * parameters + 2 * state,
-        "activations": float(width) * tokens * model.layers * per_layer,
+        "activations": _plain_activations(model, tokens, width)
+        if model.plain
+        else activation_bytes(model, tokens, width),
         "logits": 3.0 * width * min(tokens, 1024) * model.vocab_size + 8.0 * model.vocab_size * model.hidden_size,
     }
+
+
+def _plain_activations(model: DecoderConfig, tokens: int, width: int) -> float:
+    """Bytes that the default decoder keeps, which has its own kernels; up to `MATMUL_ATTENTION_TOKENS` every weight of attention."""
+    fused = model.head_size * (model.heads + 2 * model.kv_heads)
+    per_layer = _STREAM_COPIES * model.hidden_size + 4 * fused + 4 * model.mlp_size + model.heads * model.context_tokens
+    return float(width) * tokens * model.layers * per_layer
 
 
 def pin(recipe: TrainRecipe) -> TrainRecipe:
