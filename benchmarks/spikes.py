@@ -33,7 +33,7 @@ from benchmarks.records import circumstances, write
 
 SHAPES = {"b4": (128, 4, 300), "b2": (64, 2, 300), "b16": (64, 16, 200)}
 """Tokens of a window, windows of an update, updates."""
-SEEDS, PLANTED_SEEDS = 24, 4
+SEEDS, PLANTED_SEEDS = 10, 4
 POISONED, FASTER_FROM, FASTER_UNTIL = tuple(range(100, 300, 40)), 150, 250
 OFF = Spikes(sigmas=1e9, skips_before_cut=10**9, skips_before_rewind=10**9)
 WINDOW, OLD_SIGMAS, OLD_SKIPS = 128, 6.0, 3

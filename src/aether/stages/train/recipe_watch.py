@@ -14,10 +14,17 @@ class Spikes(Extended):
 
     added: ClassVar = frozenset({"skips_before_cut", "cut_factor", "recover_steps", "least_rate_share"})
 
-    sigmas: float = Field(default=6.0, gt=0, description="OLMo-core's SkipStepOptimizer: 6 standard deviations.")
+    sigmas: float = Field(
+        default=6.0,
+        gt=0,
+        description="Spreads (1.4826 median absolute deviations) above the median, of losses and of the norms' logarithms; chosen by "
+        "measurement (LOG.md, benchmarks/spikes.py).",
+    )
     window_steps: int = Field(default=128, ge=8, description="OLMo-core's SkipStepOptimizer: the last 128 steps.")
     skips_before_cut: int = Field(
-        default=3, ge=1, description="Skips among the last window_steps that cut every learning rate (assumed)."
+        default=4,
+        ge=1,
+        description="Skips among the last window_steps that cut every learning rate: more than healthy runs have (benchmarks/spikes.py).",
     )
     cut_factor: float = Field(default=0.5, gt=0, lt=1, description="What a cut multiplies every rate by (assumed).")
     recover_steps: int = Field(
