@@ -31,6 +31,10 @@ DEEPSEEK_EXPERTS = {
     "active_groups": 2,
 }  # fmt: skip
 DELTA = {"inner_size": 40, "head_size": 10, "key_heads": 2, "key_size": 6, "conv_size": 4}
+GPT_OSS = {
+    "window": 6, "full_attention_every": 2,
+    "qk_norm": "none", "activation": "swiglu_clamped", "bias": True, "sink_logits": True, "experts": {"count": 4, "active": 2},
+}  # fmt: skip
 CASES = {
     "llama": ("llama", {"qk_norm": "none"}),
     "llama, biases, yarn": ("llama", {"qk_norm": "none", "bias": True, "rope_scaling": YARN}),
@@ -56,6 +60,8 @@ CASES = {
     "deepseek, experts": ("deepseek_v3", LATENT | {"experts": DEEPSEEK_EXPERTS}),
     "mixtral": ("mixtral", {"qk_norm": "none", "experts": {"count": 4, "active": 2}}),
     "qwen3_moe": ("qwen3_moe", {"experts": {"count": 6, "active": 2, "normalise": False}, "rope_scaling": YARN}),
+    "gpt-oss": ("gpt_oss", GPT_OSS),
+    "gpt-oss, yarn": ("gpt_oss", GPT_OSS | {"rope_scaling": YARN | {"truncate": False}}),
     "mamba": (
         "mamba",
         {
@@ -79,6 +85,7 @@ def test_the_folder_loads_in_transformers_with_equal_logits_and_comes_back(tmp_p
     family = family_of(config)
     assert family is not None and family.model_type == model_type
     model = random_parts(config).eval()
+    assert sum(p.numel() for p in model.parameters()) == config.parameters()
     save_pretrained(model, tmp_path)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32, attn_implementation="eager").eval()
     assert type(theirs).__name__ == family.architecture

@@ -22,6 +22,10 @@ _SPARE = 8
 """Values that sink logits and ALiBi add to a head, padding included, where the head is a multiple of 8."""
 
 
+_OF_ACTIVATION = {"swiglu": 4, "geglu": 4, "swiglu_clamped": 7}
+"""Values of each inner one; 2 of an activation without a gate."""
+
+
 @dataclass(frozen=True)
 class Kept:
     """Values per token."""
@@ -58,7 +62,7 @@ def layer_kept(config: DecoderConfig, layer: int) -> Kept:
         kept += _attention(config) if config.latent is None else _latent(config, config.latent)
     if not feeds:
         return kept
-    inner = 4 if config.gated else 2
+    inner = _OF_ACTIVATION.get(config.activation, 2)
     if config.experts is None:
         return kept + Kept(inner * config.mlp_size)
     return kept + _experts(config.experts, size, inner, inner * config.mlp_size)

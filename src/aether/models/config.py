@@ -106,8 +106,9 @@ class DecoderConfig(DecoderParts):
             active=one.active,
             size=self.mlp_size,
             gated=self.gated,
+            bias=self.bias,
             shared_size=one.shared_size,
-            router_bias=one.bias_rate > 0 or one.router == "expert_choice",
+            router_bias=self.bias or one.bias_rate > 0 or one.router == "expert_choice",
         )
 
     def architecture(self) -> Architecture:

@@ -32,6 +32,13 @@ class RopeScaling(Noun):
     """yarn: dimensions that turn less often than this are interpolated (section 3.2: 1)."""
     attention_factor: float | None = Field(default=None, gt=0)
     """yarn: what queries and keys are each multiplied by; None: 0.1 ln(factor) + 1 (arXiv 2309.00071, section 3)."""
+    truncate: bool = True
+    """yarn: whole dimensions bound the ranges (the authors' code); false: as they are (gpt-oss)."""
+
+    @model_serializer(mode="wrap")
+    def _without_defaults_of_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped = handler(self)
+        return {name: value for name, value in dumped.items() if name != "truncate" or not value}
 
     @model_validator(mode="after")
     def _fits(self) -> "RopeScaling":
@@ -41,6 +48,8 @@ class RopeScaling(Noun):
             raise InputError.of(
                 "rope_scaling.attention_factor", self.attention_factor, "only yarn has one; leave it out"
             )
+        if self.kind != "yarn" and not self.truncate:
+            raise InputError.of("rope_scaling.truncate", False, "only yarn has ranges; leave it out")
         return self
 
     def yarn_attention_factor(self) -> float:
@@ -148,10 +157,10 @@ class DecoderParts(Noun):
     """Before each part of a layer, after it (on what it adds to the stream: OLMo 2, arXiv 2501.00656), or both (Gemma 2)."""
     qk_norm: Literal["none", "head", "full"] = "head"
     """RMSNorm of queries and keys: over each head, or over the whole projection (OLMo 2)."""
-    activation: Literal["swiglu", "geglu", "silu", "gelu", "relu2"] = "swiglu"
-    """Gated by SiLU or GELU (arXiv 2002.05202), or plain SiLU, GELU (its tanh form, as GPT-2) or squared ReLU (arXiv 2109.08668)."""
+    activation: Literal["swiglu", "geglu", "swiglu_clamped", "silu", "gelu", "relu2"] = "swiglu"
+    """Gated by SiLU or GELU (arXiv 2002.05202), by SiLU within limits (gpt-oss, arXiv 2508.10925), or plain SiLU, GELU (its tanh form, as GPT-2) or squared ReLU (arXiv 2109.08668)."""
     bias: bool = False
-    """A bias on every matrix of a layer (GPT-2)."""
+    """A bias on every matrix of a layer (GPT-2), those of experts and routers too (gpt-oss)."""
     scale_embedding: bool = False
     """The embedding times sqrt(hidden_size) on its way in (arXiv 1706.03762, section 3.4; Gemma)."""
     window: int | None = Field(default=None, gt=0)
@@ -188,7 +197,7 @@ class DecoderParts(Noun):
     @property
     def gated(self) -> bool:
         """Whether the feed-forward part has a gate: three matrices, not two."""
-        return self.activation in ("swiglu", "geglu")
+        return self.activation in ("swiglu", "geglu", "swiglu_clamped")
 
     def layer_window(self, layer: int) -> int | None:
         """How far layer `layer` looks back; None: to the beginning."""
@@ -313,8 +322,10 @@ def check_experts(config: DecoderParts, sizes: dict[str, int]) -> None:
     """Raise InputError for what experts do not have, and for `sizes` that their grouped products cannot take."""
     if config.experts is None:
         return
-    if config.bias:
-        raise InputError.of("bias", True, "experts have no biases here; set it to false")
+    if config.bias and (config.experts.bias_rate or config.experts.router == "expert_choice"):
+        raise InputError.of(
+            "bias", True, "it gives the router a learnt bias, beside which no other moves; set it to false"
+        )
     for name, size in sizes.items():
         if size % 8:
             # grouped_mm needs rows of whole 16 bytes: 8 values of bfloat16.

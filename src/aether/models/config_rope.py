@@ -34,6 +34,7 @@ def rope_parameters(theta: float, scaling: RopeScaling | None, rotated_size: int
     if scaling.kind == "yarn":
         said |= {"beta_fast": scaling.beta_fast, "beta_slow": scaling.beta_slow}
         said["attention_factor"] = scaling.yarn_attention_factor()
+        said |= {} if scaling.truncate else {"truncate": False}
     return said
 
 
@@ -46,8 +47,8 @@ def rope_scaling(said: dict[str, Any], context_tokens: Any) -> tuple[Any, RopeSc
         raise InputError.of(
             name, said, f"Aether's decoder knows rope_type {', '.join(_READ)} and the keys {', '.join(sorted(_KNOWN))}"
         )
-    if said.get("partial_rotary_factor", 1.0) != 1.0 or not said.get("truncate", True):
-        raise InputError.of(name, said, "Aether reads whole rotary heads and truncated ranges alone")
+    if said.get("partial_rotary_factor", 1.0) != 1.0:
+        raise InputError.of(name, said, "Aether reads whole rotary heads alone")
     if said.get("mscale") or said.get("mscale_all_dim"):
         raise InputError.of(name, said, "give the attention_factor that mscale and mscale_all_dim stand for")
     theta = said.get("rope_theta", 10000.0)
@@ -62,7 +63,8 @@ def rope_scaling(said: dict[str, Any], context_tokens: Any) -> tuple[Any, RopeSc
         original = context_tokens
     given = {"kind": kind, "factor": said.get("factor"), "original_context_tokens": original}
     if kind == "yarn":
-        given |= {key: said[key] for key in ("beta_fast", "beta_slow", "attention_factor") if said.get(key) is not None}
+        named = ("beta_fast", "beta_slow", "attention_factor", "truncate")
+        given |= {key: said[key] for key in named if said.get(key) is not None}
     try:
         found = RopeScaling.model_validate(given)
     except ValidationError as error:

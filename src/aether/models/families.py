@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from aether.models import families_deepseek, families_recurrent
+from aether.models import families_deepseek, families_gpt_oss, families_recurrent
 from aether.models.config import DecoderConfig
 from aether.models.config_parts import DecoderParts, Mixture, RopeScaling
 from aether.models.config_rope import rope_parameters, rope_scaling
@@ -48,9 +48,9 @@ class Family:
             return families_deepseek.misfit(config)
         if self.square and config.heads * config.head_size != config.hidden_size:
             return "head_size", config.head_size, config.hidden_size / config.heads
-        if self.model_type == "mistral" and config.window is None:
+        if self.model_type in ("mistral", "gpt_oss") and config.window is None:
             return "window", None, "a number"
-        if self.model_type in ("mixtral", "qwen3_moe"):
+        if self.model_type in (*_MOE, "gpt_oss"):
             given = None if config.experts is None else config.experts.model_dump()
             wanted = _their_mixture(self.model_type, config.experts)
             return None if config.experts is not None and config.experts == wanted else ("experts", given, wanted)
@@ -60,11 +60,11 @@ class Family:
 
 
 def _their_mixture(model_type: str, given: Mixture | None) -> Mixture | str:
-    """The nearest mixture that the class computes: softmax, no shared experts, no bias; Mixtral always normalises."""
+    """The nearest mixture that the class computes: softmax, no shared experts, no bias that moves; Mixtral and gpt-oss always normalise."""
     if given is None:
         return "a mixture"
     kept = {"count": given.count, "active": given.active, "balance_loss": given.balance_loss, "z_loss": given.z_loss}
-    return Mixture(**kept, normalise=model_type == "mixtral" or given.normalise)
+    return Mixture(**kept, normalise=model_type != "qwen3_moe" or given.normalise)
 
 
 _GEMMA = {"norm_place": "sandwich", "activation": "geglu", "scale_embedding": True}
@@ -92,6 +92,12 @@ FAMILIES = (
     Family("deepseek_v3", "DeepseekV3ForCausalLM", {"qk_norm": "none"}, _ROPE | {"latent", "experts"}),
     Family("mixtral", "MixtralForCausalLM", {"qk_norm": "none"}, _ROPE | {"experts"}),
     Family("qwen3_moe", "Qwen3MoeForCausalLM", {}, _ROPE | {"experts"}),
+    Family(
+        "gpt_oss",
+        "GptOssForCausalLM",
+        {"qk_norm": "none", "activation": "swiglu_clamped", "bias": True, "sink_logits": True},
+        _ROPE | _WINDOWS | {"experts"},
+    ),
     Family(
         "gpt2",
         "GPT2LMHeadModel",
@@ -174,6 +180,8 @@ def transformers_config(config: DecoderConfig, dtype: str, end_of_text: int) -> 
     if config.latent is not None:
         said |= families_deepseek.said(config)
         rotated = config.latent.rope_size
+    elif family.model_type == "gpt_oss":
+        said |= families_gpt_oss.said(config)
     elif config.experts is not None:
         said |= _said_experts(config, config.experts, family.model_type)
     if "window" in family.varying:
@@ -209,7 +217,7 @@ def _said_experts(config: DecoderConfig, one: Mixture, model_type: str) -> dict[
 def _experts(raw: dict[str, Any], model_type: str) -> dict[str, Any]:
     """The mixture of a config, and the inner size of one expert."""
     given = {"active": raw.get("num_experts_per_tok"), "balance_loss": raw.get("router_aux_loss_coef", 0.001)}
-    if model_type == "mixtral":
+    if model_type != "qwen3_moe":
         return {"experts": given | {"count": raw.get("num_local_experts")}}
     # transformers 5.17 writes the count under either name.
     given |= {
@@ -267,9 +275,10 @@ def config_of(raw: dict[str, Any]) -> DecoderConfig:
         given["attention_softcap"] = raw.get("attn_logit_softcapping")
     if family.model_type == "deepseek_v3":
         given |= families_deepseek.read(raw)
-    if family.model_type in _MOE:
+    if family.model_type in (*_MOE, "gpt_oss"):
         given |= _experts(raw, family.model_type)
-    given["bias"] = family.model_type == "llama" and bool(raw.get("attention_bias"))
+    if family.model_type == "llama":
+        given["bias"] = bool(raw.get("attention_bias"))
     return DecoderConfig.model_validate(given)
 
 
@@ -286,7 +295,7 @@ def _demand(raw: dict[str, Any], family: Family) -> None:
         expected |= same
         defaults |= same
     else:
-        expected["attention_bias"] = defaults["attention_bias"] = False
+        expected["attention_bias"] = defaults["attention_bias"] = family.model_type == "gpt_oss"
         expected["use_bidirectional_attention"] = raw.get("use_bidirectional_attention") or None
         if expected["use_bidirectional_attention"]:
             expected["use_bidirectional_attention"] = None
@@ -337,6 +346,10 @@ Turning = tuple[Any, RopeScaling | None]
 def _rope(raw: dict[str, Any], family: Family) -> tuple[Turning, Turning]:
     """(base, scaling) of layers that see everything, and of those with a window."""
     said = raw.get("rope_parameters") or {"rope_theta": raw.get("rope_theta", 10000.0)}
+    if family.model_type == "gpt_oss":
+        said = {"rope_theta": families_gpt_oss.ROPE["rope_theta"]} | (
+            raw.get("rope_parameters") or families_gpt_oss.ROPE
+        )
     context = raw.get("max_position_embeddings")
     if family.model_type != "gemma3_text":
         one = rope_scaling(said, context)

@@ -7,7 +7,7 @@ are exact but for Gemma's subtraction (rounding of one addition).
 import torch
 from torch import Tensor
 
-from aether.models import families_deepseek
+from aether.models import families_deepseek, families_gpt_oss
 from aether.models import families_recurrent_weights as recurrent
 from aether.models.decoder import Decoder
 from aether.models.families import Family
@@ -85,6 +85,8 @@ def _their_names(family: Family, ours: str, experts: int) -> tuple[str, ...]:
         return (f"model.layers.{layer}.{families_deepseek.LAYER[rest]}",)
     if family.model_type == "deepseek_v3" and rest in families_deepseek.SHARED:
         return tuple(f"model.layers.{layer}.{name}" for name in families_deepseek.SHARED[rest])
+    if family.model_type == "gpt_oss" and rest in families_gpt_oss.LAYER:
+        return (f"model.layers.{layer}.{families_gpt_oss.LAYER[rest]}",)
     if experts and family.model_type in _MIXTURES and rest.startswith("mlp."):
         part = rest.removeprefix("mlp.")
         return tuple(f"model.layers.{layer}.{name}" for name in _expert_names(family, part, experts))
@@ -96,6 +98,8 @@ def _stored(model: Decoder, family: Family, ours: str, tensor: Tensor, back: boo
     """Our tensor as the class keeps it, or `back`."""
     if family.model_type in ("mamba", "mamba2", "qwen3_next"):
         return recurrent.stored(family.model_type, model.config, ours, tensor, back)
+    if family.model_type == "gpt_oss":
+        return families_gpt_oss.stored(model.config, ours, tensor, back)
     if family.model_type == "deepseek_v3":
         return families_deepseek.stored(model.config, ours, tensor, back)
     if family.model_type.startswith("gemma") and ours.endswith("gain"):

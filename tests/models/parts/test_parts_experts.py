@@ -142,7 +142,7 @@ def test_the_bias_moves_towards_equal_loads_and_chooses_without_weighing():
     ("change", "field"),
     [
         ({"experts": {"count": 2, "active": 3}}, r"experts\.active"),
-        ({"experts": {"count": 4, "active": 2}, "bias": True}, "bias"),
+        ({"experts": {"count": 4, "active": 2, "bias_rate": 0.1}, "bias": True}, "bias"),
         ({"experts": {"count": 4, "active": 2}, "mlp_size": 84}, "mlp_size"),
     ],
 )

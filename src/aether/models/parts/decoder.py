@@ -33,7 +33,7 @@ from aether.models.parts.shared import CacheSlots, Pass
 from aether.models.seams import ALONE
 from aether.spec.errors import InputError
 
-_STARTS = {"bias": 0.0, "alpha": DYT_ALPHA, "sink": 0.0, "gain": 1.0}
+_STARTS = {"bias": 0.0, "router_shift": 0.0, "alpha": DYT_ALPHA, "sink": 0.0, "gain": 1.0}
 """First values of vectors by the end of their name."""
 
 

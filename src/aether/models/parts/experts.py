@@ -84,13 +84,28 @@ def grouped(x_MI: Tensor, matrices_EOI: Tensor, ends_E: Tensor) -> Tensor:
     return F.grouped_mm(x_MI, matrices_EOI.mT, offs=ends_E)
 
 
-def through(kind: str, rows_MC: Tensor, matrices: tuple[Tensor, Tensor], counts_E: Tensor) -> Tensor:
-    """Rows sorted by expert, each through its own: [M, C]. `matrices`: up and down of the experts, below each other."""
+def through(
+    kind: str,
+    rows_MC: Tensor,
+    matrices: tuple[Tensor, Tensor],
+    counts_E: Tensor,
+    biases: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Rows sorted by expert, each through its own: [M, C]. `matrices` and `biases`: up and down of the experts, below each other."""
     ends_E, count, width = counts_E.cumsum(0).to(torch.int32), counts_E.shape[0], rows_MC.shape[-1]
     up_EOC = matrices[0].to(rows_MC.dtype).view(count, -1, width)
     down_ECF = matrices[1].to(rows_MC.dtype).view(count, width, -1)
-    inner_MF = activate(kind, grouped(rows_MC, up_EOC, ends_E))
-    return grouped(inner_MF.contiguous(), down_ECF, ends_E)
+    up_MO = _biased(grouped(rows_MC, up_EOC, ends_E), None if biases is None else biases[0], counts_E)
+    out_MC = grouped(activate(kind, up_MO).contiguous(), down_ECF, ends_E)
+    return _biased(out_MC, None if biases is None else biases[1], counts_E)
+
+
+def _biased(rows_MO: Tensor, bias: Tensor | None, counts_E: Tensor) -> Tensor:
+    """Each row with the bias of its expert added."""
+    if bias is None:
+        return rows_MO
+    bias_EO = bias.to(rows_MO.dtype).view(counts_E.shape[0], -1)
+    return rows_MO + bias_EO.repeat_interleave(counts_E, dim=0, output_size=rows_MO.shape[0])
 
 
 class MixtureOfExperts(nn.Module):
@@ -107,6 +122,12 @@ class MixtureOfExperts(nn.Module):
         name = "expert_gate_up" if self.gated else "expert_up"
         self.register_parameter(name, nn.Parameter(torch.empty(count * self.size * (2 if self.gated else 1), width)))
         self.expert_down = nn.Parameter(torch.empty(count * width, self.size))
+        biased = config.bias
+        self.router_shift = nn.Parameter(torch.zeros(count)) if biased else None
+        """A learnt bias of the logits; `router_bias` is none of them and chooses alone."""
+        inner = self.size * (2 if self.gated else 1)
+        self.expert_up_bias = nn.Parameter(torch.zeros(count * inner)) if biased else None
+        self.expert_down_bias = nn.Parameter(torch.zeros(count * width)) if biased else None
         self.shared = FeedForward(config, mixture.shared_size) if mixture.shared_size else None
         self.total = as_is
         """Counts of this process to those of all that share a batch."""
@@ -119,7 +140,8 @@ class MixtureOfExperts(nn.Module):
     def forward(self, x_BTC: Tensor, routed: RouterLog, learning: bool = False) -> Tensor:
         """x [..., C] to [..., C]; what the router did is added to `routed`. `learning`: a training pass."""
         x_NC = x_BTC.flatten(0, -2)
-        logits_NE = F.linear(x_NC.float(), self.router.float())
+        shift = None if self.router_shift is None else self.router_shift.float()
+        logits_NE = F.linear(x_NC.float(), self.router.float(), shift)
         form = self._chosen if self.mixture.router == "expert_choice" else self._taken
         out_NC = form(x_NC, logits_NE, routed, learning)
         if self.shared is not None:
@@ -138,7 +160,7 @@ class MixtureOfExperts(nn.Module):
         # Copies first, then each at most once: each row has one gradient, so no sum depends on threads.
         copies_MC = x_NC[:, None].expand(-1, mixture.active, -1).reshape(-1, x_NC.shape[-1])
         if self.elsewhere is None:
-            out_MC = through(self.kind, copies_MC[order_M], self.matrices(), counts_E)
+            out_MC = through(self.kind, copies_MC[order_M], self.matrices(), counts_E, self.biases())
         else:
             out_MC = self.elsewhere(copies_MC[order_M], counts_E)
         routed.append(Routed(logits_NE, scores_NE, self.total(wanted_E), wanted_E.sum() - counts_E.sum()))
@@ -168,6 +190,12 @@ class MixtureOfExperts(nn.Module):
         up = self.expert_gate_up if self.gated else self.expert_up
         assert isinstance(up, nn.Parameter)
         return up, self.expert_down
+
+    def biases(self) -> tuple[nn.Parameter, nn.Parameter] | None:
+        """Those of up and down of all experts."""
+        if self.expert_up_bias is None or self.expert_down_bias is None:
+            return None
+        return self.expert_up_bias, self.expert_down_bias
 
     def count(self, one: Routed) -> None:
         """Remember what a training pass did here."""

@@ -54,8 +54,10 @@ def _yarn(theta: float, size: int, scaling: RopeScaling) -> Tensor:
         """The dimension that turns so often over the original context."""
         return size * math.log(scaling.original_context_tokens / (turns * 2 * math.pi)) / (2 * math.log(theta))
 
-    low = max(math.floor(dimension(scaling.beta_fast)), 0)
-    high = min(math.ceil(dimension(scaling.beta_slow)), size - 1)
+    low, high = dimension(scaling.beta_fast), dimension(scaling.beta_slow)
+    if scaling.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, size - 1)
     # A width of zero would divide by zero; a thousandth makes it a step.
     width = high - low if high != low else 0.001
     slow = ((torch.arange(size // 2, dtype=torch.float32) - low) / width).clamp(0, 1)

@@ -75,6 +75,8 @@ def check_model(parallel: Parallel, model: DecoderConfig) -> None:
     if parallel.processes > 1 and model.experts is not None and model.experts.capacity_factor is not None:
         mend = "a capacity is of the tokens of one process; leave it out"
         raise InputError.of("model.experts.capacity_factor", model.experts.capacity_factor, mend)
+    if parallel.expert > 1 and model.bias:
+        raise InputError.of("parallel.expert", parallel.expert, "experts with biases are not shared out; use shard")
     for axis, allowed in _PARTS_THAT_FIT.items():
         if getattr(parallel, axis) > 1:
             _refuse_other_parts(axis, getattr(parallel, axis), model, allowed)
