@@ -31,7 +31,7 @@ HANDLERS = {
     "merge": "merge:answer_merge",
     "evaluate": "evaluate:answer_evaluate",
     "compare": "compare:answer_compare",
-    "diagnose": "handover:answer_diagnose",
+    "diagnose": "symptoms:answer_diagnose",
     "explain": "handover:answer_explain",
     "review": "handover:answer_review",
 }

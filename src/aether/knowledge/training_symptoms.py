@@ -38,6 +38,16 @@ class Symptom(Noun):
     causes: tuple[str, ...]
     experiment: str
     topics: tuple[str, ...]
+    said: re.Pattern[str]
+    """How a person names it in a question, in small letters."""
+
+
+class Clue(Noun):
+    """Something else that a question names, and the causes that it speaks for."""
+
+    name: str
+    said: re.Pattern[str]
+    causes: re.Pattern[str]
 
 
 @functools.cache
@@ -59,6 +69,12 @@ def messages() -> dict[str, re.Pattern[str]]:
 def symptoms() -> dict[str, Symptom]:
     """Key -> symptom."""
     return {row["key"]: Symptom.model_validate(row) for row in _read("training_symptoms.toml")["symptom"]}
+
+
+@functools.cache
+def clues() -> tuple[Clue, ...]:
+    """What else a question may name."""
+    return tuple(Clue.model_validate(row) for row in _read("training_symptoms.toml")["clue"])
 
 
 def _read(name: str) -> dict:

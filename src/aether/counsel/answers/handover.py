@@ -1,4 +1,4 @@
-"""Requests that another part of Aether answers: explanations, diagnoses of runs, and reviews of configurations.
+"""Requests that another part of Aether answers: explanations, and reviews of configurations.
 
 A file that is named and lies below the folder where the question is asked is read and reviewed; any other is left alone, and the
 command that reads it is said.
@@ -26,26 +26,12 @@ def answer_explain(draft: Draft) -> None:
         draft.section("others", "The other topics", draft.code("bash", commands))
 
 
-def answer_diagnose(draft: Draft) -> None:
-    """The diagnosis of the run or log that is named and here; else the command."""
-    paths = here(draft)
-    if not paths:
-        subjects = draft.request.subjects or ("RUN_OR_LOG",)
-        return _hand(
-            draft, "Have the run or its log diagnosed.", [f"aether diagnose {shlex.quote(s)}" for s in subjects]
-        )
-    from aether.counsel.diagnosis.diagnose import diagnose
-
-    draft.adopt(diagnose(paths[0]))
-    return None
-
-
 def answer_review(draft: Draft) -> None:
     """The findings in the files that are named and there; else the command."""
     paths = here(draft)
     if not paths:
         subjects = draft.request.subjects or ("FILE",)
-        return _hand(draft, "Have the configuration reviewed.", [f"aether review {shlex.quote(s)}" for s in subjects])
+        return handed(draft, "Have the configuration reviewed.", [f"aether review {shlex.quote(s)}" for s in subjects])
     # A hundred rules are loaded where files are reviewed.
     from aether.counsel.review.engine import review
     from aether.counsel.review.output import serious, summary
@@ -91,7 +77,8 @@ def here(draft: Draft) -> list[Path]:
     return [path.relative_to(root) for path in found if path.is_relative_to(root) and path.exists() and path != root]
 
 
-def _hand(draft: Draft, decision: str, commands: list[str]) -> None:
+def handed(draft: Draft, decision: str, commands: list[str]) -> None:
+    """The commands that do what was asked."""
     draft.section("decision", "Decision", Paragraph(text=text_of(decision), tone="decision"))
     draft.section("code", "Code", draft.code("bash", "\n".join(commands) + "\n"))
     follow = note("What is found there can be asked about again with ", command('aether ask --follow "…"'), ".")

@@ -107,7 +107,7 @@ def _base_of(draft: Draft) -> str | None:
 
 
 _COMES_FROM = re.compile(
-    r"\b(?:fine-?\s?tun\w+|tunes?|versions?|variants?|checkpoints?|adaptations?)\s+of\b|\bbase\b|\bbased on\b",
+    r"\b(?:fine-?\s?tun\w+|tunes?|tuned|trained|versions?|variants?|checkpoints?|adaptations?)\s+(?:of|from|on top of)\b|\bbase\b|\bbased on\b",
     re.IGNORECASE,
 )
 

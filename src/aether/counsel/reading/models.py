@@ -20,6 +20,8 @@ _CONFIG = re.compile(r"(?<![\w/])(?:[\w.~-]*/)*[\w.-]*\.json\b")
 _LIKE = re.compile(
     r"(?<![\w.-])(?P<family>[a-z]{3,})[\s_-]?(?P<version>v?\d+(?:\.\d+)?)?[\s_-]*(?P<size>\d+(?:\.\d+)?\s*(?:x\s*\d+\s*)?b)(?![\w])"
 )
+_IN_A_FOLDER = re.compile(r"(?<!\w)(?:~|\.{1,2})/(?:[\w.-]+/)*$")
+"""Before a word it makes it a part of a path."""
 _FAMILY_ONLY = re.compile(
     r"(?<![\w.-])(?P<family>[a-z]{4,})[\s_-]?(?P<version>v?\d+(?:\.\d+)?)(?![\w.]*\d)(?!\s*(?:x|%|gpus?|tokens?|ms|s\b))"
 )
@@ -133,7 +135,8 @@ def _unknown(text: Text) -> list[Span]:
             span = Span(*match.span())
             near = mended(match["family"], families(), 0.85) is not None
             capital = text.words(span)[:1].isupper() and pattern is _LIKE and match["family"] not in _PLAIN_WORDS
-            if (near or capital) and not is_technique(match["family"]):
+            folder = _IN_A_FOLDER.search(text.plain, 0, span.start) is not None
+            if (near or capital) and not folder and not is_technique(match["family"]):
                 text.take(span)
                 found.append(span)
     return found
