@@ -82,7 +82,7 @@ def answer_merge(draft: Draft) -> None:
         Paragraph(text=text_of("Merge with ", name(decided), ", and keep the result only if it beats every parent."), tone="decision"),
         paragraph(f"It is for {METHODS[decided].merges}. Merging costs minutes and no training, so that measuring is the larger part."),
     )  # fmt: skip
-    draft.section("options", "Options", *_options(draft, known, len(models)))
+    draft.section("options", "Options", *options(draft, known, len(models)))
     if known is not None:
         draft.section("recipe", "Recipe", *_recipe(draft, known, models, decided).blocks())
     draft.section("code", "Code", *_code(models, decided, base))
@@ -127,7 +127,8 @@ def _check_shapes(sizes: dict[str, tuple[str, Architecture] | None]) -> None:
         raise InputError.of("model.name", ", ".join(sizes), f"only models of one shape can be merged ({listed})")
 
 
-def _options(draft: Draft, known: tuple[str, tuple[str, Architecture]] | None, count: int) -> list[Block]:
+def options(draft: Draft, known: tuple[str, tuple[str, Architecture]] | None, count: int) -> list[Block]:
+    """The methods side by side for `count` models, of which the shape of one may be known."""
     memory: Text = UNKNOWN
     if known is not None:
         total = 2.0 * parameters(known[1][1]).total * (count + 1)

@@ -1,4 +1,5 @@
-"""What can be said while something is still open: the model's size, what it weighs in each format, and what the devices hold."""
+"""What can be said while something is still open: the model's size, what it weighs in each format, what the devices hold; of a merge
+its methods."""
 
 from aether.counsel.answers.draft import Draft, name, note, table
 from aether.counsel.answers.facts import STORED, cache_of, described, device_memory, weights_in
@@ -37,8 +38,13 @@ def _training(draft: Draft, called: str, architecture: Architecture) -> list[Blo
 
 
 def what_can_be_said(draft: Draft) -> None:
-    """Facts of the named model and devices; nothing where none is named."""
+    """Facts of the named model and devices, or the ways to merge; nothing where none is named."""
     brief, blocks = draft.brief, list[Block]()
+    if draft.request.intent == "merge":
+        from aether.counsel.answers import merge
+
+        draft.section("already", "What can be said already", *merge.options(draft, None, 2))
+        return
     if brief.model is not None and brief.model.name is not None:
         called, architecture = architecture_of(brief.model.name)
         part = described(draft, called, architecture)
