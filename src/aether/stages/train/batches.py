@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from aether.evidence.hashing import hash_file
 from aether.models.corpus import Document
 from aether.models.packing import PackedTokens, mix64
 from aether.spec.errors import InputError
 from aether.stages.train.mixing import MixturePlan, Stretch, Turns
 from aether.stages.train.recipe import TrainRecipe
+from aether.stages.train.streaming import StreamedWindows
 
 _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 """The increment of splitmix64 (Steele et al., OOPSLA 2014): spreads neighbouring seeds apart."""
@@ -82,9 +84,17 @@ class MixedWindows:
         return [(count, count / source.size) for count, source in zip(counts, self._sources, strict=True)]
 
 
-def windows(recipe: TrainRecipe, inputs: Mapping[str, Path], seed: int) -> ShuffledWindows | MixedWindows:
+def windows(
+    recipe: TrainRecipe, inputs: Mapping[str, Path], seed: int
+) -> ShuffledWindows | MixedWindows | StreamedWindows:
     """What the recipe reads, from the step's inputs. Raises InputError for an input that is missing or would be read too often."""
     mixture, context = recipe.mixture, recipe.model.context_tokens
+    if recipe.texts is not None:
+        texts = Path(recipe.texts).expanduser()
+        if recipe.texts_sha256 and hash_file(texts) != recipe.texts_sha256:
+            raise InputError.of("texts", recipe.texts, "it has changed; build again to use it as it is")
+        tokenizer = inputs["data"] / "tokenizer" / "tokenizer.json"
+        return StreamedWindows(texts, tokenizer, context, seed, recipe.workers, recipe.batch_sequences)
     if not mixture.sources:
         return ShuffledWindows(PackedTokens(inputs["data"] / "train", context, seed), seed)
     missing = [one.input for one in mixture.sources if one.input not in inputs]

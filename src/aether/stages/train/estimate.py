@@ -7,12 +7,14 @@ everything else in it and must come from a measurement (a pilot). Memory is a su
 from collections.abc import Iterator
 from pathlib import Path
 
+from aether.evidence.hashing import hash_file
 from aether.models.accounting import training_flops_per_token
 from aether.models.accounting_activations import activation_bytes
 from aether.models.config import DecoderConfig
 from aether.models.config_mixers import matrices
 from aether.models.config_parts import Latent
 from aether.models.folders import model_folder, model_hash
+from aether.spec.errors import InputError
 from aether.stages.train.recipe import TrainRecipe
 
 RUNTIME_BYTES = 450_000_000
@@ -159,7 +161,12 @@ def _plain_activations(model: DecoderConfig, tokens: int, width: int) -> float:
 
 
 def pin(recipe: TrainRecipe) -> TrainRecipe:
-    """The recipe with its start fixed by content, so that other weights are another step."""
+    """The recipe with its start and texts fixed by content, so that others are another step."""
+    if recipe.texts is not None:
+        texts = Path(recipe.texts).expanduser().resolve()
+        if not texts.is_file():
+            raise InputError.of("texts", recipe.texts, "there is no such file")
+        recipe = recipe.model_copy(update={"texts": str(texts), "texts_sha256": hash_file(texts)})
     if recipe.start is None:
         return recipe
     folder = model_folder(Path(recipe.start).expanduser().resolve())

@@ -9,7 +9,7 @@ Shapes: B windows, T tokens.
 import math
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import psutil
@@ -46,6 +46,19 @@ class Batches(Protocol):
 
     def batch(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Samples first .. first + count - 1 of an endless stream: (tokens [B, T + 1], document ids [B, T + 1])."""
+        ...
+
+
+@runtime_checkable
+class Ordered(Protocol):
+    """Batches that are read in order, and go on from a state: `streaming.StreamedWindows`."""
+
+    def state(self, cursor: int) -> dict[str, Any]:
+        """As JSON: where sample `cursor` is found."""
+        ...
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
         ...
 
 
@@ -98,6 +111,16 @@ class TimedBatches:
         found = self.inner.batch(first, count)
         self.waited_s += time.perf_counter() - began_s
         return found
+
+    def state(self, cursor: int) -> dict[str, Any] | None:
+        """What batches that come in order go on from at sample `cursor`; None for those that know every sample at once."""
+        return self.inner.state(cursor) if isinstance(self.inner, Ordered) else None
+
+    def load(self, state: dict[str, Any] | None) -> None:
+        """Go on from a state."""
+        if state is not None:
+            assert isinstance(self.inner, Ordered)
+            self.inner.load(state)
 
 
 class Loop:
@@ -159,12 +182,14 @@ class Loop:
             )
             return
         self.state.from_checkpoint(tensors, plain)
+        self.data.load(plain["data"])
         self.context.tell(self.state.step, self.recipe.steps, "steps", f"going on from step {self.state.step}")
 
     def _save(self, logs: Logs, identity: str) -> None:
         self.state.log_bytes = logs.flush(to_disk=True)
         tensors, plain = self.state.as_checkpoint()
-        checkpoint.save(self.folder, self.state.step, tensors, plain | {"identity": identity})
+        plain |= {"identity": identity, "data": self.data.state(self.state.cursor)}
+        checkpoint.save(self.folder, self.state.step, tensors, plain)
         self._saved_s = time.monotonic()
 
     def update(self) -> Outcome:

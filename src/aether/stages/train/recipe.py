@@ -61,9 +61,12 @@ class TrainRecipe(Extended):
             "z_loss",
             "watch",
             "profile_steps",
+            "texts",
+            "texts_sha256",
+            "workers",
         }
     )
-    circumstance: ClassVar[frozenset[str]] = frozenset({"start"})
+    circumstance: ClassVar[frozenset[str]] = frozenset({"start", "texts", "workers"})
 
     model: DecoderConfig
     steps: int = Field(ge=1, description="Updates; the planner fixes them from the budget.")
@@ -109,6 +112,17 @@ class TrainRecipe(Extended):
     parallel: Parallel = Field(default=Parallel(), description="The grid of processes; by default one.")
     mixture: Mixture = Field(
         default=Mixture(), description="Corpora by weights, and a curriculum; by default `data` alone."
+    )
+    texts: str | None = Field(
+        default=None,
+        description='A .jsonl file with {"text": ...} on each line, tokenised while it trains with the tokenizer of `data`, in place of its '
+        "training split.",
+    )
+    texts_sha256: str = Field(default="", description="Its content, from `estimate.pin`.")
+    workers: int = Field(
+        default=1,
+        ge=0,
+        description="Processes that tokenise texts ahead of the updates; windows are the same with any number.",
     )
     start: str | None = Field(
         default=None,
@@ -183,6 +197,17 @@ class TrainRecipe(Extended):
             raise InputError.of("optimiser.kind", kind, mend)
         if self.parallel.processes > 1 and kind not in ("muon", "adamw"):
             raise InputError.of("optimiser.kind", kind, "several processes share out muon and adamw; use one of those")
+        return self
+
+    @model_validator(mode="after")
+    def _texts_fit(self) -> "TrainRecipe":
+        if self.texts is None:
+            return self
+        if self.mixture.sources:
+            raise InputError.of("texts", self.texts, "mixture.sources says what is read; leave one of them out")
+        if self.parallel.processes > 1:
+            mend = "each process would tokenise all of it; make tokens of it in a data step"
+            raise InputError.of("texts", self.texts, mend)
         return self
 
     @model_validator(mode="after")

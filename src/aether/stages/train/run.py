@@ -35,6 +35,7 @@ from aether.stages.train.mixed import check_mixture, mixing_evidence
 from aether.stages.train.parallel import launch
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.state import TrainState
+from aether.stages.train.streaming import StreamedWindows
 
 BLAMED_TOLD = 8
 """Batches of blamed.jsonl that stand in train.json and in the evidence: the first ones."""
@@ -64,10 +65,14 @@ def run(recipe: TrainRecipe, context: StepContext) -> tuple[Evidence, ...]:
             state = new_state(recipe, context.seed)
             compilation = _compile(recipe, state, context)
             # A run that began compiled cannot go on plain: the bits would be those of neither.
-            choices = [recipe.model_dump(mode="json", exclude={"start"}), compilation.used]
+            choices = [recipe.model_dump(mode="json", exclude=set(recipe.circumstance)), compilation.used]
             others = [read_json(context.inputs[one.input] / "data.json") for one in recipe.mixture.sources]
             identity = hash_value([*choices, described, context.seed, context.threads, *others])
-            Loop(recipe, state, batches, context).run(identity)
+            try:
+                Loop(recipe, state, batches, context).run(identity)
+            finally:
+                if isinstance(batches, StreamedWindows):
+                    batches.close()
         validation = _validate(recipe, state.model, data_folder, context)
         after = {} if before is None else continued.score_all(recipe, state.model, context, "after")
     except (RuntimeError, MemoryError) as error:

@@ -1,0 +1,129 @@
+"""What updates wait for data, with text tokenised by 0, 1 and 2 worker processes while it trains.
+
+    python -m benchmarks.data_wait [--json]
+
+The real loop over Python's standard library as texts.jsonl, bfloat16, one thread for the updates. The share is of all updates' wall time,
+the first one included, in which a block is tokenised while workers start; the losses of every number of workers must be equal to the bit.
+"""
+
+import argparse
+import json
+import statistics
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aether.models.host import keep_freed_memory
+from aether.planning.ladder import decoder
+from aether.spec.run import StepContext
+from aether.stages.data.tokenizer import save_tokenizer, train_tokenizer
+from aether.stages.train.batches import windows
+from aether.stages.train.loop import Loop, new_state
+from aether.stages.train.metrics import read_lines
+from aether.stages.train.recipe import TrainRecipe
+from aether.stages.train.streaming import StreamedWindows
+from benchmarks.records import circumstances, write
+
+VOCABULARY, CONTEXT = 4096, 256
+SHAPES = ((128, 2, 16, 200), (64, 2, 16, 500))
+"""(width, layers, windows, updates): one of the demo's size, and one whose updates are short."""
+WORKERS = (0, 1, 2)
+_SAMPLE_BYTES = 2_000_000
+"""Text that the tokenizer is learnt from."""
+
+
+def corpus(folder: Path) -> None:
+    """Write texts.jsonl and data/tokenizer."""
+    files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*/*.py"))
+    texts = [text for file in files if (text := file.read_text(encoding="utf-8", errors="ignore")).strip()]
+    with (folder / "texts.jsonl").open("w", encoding="utf-8") as lines:
+        lines.writelines(json.dumps({"text": text}) + "\n" for text in texts)
+    sample, size = [], 0
+    for text in texts[:: max(1, len(texts) // 400)]:
+        sample.append(text)
+        size += len(text)
+        if size > _SAMPLE_BYTES:
+            break
+    save_tokenizer(train_tokenizer(iter(sample), VOCABULARY), folder / "data" / "tokenizer")
+
+
+def measure(folder: Path, shape: tuple[int, int, int, int], workers: int) -> dict[str, Any]:
+    """One training."""
+    width, layers, batch, updates = shape
+    recipe = TrainRecipe(
+        model=decoder(width, layers, VOCABULARY, CONTEXT),
+        steps=updates,
+        batch_sequences=batch,
+        texts=str(folder / "texts.jsonl"),
+        workers=workers,
+    )
+    inputs, out = {"data": folder / "data"}, folder / f"{width}-{workers}"
+    batches = windows(recipe, inputs, 0)
+    assert isinstance(batches, StreamedWindows)
+    Loop(recipe, new_state(recipe, 0), batches, StepContext("train", out, inputs, 0, 1, lambda progress: None)).run("x")
+    batches.close()
+    rows = read_lines(out / "metrics.jsonl")
+    waits, steps = [row["data_wait_s"] for row in rows], [row["step_s"] for row in rows]
+    return {
+        "width": width,
+        "layers": layers,
+        "windows": batch,
+        "updates": updates,
+        "workers": workers,
+        "wait_share": sum(waits) / sum(steps),
+        "wait_share_after_first": sum(waits[1:]) / sum(steps[1:]),
+        "longest_wait_s": max(waits[1:]),
+        "first_wait_s": waits[0],
+        "step_s_median": statistics.median(steps),
+        "tokens_per_s": batch * CONTEXT * updates / sum(steps),
+        "losses": [row["loss"] for row in rows],
+    }
+
+
+def markdown(record: dict[str, Any]) -> str:
+    """The record as a table."""
+    lines = ["# What updates wait for data that is tokenised meanwhile", ""]
+    machine = record["machine"]
+    lines += [
+        f"{record['date']}, {machine['cpu']}, {machine['cores']} cores, torch {record['packages']['torch']}. `{record['command']}`",
+        "",
+    ]
+    lines += ["Losses of 0, 1 and 2 workers are equal to the bit: " + ("yes." if record["losses_equal"] else "NO."), ""]
+    lines += [
+        "| width, layers, windows, updates | workers | waiting, share | without the first update | longest wait after it | update, median | tokens/s |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for row in record["trainings"]:
+        lines.append(
+            f"| {row['width']}, {row['layers']}, {row['windows']}, {row['updates']} | {row['workers']} | {row['wait_share']:.2%} "
+            f"| {row['wait_share_after_first']:.2%} | {1e3 * row['longest_wait_s']:.1f} ms | {1e3 * row['step_s_median']:.1f} ms "
+            f"| {row['tokens_per_s']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, print, record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        corpus(folder)
+        rows = [measure(folder, shape, workers) for shape in SHAPES for workers in WORKERS]
+    losses: dict[int, list[list[float]]] = {}
+    for row in rows:
+        losses.setdefault(row["width"], []).append(row.pop("losses"))
+    equal = all(one == of_shape[0] for of_shape in losses.values() for one in of_shape)
+    record = circumstances("benchmarks.data_wait", "tokenizers") | {"losses_equal": equal, "trainings": rows}
+    path = write("data_wait", record, markdown(record))
+    print(json.dumps(record) if asked.json else path.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()

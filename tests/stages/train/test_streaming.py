@@ -1,0 +1,132 @@
+"""Text that is tokenised while it trains: every document once an epoch, the same batches with any number of workers, to the sample."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_data import write_tiny_data
+from tiny_training import recipe, same_weights
+from tokenizers import Tokenizer
+
+from aether.models.packing import PackedTokens
+from aether.spec.errors import InputError
+from aether.spec.run import StepContext
+from aether.stages.data.tokenizer import save_tokenizer, train_tokenizer
+from aether.stages.train import streaming
+from aether.stages.train.batches import windows
+from aether.stages.train.loop import Loop, new_state
+from aether.stages.train.metrics import Logs
+
+torch.set_num_threads(1)
+VOCABULARY = 300
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """A data step's folder with a real tokenizer, and texts.jsonl beside it."""
+    folder = tmp_path_factory.mktemp("streaming")
+    write_tiny_data(folder / "data")
+    rng = np.random.default_rng(0)
+    words = ["alpha", "beta", "gamma", "delta", "two words", "<|endoftext|>", "ünïcode", "\n"]
+    texts = [" ".join(rng.choice(words, rng.integers(1, 60))) for _ in range(300)]
+    save_tokenizer(train_tokenizer(iter(texts), VOCABULARY), folder / "data" / "tokenizer")
+    (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(streaming, "_BLOCK_BYTES", 6_000)
+
+
+def stream(data: Path, workers: int = 0, seed: int = 0) -> streaming.StreamedWindows:
+    tokenizer = data / "data" / "tokenizer" / "tokenizer.json"
+    return streaming.StreamedWindows(data / "texts.jsonl", tokenizer, 16, seed, workers, keep=8)
+
+
+def test_every_token_is_an_input_once_in_an_epoch_and_never_over_its_document(data):
+    tokenizer = Tokenizer.from_file(str(data / "data" / "tokenizer" / "tokenizer.json"))
+    tokenizer.encode_special_tokens = True
+    texts = [json.loads(line)["text"] for line in (data / "texts.jsonl").read_text().splitlines()]
+    wanted = sorted((0, *tokenizer.encode(text).ids) for text in texts)
+    total = sum(map(len, wanted))
+    own, rows = stream(data), []
+    for index in range(total // 16 + 1):
+        tokens, ids = own.batch(index, 1)
+        rows.append((own._at(index).place.epoch, ids[0], tokens[0], index, own.documents(index)))
+    inputs = [
+        (int(i) + epoch * 300, int(t))
+        for epoch, ids, tokens, *_ in rows
+        for i, t in zip(ids[:-1], tokens[:-1], strict=True)
+    ]
+    found: dict[int, list[int]] = {}
+    for number, token in inputs:
+        found.setdefault(number, []).append(token)
+    # Windows come shuffled within a block, so that a document's pieces do: as bags.
+    bags = sorted(tuple(sorted(document)) for number, document in found.items() if number < 300)
+    missing = [bag for bag in map(tuple, map(sorted, wanted)) if bag not in bags]
+    assert len(bags) == 300 and len(missing) <= 1, (
+        "all documents, but for the end of the one that the next window goes on with"
+    )
+    named = rows[3][4]
+    assert named[0].id.startswith("texts.jsonl:") and named[0].size_bytes > 0
+
+
+@pytest.mark.slow
+def test_batches_are_the_same_with_any_number_of_workers(data):
+    """Over more than an epoch."""
+    one = stream(data)
+    wanted = [one.batch(first, 8) for first in range(0, 1200, 8)]
+    assert one._next.epoch > 0
+    for workers in (1, 2):
+        other = stream(data, workers)
+        for first, (tokens, ids) in zip(range(0, 1200, 8), wanted, strict=True):
+            got = other.batch(first, 8)
+            assert np.array_equal(got[0], tokens) and np.array_equal(got[1], ids), (workers, first)
+        other.close()
+    assert not np.array_equal(stream(data, seed=1).batch(0, 8)[0], wanted[0][0])
+
+
+@pytest.mark.parametrize("cursor", [0, 5, 123, 400])
+def test_a_state_goes_on_at_its_sample(data, cursor):
+    one = stream(data)
+    for first in range(0, cursor, 5):
+        one.batch(first, min(5, cursor - first))
+    again = stream(data)
+    again.load(json.loads(json.dumps(one.state(cursor))))
+    for first in range(cursor, cursor + 60, 6):
+        for a, b in zip(again.batch(first, 6), one.batch(first, 6), strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_a_run_goes_on_to_the_sample(data, tmp_path):
+    config = recipe().model.model_copy(update={"vocab_size": VOCABULARY})
+    wanted = recipe(model=config, texts=str(data / "texts.jsonl"), workers=0, steps=12)
+    inputs = {"data": data / "data"}
+
+    def loop(out: str) -> Loop:
+        context = StepContext("train", tmp_path / out, inputs, 0, 1, lambda progress: None)
+        return Loop(wanted, new_state(wanted, 0), windows(wanted, inputs, 0), context)
+
+    whole, cut, again = loop("whole"), loop("cut"), loop("again")
+    whole.run("x")
+    for _ in range(5):
+        cut.update()
+    cut._save(Logs(tmp_path / "again", {}), "x")
+    shutil.copytree(cut.folder, again.folder)
+    again.run("x")
+    assert same_weights(whole.state, again.state)
+
+
+def test_what_is_no_document_is_named_and_what_does_not_go_together_refused(data, tmp_path):
+    (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"words": "b"}\n')
+    own = streaming.StreamedWindows(tmp_path / "bad.jsonl", data / "data" / "tokenizer" / "tokenizer.json", 16, 0, 0, 8)
+    with pytest.raises(InputError, match="line 2 is not an object"):
+        own.batch(0, 1)
+    with pytest.raises(InputError, match="make tokens of it in a data step"):
+        recipe(texts="x.jsonl", parallel={"shard": 2})
+    assert not {"texts", "workers"} & set(recipe().model_dump())
+    assert isinstance(windows(recipe(), {"data": data / "data"}, 0)._packed, PackedTokens)
