@@ -33,7 +33,11 @@ from benchmarks.planner_accuracy.training import default_rows, family, read_rows
 # (github.com/stas00/ml-engineering, compute/accelerator/README.md, read 2026-11-25). Attention: FlashAttention 0.25 to 0.40 and
 # FlashAttention-2 0.50 to 0.73 of an A100 (arXiv 2307.08691, as reviewed at zhongzhuzhou.org), FlashAttention-2 0.35 of an H100 and
 # its successor 1.5 to 2 times that (arXiv 2407.08608, abstract), cuDNN 0.55 and FlashAttention-4 0.71 of a B200 (ai-primer.com on
-# that paper; read 2026-11-25). Between two figures stands their geometric mean; the spreads are a choice.
+# that paper; read 2026-11-25). Blackwell's products 0.768 of the data sheet in bf16, 0.745 in fp8, 0.684 in nvfp4, where an A100 reaches
+# 0.815 and an H100 0.809 and 0.797 (operator tables of aiconfigurator_core 0.12.0, `knowledge/serving_efficiency.toml`). NVFP4 keeps the
+# last 15 % of layers in bf16 (Nemotron 3 Super, arXiv 2604.12374, as summed up at besthub.dev, read 2026-11-26): 0.64 with, 0.89 without.
+# Expert traffic: links reach 0.66 to 0.75 of the data sheet (the same tables' all-reduces), between nodes all of it (DeepEP on H800, as
+# quoted at flashmla.org/deepseek-deepep, read 2026-11-26). Between two figures stands their geometric mean; the spreads are a choice.
 PRIORS: dict[str, tuple[float, float]] = {
     "linear.hopper": (np.log(0.803 / 0.869), 0.08),
     "linear.cdna": (np.log(0.56 / 0.869), 0.2),
@@ -42,15 +46,16 @@ PRIORS: dict[str, tuple[float, float]] = {
     "attention.hopper.vendor": (np.log(0.61 / 0.55), 0.2),
     "attention.blackwell.vendor": (np.log(0.62 / 0.55), 0.2),
     "linear": (np.log(0.80), 0.15),
-    "linear.fp8": (np.log(0.709 / 0.803), 0.15),
-    "linear.mxfp8": (np.log(0.80), 0.15),
-    "linear.nvfp4": (np.log(0.60), 0.25),
+    "linear.blackwell": (np.log(0.768 / 0.815), 0.1),
+    "linear.fp8": (np.log(0.93), 0.15),
+    "linear.mxfp8": (np.log(0.745 / 0.768), 0.15),
+    "linear.nvfp4": (np.log(0.755), 0.25),
     "immature": (-0.25, 0.15),
     "era.moe": (-0.15, 0.15),
     "graphs.layers": (-0.5, 0.5),
     "graphs.step": (-1.5, 0.7),
     "chunk": (np.log(100.0), 0.7),
-    "ep_cross": (np.log(0.7), 0.6),
+    "ep_cross": (np.log(1.0), 0.6),
     "expert": (np.log(0.85), 0.2),
     "attention": (np.log(0.55), 0.25),
     "attention_small": (np.log(0.20), 0.7),
@@ -67,7 +72,7 @@ PRIORS: dict[str, tuple[float, float]] = {
     "tp.exposed": (np.log(2.0), 0.3),
     "gather.deepspeed": (np.log(2.0), 0.7),
     "cp": (np.log(0.3), 0.7),
-    "ep": (np.log(0.7), 0.6),
+    "ep": (np.log(1.4), 0.6),
     "pp": (np.log(0.5), 0.7),
     "gather": (np.log(1.3), 0.3),
     "gather_hidden": (np.log(0.9), 0.3),
@@ -256,7 +261,7 @@ def leave_out(some: list[Case], key: Callable[[Case], str]) -> np.ndarray:
     for group in sorted({key(case) for case in some}):
         kept = [case for case in some if key(case) != group]
         held = [i for i, case in enumerate(some) if key(case) == group]
-        parameters = {**dict.fromkeys(names, 0.0), **fit(kept)}
+        parameters = {**{name: prior(name)[0] for name in names}, **fit(kept)}
         effects = residuals_by_group(kept, parameters)
         cases_held = [some[i] for i in held]
         observed = np.array([case.log_step for case in cases_held])
@@ -292,7 +297,7 @@ def _leave_both(some: list[Case]) -> np.ndarray:
     for pair in sorted({(case.model, generation(case.device)) for case in some}):
         kept = [case for case in some if case.model != pair[0] and generation(case.device) != pair[1]]
         held = [i for i, case in enumerate(some) if (case.model, generation(case.device)) == pair]
-        parameters = {**dict.fromkeys(names, 0.0), **fit(kept)}
+        parameters = {**{name: prior(name)[0] for name in names}, **fit(kept)}
         cases_held = [some[i] for i in held]
         errors[held] = corrected(cases_held, parameters, residuals_by_group(kept, parameters))
         errors[held] -= np.array([case.log_step for case in cases_held])

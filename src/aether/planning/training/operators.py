@@ -13,6 +13,12 @@ from aether.models.accounting_parts import STATE_FLOPS, conv_channels, dense_wei
 from aether.planning.training.setup import TrainingSetup
 from aether.spec.architecture import Attention, Experts, FeedForward, LatentAttention, LayerGroup, Recurrence
 
+CHUNKS = {"mamba2": 128, "gated_delta": 64}
+"""Tokens that a chunked kernel takes before it writes its state (Mamba-2: arXiv 2405.21060, section 6; the lengths are assumed, those of
+the usual kernels)."""
+STATE_PASSES = 4
+"""Times that a float32 state of each chunk is moved, forward: written, read and written by the pass over chunks, read for the output."""
+
 
 @dataclass(frozen=True)
 class Product:
@@ -136,6 +142,8 @@ def layer_work(setup: TrainingSetup, group: LayerGroup) -> LayerWork:
     elif isinstance(mixer, Recurrence):
         scan_flops = m * STATE_FLOPS[mixer.form] * state_values(mixer) / layout.tp
         scan_bytes = 2.0 * m * 4 * (mixer.inner_size + conv_channels(mixer)) / layout.tp
+        if chunk := CHUNKS.get(mixer.form):
+            scan_bytes += m * 4 * STATE_PASSES * state_values(mixer) / chunk / layout.tp
     routed = 0.0
     experts: tuple[Product, ...] = ()
     if isinstance(group.mlp, Experts):
