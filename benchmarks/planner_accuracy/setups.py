@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from aether.knowledge.library import Device
+from aether.planning.batch import batch_sequences
 from aether.planning.training.estimate import step_parts
 from aether.planning.training.memory import training_memory
 from aether.planning.training.setup import FineTuning, Layout, Precision, Recompute, Software, TrainingSetup
@@ -212,6 +213,8 @@ def _batch(row: Row, layout: Layout, seq_tokens: int) -> tuple[int, int]:
     micro = said or 1
     if rounds := whole(row.get("grad_accum")):
         return micro, rounds
+    if not total and isinstance(tokens := row.get("tokens"), int | float) and 1e6 < tokens < 1e16:
+        total = batch_sequences(float(tokens), seq_tokens)  # what is usual for a run of so many tokens
     total = total or max(4 * layout.pp, 8) * micro * layout.dp
     return micro, max(1, round(total / (layout.dp * micro)))
 

@@ -75,7 +75,9 @@ def family(row: Row) -> str | None:
     model = stated if isinstance(stated, dict) else {"name": stated}
     label = f"{model.get('name')} {model.get('label')}".lower()
     moe = model.get("experts") or re.search(r"moe|mixtral|a\d+b|deepseek-v|kimi|gpt.oss", label)
-    return f"training {kind}, {'MoE' if moe else 'dense'}"
+    # "15T+" tokens: the true number, and with it the hours, may be any larger one, so such rows are told apart.
+    least = ", tokens a lower bound" if kind == "GPU-hours" and "lower bound" in str(row.get("note")) else ""
+    return f"training {kind}, {'MoE' if moe else 'dense'}{least}"
 
 
 def convention_flops_per_token(row: Row, setup: TrainingSetup) -> float:
