@@ -143,7 +143,7 @@ def suite_questions(given: tuple[str, str, Sequence[str]], which: str, data: Pat
         files += [str(data / name) for name in (task.data, task.few_shot_data) if name]
         rows = read_rows(data, task.data)
         each = max(len(row.get(task.choices, ())) for row in rows) if isinstance(task.choices, str) and task.choices else len(task.choices) or 1  # fmt: skip
-        asked += min(len(rows), limit or len(rows)) * len(task.variants()) * each
+        asked += min(len(rows), limit or len(rows)) * len(task.variants()) * each * (1 + len(task.follow_ups))
         tokens = max(tokens, task.max_tokens if task.is_written else 0)
     who = "the model"
     return Questions(place=target.place, asks={who: asked}, tokens={who: tokens} if tokens else {}, files=tuple(files), model=target.identity())  # fmt: skip

@@ -17,10 +17,9 @@ from aether.evidence.files import write_atomically
 from aether.evidence.hashing import hash_value
 from aether.evidence.pairs import Pair, Side
 from aether.evidence.swapped import JudgedPair, judged_lines
-from aether.spec.errors import InputError
 from aether.stages.evaluate.estimate import JUDGE_TOKENS
 from aether.stages.evaluate.quiet import quiet
-from aether.stages.evaluate.suites.harness import JournaledLM
+from aether.stages.evaluate.suites.harness import JournaledLM, check_room
 from aether.stages.evaluate.suites.journal import Journal
 from aether.stages.evaluate.suites.run import ANSWERS, REQUEST
 from aether.stages.evaluate.suites.target import Target
@@ -69,6 +68,7 @@ def judge(order: Judging, told: Callable[[int], None] = lambda _count: None) -> 
     asked = [prompt_of(pair, side) for pair in order.pairs for side in ("a", "b")]
     journal = Journal(order.out / ANSWERS)
     model = JournaledLM(lambda: _roomy(order.judge.load(), asked), journal, told)
+    model.own_task = True
     try:
         with quiet():
             answers = model.generate_until([_request(model, text, order.judge.chat) for text in asked])
@@ -82,16 +82,7 @@ def judge(order: Judging, told: Callable[[int], None] = lambda _count: None) -> 
 
 
 def _roomy(judge: LM, asked: Sequence[str]) -> LM:
-    """The judge, if its context holds every question: lm-evaluation-harness would cut the beginning off. An endpoint says so itself."""
-    encode, context = getattr(judge, "tok_encode", None), getattr(judge, "max_length", None)
-    if encode is not None and context is not None and getattr(judge, "tokenizer", None) is not None:
-        longest = max(len(encode(text)) for text in asked) + JUDGE_TOKENS
-        if longest > context:
-            raise InputError.of(
-                "judge",
-                f"a context of {context} tokens",
-                f"the longest question and its answer need {longest}; take another judge",
-            )
+    check_room(judge, asked, JUDGE_TOKENS, "judge")
     return judge
 
 

@@ -133,6 +133,8 @@ def _rendered(row: dict[str, Any], number: int, variant: Variant) -> dict[str, A
     else:
         made["aether_target"] = _render(task.target, known, where)
     made["aether_prompt"] = _render(task.templates[variant.template], known, where)
+    if task.follow_ups:
+        made["aether_follow_ups"] = [_render(template, known, where) for template in task.follow_ups]
     # Every file has one shape of column: what the scorer needs as text, the rest as it was.
     return {key: value for key, value in row.items() if key in _wanted(task)} | made
 

@@ -30,7 +30,7 @@ from aether.spec.errors import InputError
 from aether.stages.evaluate.suites.documents import documents, few_shot_documents, write_documents
 from aether.stages.evaluate.suites.journal import Journal
 from aether.stages.evaluate.suites.suite import Task, Variant
-from aether.stages.evaluate.suites.weights import WHOLE_TEXTS
+from aether.stages.evaluate.suites.weights import WHOLE_TEXTS, Weights
 
 ROLLING = {"bits_per_byte": math.log(2.0), "word_perplexity": 1.0, "byte_perplexity": 1.0}
 """Metrics of whole documents: what a log-likelihood in nats is divided by, besides the bytes or words."""
@@ -45,7 +45,7 @@ class JournaledLM(LM):
         super().__init__()
         self.load, self.journal, self.told = load, journal, told
         self.own_task = False
-        """Whether whole texts are scored as `weights.Weights` says, not as lm-eval does."""
+        """Whether whole texts are scored, and answers ended, as `weights.Weights` says, not as lm-eval does."""
 
     @cached_property
     def inner(self) -> LM:
@@ -85,7 +85,18 @@ class JournaledLM(LM):
         """The template's text or name, for lm-eval's records."""
         return self.inner.chat_template(chat_template)
 
+    def missing(self, kind: str, requests: list[Instance]) -> list[Instance]:
+        """Those that have no answer yet."""
+        return [request for _, request in self._missing(kind, requests)]
+
     def _answers(self, kind: str, requests: list[Instance]) -> list[Any]:
+        missing = self._missing(kind, requests)
+        if missing:
+            self._ask(kind, missing)
+        reading = self.journal.reading()
+        return [_next(reading[hash_args(kind, request.args)]) for request in requests]
+
+    def _missing(self, kind: str, requests: list[Instance]) -> list[tuple[str, Instance]]:
         keys = [hash_args(kind, request.args) for request in requests]
         have, missing = Counter({key: self.journal.count(key) for key in keys}), []
         for key, request in zip(keys, requests, strict=True):
@@ -93,10 +104,7 @@ class JournaledLM(LM):
                 have[key] -= 1
             else:
                 missing.append((key, request))
-        if missing:
-            self._ask(kind, missing)
-        reading = self.journal.reading()
-        return [_next(reading[key]) for key in keys]
+        return missing
 
     def _ask(self, kind: str, missing: list[tuple[str, Instance]]) -> None:
         before = {key: self.journal.count(key) for key, _ in missing}
@@ -104,6 +112,8 @@ class JournaledLM(LM):
         if ask is None:
             mend = "an endpoint gives no likelihood of a whole text; give a model folder or a .gguf file"
             raise InputError.of("model", type(self.inner).__name__, mend)
+        if isinstance(self.inner, Weights):
+            self.inner.own_task = self.own_task
         answers = ask([request for _, request in missing])
         # A model that does not tell its cache hook still has every answer kept, at the end of the batch.
         kept = {key: self.journal.count(key) - before[key] for key, _ in missing}
@@ -112,6 +122,17 @@ class JournaledLM(LM):
                 kept[key] -= 1
             else:
                 self.journal.add(key, answer)
+
+
+def check_room(model: LM, texts: Sequence[str], tokens: int, who: str) -> None:
+    """Raises InputError where the model's context cannot hold a text and `tokens` of an answer: lm-eval would cut the beginning off. An
+    endpoint says so itself."""
+    encode, context = getattr(model, "tok_encode", None), getattr(model, "max_length", None)
+    if encode is not None and context is not None and getattr(model, "tokenizer", None) is not None:
+        longest = max(len(encode(text)) for text in texts) + tokens
+        if longest > context:
+            told = f"the longest question and its answer need {longest}; take a model with more, or fewer max_tokens"
+            raise InputError.of(who, f"a context of {context} tokens", told)
 
 
 def _next(answers: deque[Any]) -> Any:
@@ -227,13 +248,18 @@ def _scoring(task: Task) -> dict[str, Any]:
             "metric_list": [{"metric": task.metric}],
         }
     metric = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
-    pattern = {"function": "regex", "regex_pattern": task.extract or STRIP, "group_select": -1 if task.extract else 0}
+    pattern = {"function": "regex", **pattern_of(task)}
     return {
         "output_type": "generate_until",
         "generation_kwargs": {"until": list(task.stop), "max_gen_toks": task.max_tokens, "do_sample": False},
         "metric_list": [metric],
         "filter_list": [{"name": "extract", "filter": [pattern, {"function": "take_first"}]}],
     }
+
+
+def pattern_of(task: Task) -> dict[str, Any]:
+    """How an answer is taken out of what was written, for lm-eval's filter."""
+    return {"regex_pattern": task.extract or STRIP, "group_select": -1 if task.extract else 0}
 
 
 def _items(samples: Sequence[dict[str, Any]], variant: Variant, rows: list[dict[str, Any]]) -> list[Item]:

@@ -19,6 +19,7 @@ from aether.evidence.hashing import hash_file
 from aether.evidence.items import Item, write_lines
 from aether.spec.errors import InputError
 from aether.stages.evaluate.quiet import quiet
+from aether.stages.evaluate.suites.conversations import run_conversations
 from aether.stages.evaluate.suites.harness import Asking, JournaledLM, run_task
 from aether.stages.evaluate.suites.inspect_tasks import run_inspect
 from aether.stages.evaluate.suites.journal import Journal
@@ -61,6 +62,8 @@ def evaluate(
             for task in order.suite.tasks:
                 if task.inspect:
                     found += run_inspect(task, order.target, order.out, order.limit)
+                elif task.follow_ups:
+                    found += [item for variant in task.variants() for item in run_conversations(variant, asking)]
                 else:
                     found += run_task(task, asking)
     finally:

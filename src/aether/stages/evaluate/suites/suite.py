@@ -9,21 +9,22 @@ import itertools
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from aether.evidence.items import Distribution
-from aether.spec.base import Noun
+from aether.spec.base import Extended, Noun
 from aether.spec.errors import InputError
 
 Metric = Literal["exact_match", "accuracy", "bits_per_byte", "word_perplexity", "words"]
 LIBRARY = resources.files("aether.stages.evaluate.suites") / "library"
 
 
-class Task(Noun):
+class Task(Extended):
     """One task. Exactly one of `data`, `harness` and `inspect` says where its items come from."""
 
+    added: ClassVar[frozenset[str]] = frozenset({"follow_ups"})
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     data: str | None = None
     """A .jsonl, .csv or .txt file (a text becomes documents at its top headings), relative to the data folder."""
@@ -35,6 +36,8 @@ class Task(Noun):
     """A task of inspect-ai: `file.py@task` or a name in its registry. The file is executed: use files that you trust."""
     templates: tuple[str, ...] = ()
     """Prompts in Jinja over an item's fields."""
+    follow_ups: tuple[str, ...] = ()
+    """Further turns, in Jinja over an item's fields: each is asked with the model's own answers before it. The last answer is scored."""
     target: str = ""
     """The right answer, or the index of the right choice, in Jinja over an item's fields."""
     choices: str | tuple[str, ...] = ()
@@ -71,6 +74,10 @@ class Task(Noun):
             raise ValueError(f"task {self.name} has choices, so its metric is accuracy, not {self.metric}")
         if self.metric == "accuracy" and self.data and not self.choices:
             raise ValueError(f"task {self.name} has the metric accuracy and no choices: list them, or use exact_match")
+        if self.follow_ups and (not self.data or not self.is_written or self.few_shot != (0,)):
+            raise ValueError(
+                f"task {self.name} has follow_ups: give data, exact_match or words as metric, and no few_shot"
+            )
         return self
 
     @property

@@ -25,6 +25,15 @@ _HFLM: Any = untyped.HFLM
 class Weights(_HFLM):
     """A model folder or a GGUF file."""
 
+    own_task = True
+    """Whether answers end where the task says. A folder's generation_config.json may name `max_new_tokens`, which transformers puts before
+    the length that lm-eval asks for: its own tasks are answered so, as on its command line."""
+
+    def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
+        if self.own_task:
+            options["max_new_tokens"] = max_length - context.shape[1]
+        return super()._model_generate(context, max_length, stop, **options)
+
     def whole_texts(self, requests: list[Instance]) -> list[float]:
         """Log-likelihood in nats of each whole text; the same as `loglikelihood_rolling` for a tokenizer that begins with nothing."""
         texts = [str(request.args[0]) for request in requests]
