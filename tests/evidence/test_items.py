@@ -105,3 +105,16 @@ def test_the_spread_over_prompts_and_what_makes_it():
     assert sensitivity(flat, "t", "acc").shares["of which item noise would give"] > 0.3
     with pytest.raises(InputError, match="one prompt"):
         sensitivity([item(1, 1)], "t", "acc")
+
+
+def test_without_any_variance_there_is_no_certainty():
+    right = [item(i, 1, tags={"kind": "easy"}) for i in range(30)]
+    wrong = [item(i, 0, tags={"kind": "hard"}) for i in range(100, 130)]
+    (worst,) = worst_slices([*right, *wrong], "acc")
+    assert worst.tag == "kind = hard" and worst.difference is not None and -1.0 <= worst.difference.low < worst.difference.high < -0.8  # fmt: skip
+    assert worst_slices(right + [item(i, 1, tags={"kind": "hard"}) for i in range(100, 130)], "acc") == []
+    few, none = ([item(i, value) for i in range(4)] for value in (1, 0))
+    (found,) = compare_items(few, none)
+    assert found.paired.interval is None and found.p_value == 0.125, "four items that all differ are no proof"
+    same = sensitivity([item(i, 0, f"template={t}") for t in range(2) for i in range(9)], "t", "acc")
+    assert same.over_prompts.interval is None and same.shares == {}

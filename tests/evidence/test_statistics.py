@@ -162,7 +162,9 @@ def test_no_difference_is_a_normal_answer():
     same = S.paired_difference([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [1, 1, 1])
     assert same.p_value == 1.0 and same.effect_size == 0.0 and not same.is_significant
     always = S.paired_difference([2.0, 3.0], [1.0, 2.0], [1, 1])
-    assert always.p_value == 0.0 and always.is_significant
+    assert always.interval is None and always.p_value == 0.5 and not always.is_significant
+    more = S.paired_difference(np.full(12, 3.0), np.full(12, 1.0), np.ones(12))
+    assert more.p_value == 2 * 0.5**12 and more.is_significant
 
 
 def test_quantiles_cover_and_say_when_they_cannot():

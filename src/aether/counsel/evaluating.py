@@ -146,7 +146,9 @@ def _score_table(found: Sequence[Score]) -> Table:
         )
         for s in whole
     )
-    return Table(columns=heads("task", "metric", "distribution", "score", "items"), rows=rows, numeric=(3, 4))
+    return Table(
+        columns=heads("task", "metric", "distribution", "score", "independent items"), rows=rows, numeric=(3, 4)
+    )
 
 
 def _against(done: Evaluated, cited: Cited) -> Section | None:
@@ -207,7 +209,7 @@ def _prompts(done: Evaluated, cited: Cited) -> Section | None:
             source = f"share of the variance over prompts: {factor}"
             (cell,) = cited(f"prompts.{number}.share-{factor}", share, "fraction", None, source, metric="share")
             parts += [_name(factor), Words(text=" "), Cite(id=cell.id), Words(text="; ")]
-        rows.append((*cells, tuple(parts[:-1])))  # pyright: ignore[reportArgumentType]
+        rows.append((*cells, tuple(parts[:-1]) or text_of("these prompts do not differ")))  # pyright: ignore[reportArgumentType]
     table = Table(
         columns=heads("task", "metric", "mean over prompts", "lowest", "highest", "share of the variance"),
         rows=tuple(rows),

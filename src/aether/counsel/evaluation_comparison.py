@@ -101,7 +101,7 @@ def comparison_page(rows: Sequence[ComparedTask], a: Path, b: Path) -> Page:
                 cite("a", row.a, unit, told),
                 cite("b", row.b, unit, told),
                 cite("difference", row.difference, unit, f"{told}, {row.clusters} clusters", row.interval),
-                cite("p", row.p_value, "probability", p_told),
+                cite("p", row.p_value, "", p_told),
                 cite(
                     "detectable",
                     row.detectable,

@@ -68,5 +68,5 @@ class SubsetScore:
     everything: float
     touched: float
     difference: float
-    interval: Interval
+    interval: Interval | None
     p_value: float

@@ -57,8 +57,10 @@ class PairedDifference:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.interval is not None and not self.interval.low <= 0.0 <= self.interval.high
+        """Whether the interval leaves out zero; where there is none, whether p is below 0.05."""
+        if self.interval is None:
+            return self.p_value is not None and self.p_value < 0.05
+        return not self.interval.low <= 0.0 <= self.interval.high
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,10 @@ def exact_proportion(successes: float, n: float, level: float = 0.95) -> Measure
 def paired_difference(
     a: ArrayLike, b: ArrayLike, denominator: ArrayLike, clusters: Labels | None = None, level: float = 0.95
 ) -> PairedDifference:
-    """sum(a) / sum(denominator) - sum(b) / sum(denominator) on the same n units, cluster-robust, two-sided t test."""
+    """sum(a) / sum(denominator) - sum(b) / sum(denominator) on the same n units, cluster-robust, two-sided t test.
+
+    Where every cluster has the same difference, its error cannot be estimated: no interval, and p by flips of the clusters' signs.
+    """
     a_N, b_N = np.asarray(a, np.float64), np.asarray(b, np.float64)
     apart = ratio(a_N - b_N, denominator, clusters, level)
     base = float(b_N.sum())
@@ -253,14 +258,14 @@ def paired_difference(
     if apart.se is None:
         return PairedDifference(apart.value, None, None, None, relative, None, apart.n, apart.clusters, apart.note)
     if apart.se == 0.0:
-        p_value, effect = (1.0, 0.0) if apart.value == 0.0 else (0.0, None)
-    else:
-        statistic = apart.value / apart.se
-        p_value = float(2 * stats.t.sf(abs(statistic), apart.clusters - 1))
-        effect = statistic / math.sqrt(apart.clusters)
-    interval = apart.interval
+        p_value, effect = (1.0, 0.0) if apart.value == 0.0 else (min(1.0, 2.0 * 0.5**apart.clusters), None)
+        note = "the same difference everywhere: its error cannot be estimated"
+        return PairedDifference(apart.value, 0.0, None, p_value, relative, effect, apart.n, apart.clusters, note)
+    statistic = apart.value / apart.se
+    p_value = float(2 * stats.t.sf(abs(statistic), apart.clusters - 1))
+    effect = statistic / math.sqrt(apart.clusters)
     return PairedDifference(
-        apart.value, apart.se, interval, p_value, relative, effect, apart.n, apart.clusters, apart.note
+        apart.value, apart.se, apart.interval, p_value, relative, effect, apart.n, apart.clusters, apart.note
     )
 
 

@@ -62,7 +62,9 @@ def contamination(
             band: sum(one.band == band for one in found) for band in ("contaminated", "partly", "clean", "too short")
         }
         said |= {"bands": bands, "documents": documents, "findings": str(rows), "page": str(pages[1])}
-        said["scores"] = [{**vars(one), "interval": one.interval.model_dump(mode="json")} for one in scores]
+        said["scores"] = [
+            {**vars(one), "interval": one.interval and one.interval.model_dump(mode="json")} for one in scores
+        ]
         if not as_json:
             from aether.surfaces.cli.pages import print_page
 
@@ -79,8 +81,10 @@ def contamination(
 
 def _signals(model: Path, suspected: list[str], control: list[str], as_json: bool) -> list[dict[str, object]]:
     from aether.stages.evaluate.membership import signals
+    from aether.stages.evaluate.quiet import quiet
 
-    found = signals(model, suspected, control)
+    with quiet():
+        found = signals(model, suspected, control)
     if not as_json:
         for one in found:
             click.echo(f"{one.name}: area {one.area:.3f} (0.5 tells nothing), p {one.p_value:.2g}")

@@ -30,9 +30,14 @@ class Weights(_HFLM):
     the length that lm-eval asks for: its own tasks are answered so, as on its command line."""
 
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
-        if self.own_task:
-            options["max_new_tokens"] = max_length - context.shape[1]
-        return super()._model_generate(context, max_length, stop, **options)
+        settings: Any = self.model.generation_config
+        named = settings.max_new_tokens
+        try:
+            if self.own_task:
+                settings.max_new_tokens = None
+            return super()._model_generate(context, max_length, stop, **options)
+        finally:
+            settings.max_new_tokens = named
 
     def whole_texts(self, requests: list[Instance]) -> list[float]:
         """Log-likelihood in nats of each whole text; the same as `loglikelihood_rolling` for a tokenizer that begins with nothing."""
