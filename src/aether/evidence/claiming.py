@@ -16,9 +16,27 @@ def claim(path: Path, identity: dict[str, Any], about: dict[str, Any], otherwise
     Raises InputError with `otherwise` (what the folder holds instead) where it is not.
     """
     fingerprint = hash_value(identity)
-    if path.exists() and read_json(path).get("fingerprint") != fingerprint:
-        raise InputError.of("out", str(path.parent), f"it holds {otherwise}; choose another folder")
+    held = read_json(path) if path.exists() else {"fingerprint": fingerprint}
+    if held.get("fingerprint") != fingerprint:
+        names = ", ".join(_differing(held, identity))
+        raise InputError.of(
+            "out", str(path.parent), f"it holds {otherwise} (not the same: {names}); choose another folder"
+        )
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         made = {"fingerprint": fingerprint, **about, **identity}
         write_json(path, made | {"provenance": json.loads(provenance().model_dump_json())})
+
+
+def _differing(held: dict[str, Any], identity: dict[str, Any]) -> list[str]:
+    """Which fields of the identity the folder has otherwise, one level into tables."""
+    found = []
+    for name, value in identity.items():
+        other = held.get(name)
+        if isinstance(value, dict) and isinstance(other, dict):
+            found += [
+                f"{name}.{key}" for key in sorted(value.keys() | other.keys()) if value.get(key) != other.get(key)
+            ]
+        elif other != value:
+            found.append(name)
+    return found

@@ -3,12 +3,14 @@
 import logging
 import os
 from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from aether.evidence.hashing import artefacts_of, hash_artefacts, hash_file
+from aether.evidence.hashing import artefacts_of, hash_artefacts, hash_file, hash_value
 from aether.spec.base import Noun
 from aether.spec.errors import EnvironmentFault, InputError
 
@@ -44,7 +46,9 @@ class Target(Noun):
         if self.is_endpoint:
             return {"endpoint": self.place, "model": self.model}
         path = Path(self.place)
-        return {"sha256": hash_file(path) if path.is_file() else hash_artefacts(artefacts_of(path))}
+        if path.is_file():
+            return {"sha256": hash_file(path), "reading": _reading_of_gguf()}
+        return {"sha256": hash_artefacts(artefacts_of(path))}
 
     def load(self) -> "LM":
         """The model, ready to be asked. Raises InputError or EnvironmentFault with what to do."""
@@ -101,6 +105,16 @@ class Target(Noun):
             return get_model(kind).create_from_arg_obj(arguments)
         except ImportError as error:
             raise EnvironmentFault(f"lm-evaluation-harness lacks a package for endpoints: {error}") from error
+
+
+def _reading_of_gguf() -> str:
+    """What decides, besides the file, which tokens a text becomes: the code that reads its vocabulary, and the library that cuts.
+
+    A folder's tokenizer is among its files. Answers that another reading brought are not this one's, whatever the questions' texts.
+    """
+    found = [find_spec(f"aether.models.{name}") for name in ("gguf_tokenizer", "gguf_byte_level")]
+    code = [hash_file(Path(one.origin)) for one in found if one is not None and one.origin is not None]
+    return hash_value([*code, version("tokenizers"), version("transformers")])
 
 
 def target_of(place: str, model: str, settings: Sequence[str]) -> Target:
