@@ -210,7 +210,8 @@ class Build:
     def _judge(self, plan: Plan) -> Outcome:
         self.listener(Progress("report", message="started"))
         records = self.folder.records()
-        found = (*predictions(plan), *run_evidence(self.brief, self.elapsed_s(), self.reused_s))
+        behind = self._shown_behind_defences()
+        found = (*predictions(plan), *behind, *run_evidence(self.brief, self.elapsed_s(), self.reused_s))
         ledger = Ledger.of(records, found).dump(self.folder.path / LEDGER_NAME)
         verdicts = judge(self.brief, ledger, predicted_ids(ledger))
         write_json(self.folder.path / VERDICTS_NAME, [v.model_dump(mode="json") for v in verdicts])
@@ -224,6 +225,20 @@ class Build:
         self.tracker.finish(verdicts)
         self.listener(Progress("report", 1, 1, message="done"))
         return outcome
+
+    def _shown_behind_defences(self) -> tuple[Evidence, ...]:
+        if self.brief.red_team is None or self.brief.red_team.guard is None:
+            return ()
+        need("suites")
+        from aether.counsel.served_gates import shown_behind_defences
+
+        made = self.runner.finished["compress"]
+        return shown_behind_defences(
+            self.brief,
+            self.folder.path,
+            (made.folder / "model", made.record.output_sha256),
+            lambda what, count: self._hear(Progress("redteam", count, unit="answers", message=what)),
+        )
 
     def _status(self, status: str) -> None:
         self.folder.save(self.folder.manifest().model_copy(update={"status": status}))

@@ -82,7 +82,7 @@ def gates_of(texts: Sequence[str]) -> tuple[Target, ...]:
 def judge_gates(done: RedTeamed, targets: Sequence[Target]) -> tuple[Gate, ...]:
     """Each bound against its rate. One that was not measured is not met."""
     gates = []
-    evidence = {row.metric: row for row in _headline(done)}
+    evidence = {row.metric: row for row in headline(done)}
     for target in targets:
         if target.metric not in evidence:
             gates.append(Gate(target, "unproven", "Nothing of the kind was tried."))
@@ -102,7 +102,7 @@ def write_pages(done: RedTeamed, gates: Sequence[Gate] = ()) -> tuple[Path, Path
 
 def page_of(done: RedTeamed, gates: Sequence[Gate] = ()) -> Page:
     """The page; every number on it is evidence."""
-    cited = Cited("redteam", evidence=_headline(done))
+    cited = Cited("redteam", evidence=headline(done))
     summary = done.summary
     sections = [
         _first(done, cited, gates),
@@ -136,14 +136,15 @@ def card(done: RedTeamed, page: Page) -> str:
             metric_value=row.value,
             metric_args=None if row.interval is None else {"low": row.interval.low, "high": row.interval.high, "level": row.interval.level},
         )
-        for row in _headline(done)
+        for row in headline(done)
     ]  # fmt: skip
     name = Path(str(done.about.get("place", "model"))).name or "model"
     data = ModelCardData(model_name=name, eval_results=results, library_name="transformers")
     return f"---\n{data.to_yaml()}\n---\n\n{page_markdown(page)}"
 
 
-def _headline(done: RedTeamed) -> list[Evidence]:
+def headline(done: RedTeamed) -> list[Evidence]:
+    """The rates of the run as evidence, each with the interval that a gate looks at."""
     rows = []
     for name, found in done.summary.headline.items():
         shown = believed(found)

@@ -6,7 +6,7 @@ from aether.hardware.machine import Machine
 from aether.models.config import DecoderConfig
 from aether.planning.facts import DataFacts
 from aether.planning.intervals import LEVEL
-from aether.planning.recipes import red_team_of
+from aether.planning.recipes import red_team_files, red_team_of
 from aether.spec.brief import Brief
 from aether.spec.errors import InputError
 from aether.spec.evidence import Interval
@@ -70,7 +70,9 @@ def other_stages(decoder: DecoderConfig, brief: Brief, machine: Machine, facts: 
     """The time of everything after training, from each stage's own estimate."""
     rate = machine.matmul_flops_per_s.get("float32", machine.peak_flops_per_s("train"))
     compress = compress_estimate.wall_time(CompressRecipe(), decoder, rate)
-    recipe = EvaluateRecipe(modality=brief.modality or "code", red_team=red_team_of(brief))
+    harmful, benign = red_team_files(brief)
+    modality = brief.modality or "code"
+    recipe = EvaluateRecipe(modality=modality, red_team=red_team_of(brief), harmful_file=harmful, benign_file=benign)
     evaluate = evaluate_estimate.estimate(recipe, decoder, facts.bytes_per_token, rate, facts.train_tokens)
     starts, load, choice = sum(STARTS_S.values()), load_test_s(brief), choice_s(EngineRecipe())
     parts = [Term(name="starts", value=starts, unit="s", kind="assumed", source="planning.budget")]

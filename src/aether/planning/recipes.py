@@ -1,7 +1,7 @@
 """From a decision to the exact steps that carry it out: train, compress, evaluate, serve, each with its whole config."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from aether.hardware.compiler import COMPILER
 from aether.hardware.machine import Machine
@@ -11,7 +11,7 @@ from aether.spec.metrics import GATES, METRICS
 from aether.spec.recipe import Recipe, Step
 from aether.stages.compress.recipe import CompressRecipe
 from aether.stages.data.recipe import DataRecipe
-from aether.stages.evaluate.recipe import EvaluateRecipe, RedTeamRecipe
+from aether.stages.evaluate.recipe import EvaluateRecipe, RedTeamRecipe, requests_hash
 from aether.stages.serve.recipe import ServeRecipe
 from aether.stages.train.recipe import TrainRecipe
 
@@ -31,8 +31,24 @@ def serving_threads(machine: Machine) -> int:
 
 
 def red_team_of(brief: Brief) -> RedTeamRecipe | None:
-    """The red team that the brief's gates ask for; none where it has no bound on a metric of safety."""
-    return RedTeamRecipe(max_tokens=64) if any(target.metric in GATES for target in brief.targets) else None
+    """The red team that the brief's gates ask for; none where it has no bound on a metric of safety. Raises InputError for a missing file."""
+    if not any(target.metric in GATES for target in brief.targets):
+        return None
+    count = None if brief.red_team is None else brief.red_team.requests
+    return RedTeamRecipe(max_tokens=64, behaviours=count, requests_sha256=requests_hash(red_team_files(brief)))
+
+
+def red_team_files(brief: Brief) -> tuple[str | None, str | None]:
+    """The files of harmful and of benign requests that the brief names."""
+    return (None, None) if brief.red_team is None else (brief.red_team.behaviours, brief.red_team.benign)
+
+
+def evaluate_recipe(brief: Brief, **fields: Any) -> EvaluateRecipe:
+    """The evaluate step of a brief. Where gates are shown behind defences, its model is not tried bare."""
+    behind = brief.red_team is not None and brief.red_team.guard is not None
+    harmful, benign = (None, None) if behind else red_team_files(brief)
+    chosen = None if behind else red_team_of(brief)
+    return EvaluateRecipe(**fields, red_team=chosen, harmful_file=harmful, benign_file=benign)
 
 
 def train_recipe(
@@ -69,7 +85,7 @@ def whole_recipe(brief: Brief, machine: Machine, training: TrainRecipe, before: 
     compress = CompressRecipe(quality_loss_bound=brief.quality_loss_bound)
     precision = precision_for(machine)
     device: Literal["cpu", "cuda"] = "cuda" if machine.accelerator else "cpu"
-    evaluate = EvaluateRecipe(modality=modality, device=device, dtype=precision, red_team=red_team_of(brief))
+    evaluate = evaluate_recipe(brief, modality=modality, device=device, dtype=precision)
     wanted = tuple(target for target in brief.targets if METRICS[target.metric].stage == "serve")
     serve = ServeRecipe(load=brief.load, targets=wanted)
     return Recipe(

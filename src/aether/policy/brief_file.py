@@ -17,16 +17,17 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from aether.policy.brief_errors import Problem, of_validation, raise_all
-from aether.spec.brief import Brief, Data, Hardware, Load, Target
+from aether.spec.brief import Brief, Data, Hardware, Load, RedTeamChoice, Target
 from aether.spec.errors import InputError
 
 MAX_BYTES = 1_000_000
 """A brief is written by hand; beyond this, the file is something else (assumed)."""
 
 SUFFIXES = (".toml", ".yaml", ".yml", ".json")
-_SECTIONS: dict[str, type[BaseModel]] = {"data": Data, "hardware": Hardware, "load": Load}
+_SECTIONS: dict[str, type[BaseModel]] = {"data": Data, "hardware": Hardware, "load": Load, "red_team": RedTeamChoice}
 _TARGET_KEYS = ("metric", "comparison", "value", "unit")
 _TARGET_SETTING = re.compile(r"^\s*[A-Za-z_0-9]+\s*(<=|>=|≤|≥|<|>)")
+_RED_TEAM_FILES = ("behaviours", "benign", "guard")
 _LIST_FIELDS = ("data.sources", "data.out_of_distribution", "data.include")
 
 
@@ -178,6 +179,8 @@ def _set_field(raw: dict[str, Any], path: str, value: str) -> None:
     # A path on the command line is relative to where the person stands, not to the brief's folder.
     if path in ("data.sources", "data.out_of_distribution"):
         given = [_absolute(s, Path.cwd()) for s in ([given] if isinstance(given, str) else given) if isinstance(s, str)]
+    if path in {f"red_team.{name}" for name in _RED_TEAM_FILES}:
+        given = _absolute(str(given), Path.cwd())
     table[last] = given
 
 
@@ -279,7 +282,10 @@ def _resolved(brief: Brief, folder: Path) -> Brief:
             "out_of_distribution": tuple(_absolute(s, folder) for s in brief.data.out_of_distribution),
         }
     )
-    return brief.model_copy(update={"data": data})
+    if brief.red_team is None:
+        return brief.model_copy(update={"data": data})
+    files = {name: _absolute(file, folder) for name in _RED_TEAM_FILES if (file := getattr(brief.red_team, name))}
+    return brief.model_copy(update={"data": data, "red_team": brief.red_team.model_copy(update=files)})
 
 
 def _absolute(source: str, folder: Path) -> str:

@@ -1,13 +1,13 @@
 """What a person wants: the brief, its targets, and what must be asked when it is partial. Parsing lives in `load_brief`."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from aether.spec.base import Noun
+from aether.spec.base import Extended, Noun
 from aether.spec.errors import InputError
-from aether.spec.metrics import METRICS
+from aether.spec.metrics import GATES, METRICS
 from aether.spec.units import humanize, parse_quantity, to_canonical
 
 Comparison = Literal["<=", ">="]
@@ -173,12 +173,26 @@ class Load(Noun):
     requests: int = Field(default=60, ge=20)
 
 
-class Brief(Noun):
+class RedTeamChoice(Noun):
+    """What the bounds on metrics of safety are shown with: requests of a file in place of the small set that comes along, and defences."""
+
+    behaviours: str | None = None
+    """A file of harmful requests (HarmBench, AdvBench, StrongREJECT, own)."""
+    benign: str | None = None
+    """A file of benign requests (XSTest, own)."""
+    requests: int | None = Field(default=None, ge=1)
+    """So many of each, drawn by lot; None: all."""
+    guard: str | None = None
+    """A file of the server's defences: the served model is tried behind them, in place of the bare model."""
+
+
+class Brief(Extended):
     """What the model must do, how well, how fast, how cheap, on what hardware, with what data.
 
     Every part may be missing: `policy.questions` says what must be asked before anything is spent.
     """
 
+    added: ClassVar[frozenset[str]] = frozenset({"red_team"})
     name: str = Field(default="model", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     intended_use: str | None = None
     modality: Literal["code", "text"] | None = None
@@ -191,6 +205,16 @@ class Brief(Noun):
     quality_loss_bound: float = Field(default=0.01, ge=0, le=1)
     """Largest relative rise of bits per byte that compression may cost."""
     seed: int = Field(default=0, ge=0, lt=2**31)
+    red_team: RedTeamChoice | None = None
+
+    @model_validator(mode="after")
+    def _asked_for(self) -> "Brief":
+        if self.red_team is not None and not any(target.metric in GATES for target in self.targets):
+            given = self.red_team.model_dump(exclude_none=True)
+            raise InputError.of(
+                "red_team", given, f"nothing asks for it: bound one of {', '.join(GATES)}, or leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_target_per_metric(self) -> "Brief":

@@ -13,7 +13,7 @@ from aether.spec.base import Noun
 from aether.spec.errors import InputError
 from aether.spec.evidence import Interval
 from aether.spec.plan import Estimate, Term
-from aether.stages.evaluate.recipe import EvaluateRecipe
+from aether.stages.evaluate.recipe import EvaluateRecipe, RedTeamRecipe
 
 FORWARD_SHARE = 0.35
 """Share of the measured matrix rate that a forward pass of a small decoder reaches. Assumed; norms and softmax are the rest."""
@@ -25,8 +25,8 @@ ZSTD_S_PER_BYTE = 3.0e-7
 """Of training text in the dictionary. Measured: 2.4 s for 8 MB, the same machine."""
 COMPRESS_S_PER_BYTE = 2.6e-6
 """xz and zstd of the test bytes. Measured: 0.93 s for 0.41 MB and again as one stream, the same machine."""
-RED_TEAM_ATTEMPTS = 370
-"""Twelve attacks on 24 behaviours, planted orders and secrets, benign twins: counted (`redteam.run.planned`)."""
+RED_TEAM_ATTACKS, RED_TEAM_PLANTED = 12, 58
+"""Attacks on each harmful request, and planted orders and secrets: counted (`redteam.trying.planned`)."""
 RED_TEAM_TURNS = 1.2
 """Turns of an attempt: counted."""
 JUDGE_TOKENS = 300
@@ -50,7 +50,9 @@ def estimate(
     prefill_s = on_code * context * flops / (matrix_flops_per_s * FORWARD_SHARE)
     decode_s = (new_tokens if on_code else 0) * flops / (matrix_flops_per_s * DECODE_SHARE)
     if recipe.red_team is not None:
-        attempts = RED_TEAM_ATTEMPTS * RED_TEAM_TURNS
+        counts = tried(recipe.red_team, (recipe.harmful_file, recipe.benign_file))
+        attempts = RED_TEAM_ATTACKS * counts["attack_success"] + RED_TEAM_PLANTED + counts["over_refusal"]
+        attempts *= RED_TEAM_TURNS
         prefill_s += attempts * context * flops / (matrix_flops_per_s * FORWARD_SHARE)
         decode_s += attempts * recipe.red_team.max_tokens * flops / (matrix_flops_per_s * DECODE_SHARE)
     fitted = min(train_tokens, recipe.ngram_cap_tokens) if "5gram" in recipe.baselines else 0
@@ -101,14 +103,15 @@ def least(metric: str, requests: int) -> float:
     return least_upper_limit(requests, known, refusals=metric == "over_refusal")
 
 
-@cache
-def tried() -> dict[str, int]:
-    """Requests, texts and secrets of the set that comes along: what is independent of each other in it."""
+def tried(recipe: RedTeamRecipe, files: tuple[str | None, str | None] = (None, None)) -> dict[str, int]:
+    """Requests, texts and secrets that a build tries: what is independent of each other in it. Raises InputError as `requests_of` does."""
     from aether.stages.evaluate.redteam.attacks import leaks
-    from aether.stages.evaluate.redteam.behaviours import own_behaviours, own_benign, own_materials
+    from aether.stages.evaluate.redteam.behaviours import own_materials
+    from aether.stages.evaluate.redteam.trying import requests_of
 
+    harmful, benign = requests_of(recipe, files)
     secrets = len({attempt.behaviour.id for attempt in leaks()})
-    found = {"attack_success": len(own_behaviours()), "over_refusal": len(own_benign())}
+    found = {"attack_success": len(harmful), "over_refusal": len(benign)}
     return found | {"injection_success": len(own_materials()), "leak_success": secrets}
 
 

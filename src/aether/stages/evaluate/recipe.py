@@ -3,18 +3,23 @@
 Does not choose the model or the data: those are the step's inputs.
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from aether.spec.base import Noun
+from aether.evidence.hashing import hash_file, hash_value
+from aether.spec.base import Extended, Noun
+from aether.spec.errors import InputError
 
 JudgeName = Literal["rules", "string", "model"]
 
 
-class RedTeamRecipe(Noun):
+class RedTeamRecipe(Extended):
     """Which attacks, how they are judged, and how long the model may answer."""
 
+    added: ClassVar[frozenset[str]] = frozenset({"requests_sha256"})
     attacks: tuple[str, ...] = Field(default=(), description="names or families; none: every one of the library")
     judge: JudgeName = Field(
         default="rules", description="whose verdict the rates rest on; the string match is always told beside it"
@@ -38,11 +43,17 @@ class RedTeamRecipe(Noun):
         default=128, ge=1, description="of them tried in a step; 512 in the paper, fewer on a CPU"
     )
     seed: int = Field(default=0, ge=0)
+    requests_sha256: str = Field(
+        default="", description="of the files that a build's requests are read from; empty: the set that comes along"
+    )
 
 
 class EvaluateRecipe(Noun):
     """What is measured, on how much, and against which baselines. Caps are part of the result and are reported."""
 
+    circumstance: ClassVar[frozenset[str]] = frozenset({"harmful_file", "benign_file"})
+    harmful_file: str | None = Field(default=None, description="of a red team; its content is in `requests_sha256`")
+    benign_file: str | None = Field(default=None, description="the same, for over-refusal")
     modality: Literal["code", "text"] = Field(
         default="code", description="code: Python, so that lines and parsing mean something; text: those are left out"
     )
@@ -94,3 +105,12 @@ class EvaluateRecipe(Noun):
         default="float32", description="of the forward passes; bfloat16 moves bits per byte in the third digit"
     )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="where the forward passes run")
+
+
+def requests_hash(files: Sequence[str | None]) -> str:
+    """What stands for the files of harmful and of benign requests in a recipe; empty where there is none. Raises InputError for a missing one."""
+    given = [file for file in files if file is not None]
+    for file in given:
+        if not Path(file).is_file():
+            raise InputError.of("red_team", file, "no such file; give a .csv, .jsonl or .json file of requests")
+    return hash_value([None if file is None else hash_file(Path(file)) for file in files]) if given else ""

@@ -52,7 +52,7 @@ def run(recipe: EvaluateRecipe, context: StepContext) -> tuple[Evidence, ...]:
         if split == "test":
             evidence += _baselines(found, chosen, recipe, context, bytes_of)
     if recipe.red_team is not None:
-        evidence += red_team(recipe.red_team, model, context)
+        evidence += red_team(recipe.red_team, (recipe.harmful_file, recipe.benign_file), model, context)
     _write_lines(context.out / "per_document.jsonl", [score.model_dump(mode="json") for score in scores])
     _write_lines(context.out / "completions.jsonl", items)
     write_json(context.out / "evaluation.json", summary)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Messages = list[dict[str, str]]
 FILTERED = "[blocked by the endpoint's filter]"
-"""Stands for an answer that an endpoint withheld; judges know it as a refusal."""
+"""Stands for an answer that an endpoint withheld, or did not give because the conversation is longer than its context; judges know it as a refusal."""
 
 
 def converse(attempts: Sequence[Attempt], ask: Ask) -> list[list[str]]:
@@ -93,7 +93,7 @@ class EndpointWriter:
                 model=self.target.model, messages=conversation, max_tokens=self.max_tokens, temperature=0
             )
         except openai.BadRequestError as error:
-            if getattr(error, "code", None) == "content_filter":
+            if getattr(error, "code", None) in ("content_filter", "context_length_exceeded"):
                 return FILTERED
             raise InputError.of("endpoint", self.target.place, f"it refused a request: {error}") from error
         except openai.OpenAIError as error:

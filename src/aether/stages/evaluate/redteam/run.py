@@ -45,6 +45,8 @@ class Order:
     out: Path
     labelled: dict[str, Sequence[Labelled]] = field(default_factory=dict)
     command: str = ""
+    stands_for: dict[str, str] | None = None
+    """What a server at an address of the moment serves: stands for the address in the folder's identity."""
 
 
 def red_team(order: Order, told: Told = lambda _what, _count: None) -> list[Item]:
@@ -163,7 +165,7 @@ def _claim(order: Order) -> None:
     identity: dict[str, Any] = {
         "recipe": order.recipe.model_dump(mode="json"),
         "behaviours": hash_value([b.model_dump(mode="json") for b in (*order.behaviours, *order.benign)]),
-        "target": target.identity() | {"dtype": target.dtype},
+        "target": (order.stands_for or target.identity()) | {"dtype": target.dtype},
         "versions": {name: version(name) for name in names},
     }
     sets = {"behaviours": len(order.behaviours), "benign": len(order.benign)}

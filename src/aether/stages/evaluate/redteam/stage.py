@@ -17,12 +17,13 @@ from aether.spec.evidence import Evidence
 from aether.spec.run import StepContext
 from aether.stages.evaluate.recipe import RedTeamRecipe
 from aether.stages.evaluate.redteam.asking import Messages, converse, prompt_of
-from aether.stages.evaluate.redteam.behaviours import drawn, own_behaviours, own_benign
 from aether.stages.evaluate.redteam.labels import shipped_calibrations
-from aether.stages.evaluate.redteam.trying import judged_items, planned
+from aether.stages.evaluate.redteam.trying import judged_items, planned, requests_of
 
 
-def red_team(recipe: RedTeamRecipe, model: Decoder, context: StepContext) -> tuple[Evidence, ...]:
+def red_team(
+    recipe: RedTeamRecipe, files: Sequence[str | None], model: Decoder, context: StepContext
+) -> tuple[Evidence, ...]:
     """attack_success, injection_success, leak_success and over_refusal. Writes redteam_items.jsonl and redteam_calibrations.json."""
     tokenizer = Tokenizer.from_file(str(context.inputs["model"] / "model" / "tokenizer.json"))
     room = min(recipe.max_tokens, model.config.context_tokens // 2)
@@ -34,16 +35,15 @@ def red_team(recipe: RedTeamRecipe, model: Decoder, context: StepContext) -> tup
         )
         return [tokenizer.decode(tokens) for tokens in written]
 
-    behaviours, benign = (drawn(own, recipe.behaviours, recipe.seed) for own in (own_behaviours(), own_benign()))
-    attempts = planned(recipe, behaviours, benign)
+    attempts = planned(recipe, *requests_of(recipe, files))
     known = shipped_calibrations()
     items = judged_items(attempts, converse(attempts, ask))
     write_atomically(context.out / "redteam_items.jsonl", write_lines(items))
     write_json(context.out / "redteam_calibrations.json", [one.model_dump(mode="json") for one in known])
-    found = []
+    found, which = [], "the requests of the brief's files" if any(files) else "the small set that comes along"
     for name, rate in summed_up(items, known, recipe.judge).headline.items():
         shown = believed(rate)
-        told = f"{rate.seen.n} attempts on the small set that comes along, judged by {recipe.judge}; corrected with each calibration"
+        told = f"{rate.seen.n} attempts on {which}, judged by {recipe.judge}; corrected with each calibration"
         if rate.corrected is None:
             told = f"{rate.seen.n} attempts, judged by a planted word"
         found.append(

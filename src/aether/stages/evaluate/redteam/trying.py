@@ -2,12 +2,21 @@
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from aether.evidence.items import Item
-from aether.stages.evaluate.recipe import RedTeamRecipe
+from aether.spec.errors import InputError
+from aether.stages.evaluate.recipe import RedTeamRecipe, requests_hash
 from aether.stages.evaluate.redteam import attacks as library
 from aether.stages.evaluate.redteam.attacks import Attempt
-from aether.stages.evaluate.redteam.behaviours import Behaviour, own_materials
+from aether.stages.evaluate.redteam.behaviours import (
+    Behaviour,
+    drawn,
+    own_behaviours,
+    own_benign,
+    own_materials,
+    read_behaviours,
+)
 from aether.stages.evaluate.redteam.judges import (
     Ask,
     canary_came,
@@ -16,6 +25,23 @@ from aether.stages.evaluate.redteam.judges import (
     refused_by_rules,
     refused_by_string,
 )
+
+
+def requests_of(recipe: RedTeamRecipe, files: Sequence[str | None]) -> tuple[list[Behaviour], list[Behaviour]]:
+    """A build's harmful and benign requests: those of the files, else those that come along, so many as the recipe says.
+
+    Raises InputError where a file is not what the recipe was made for.
+    """
+    if requests_hash(files) != recipe.requests_sha256:
+        raise InputError.of(
+            "red_team", [file for file in files if file], "a file has changed since the plan; plan again"
+        )
+    harmful, benign = files
+    sets = (
+        own_behaviours() if harmful is None else read_behaviours(Path(harmful)),
+        own_benign() if benign is None else read_behaviours(Path(benign), benign=True),
+    )
+    return tuple(drawn(one, recipe.behaviours, recipe.seed) for one in sets)  # pyright: ignore[reportReturnType]
 
 
 def planned(recipe: RedTeamRecipe, behaviours: Sequence[Behaviour], benign: Sequence[Behaviour]) -> list[Attempt]:
