@@ -4,6 +4,7 @@ A folder of work holds `windows-<seed>.npy` [N, T + 1], `held-out.npz` (windows 
 and `shape.json`. Every arm is charged by the processor's clock, so its schedule follows the share of the budget that is spent.
 """
 
+import importlib
 import json
 import math
 import os
@@ -105,8 +106,10 @@ class Result:
 def serve(train: Callable[[Arm], Result]) -> None:
     """A training for each arm on standard input, its result on standard output; each in a process of its own.
 
-    The processes are forks of this one, so that libraries are imported once; nothing was computed here before.
+    The processes are forks of this one, so that libraries are imported once (those that torch imports with the first optimiser too)
+    and no training is charged for it; nothing was computed here before.
     """
+    importlib.import_module("torch._dynamo")
     print("ready", flush=True)
     for line in sys.stdin:
         child = os.fork()

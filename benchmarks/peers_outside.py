@@ -145,7 +145,7 @@ def train(arm: Arm) -> Result:
 
 
 def turns(side: str, shape: Shape, batch: int, threads: int) -> None:
-    """An update on random tokens for each line of standard input; its seconds on standard output."""
+    """An update on random tokens for each line of standard input; its seconds on the wall and of the processor come back."""
     torch.set_num_threads(threads)
     settings = Settings(lr=1e-3, batch=batch)
     peer = BUILDERS[side](shape, settings, 0)
@@ -153,9 +153,9 @@ def turns(side: str, shape: Shape, batch: int, threads: int) -> None:
     print("ready", flush=True)
     for _ in sys.stdin:
         tokens = torch.randint(shape.vocab_size, (batch, shape.context_tokens + 1), generator=generator)
-        began_s = time.perf_counter()
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
         peer.update(tokens, 1.0, precision_of(settings))
-        print(time.perf_counter() - began_s, flush=True)
+        print(time.perf_counter() - wall_s, time.process_time() - cpu_s, flush=True)
 
 
 def main() -> None:

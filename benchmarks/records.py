@@ -1,6 +1,7 @@
 """What every benchmark record says besides its numbers: machine, date, command, versions."""
 
 import json
+import os
 import platform
 import sys
 from datetime import UTC, datetime
@@ -17,7 +18,10 @@ FOLDER = Path(__file__).parent / "records"
 
 
 def circumstances(module: str, *packages: str, words: list[str] | None = None) -> dict[str, Any]:
-    """Machine, date, command and versions of this process. `words` stand in for arguments that name this machine's paths."""
+    """Machine, date, command and versions of this process. `words` stand in for arguments that name this machine's paths.
+
+    `load_average` is of the last minute: what else ran.
+    """
     here = provenance()
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -26,6 +30,7 @@ def circumstances(module: str, *packages: str, words: list[str] | None = None) -
         "python": platform.python_version(),
         "commit": here.commit,
         "dirty": here.dirty,
+        "load_average": os.getloadavg()[0],
         "packages": {name: metadata.version(name) for name in ("torch", "numpy", *packages)},
     }
 

@@ -1,11 +1,12 @@
 """Seconds of an update and peak memory of a training: what the planner says beforehand, and what the training then took.
 
-    python -m benchmarks.training_predictions --data RUN/steps/data --threads 1 [--json]
+    python -m benchmarks.training_predictions --data RUN/steps/data [--json]
 
 As in a build, the machine is probed and the planner's own pilots are trained; from these alone it predicts every configuration of
 `loss_per_compute`, `shakespeare` and `training_step`, which are trained afterwards. Each training runs the stage's loop, with
-snapshots, logs and checkpoints, on random tokens in a process of its own. An update's seconds are the median over its
-updates, without the first three. Also shown: the ledger and the roofline without any pilot. Needs an idle machine.
+snapshots, logs and checkpoints, on random tokens in a process of its own, with one thread: an update's seconds are the processor's,
+so that neighbours disturb little, and the median over its updates without the first three. Also shown: the ledger and the
+roofline without any pilot. The probe's rates want an idle machine.
 """
 
 import argparse
@@ -14,8 +15,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from aether.hardware.machine import Machine
 from aether.hardware.probe import ProbeRecipe
@@ -39,7 +41,7 @@ BRIEF = {
     "hardware": {"name": "this-machine"},
     "targets": ["bits_per_byte <= 2.2", "build_time <= 10 min"],
 }
-UPDATES, WARM_UPS = 25, 3
+UPDATES, WARM_UPS = 12, 3
 CHECKPOINT_S = 1.0
 """Often enough that the peak has a checkpoint in it, as that of a longer run has."""
 LEVEL_Z = 1.2816
@@ -49,11 +51,11 @@ LEVEL_Z = 1.2816
 def configurations() -> dict[str, TrainRecipe]:
     """Every configuration of the training benchmarks, in so many updates."""
     from benchmarks.aether_training import recipe_of
-    from benchmarks.loss_per_compute import AETHER, SIZES
+    from benchmarks.loss_per_compute import AETHER_GRID, SIZES
     from benchmarks.shakespeare import RECIPE
     from benchmarks.training_step import CONTEXT, SHAPES, VOCABULARY
 
-    found = {"loss_per_compute": recipe_of(SIZES | {"vocab_size": VOCABULARY}, AETHER)}
+    found = {"loss_per_compute": recipe_of(SIZES | {"vocab_size": VOCABULARY}, AETHER_GRID[0])}
     found["shakespeare"] = RECIPE.model_copy(update={"ramp": ()})
     for width, layers, windows in SHAPES:
         shape = decoder(width, layers, VOCABULARY, CONTEXT)
@@ -62,13 +64,26 @@ def configurations() -> dict[str, TrainRecipe]:
     return found
 
 
-def train(recipe: TrainRecipe, threads: int) -> dict[str, float]:
+def train(recipe: TrainRecipe) -> dict[str, float]:
     """The stage's loop in this process: seconds of an update, and the most memory that it held."""
     import numpy as np
     import torch
 
     from aether.models.host import keep_freed_memory
+    from aether.stages.train.journal import Outcome
     from aether.stages.train.loop import Loop, new_state
+
+    class Timed(Loop):
+        """The loop, with the processor's seconds of each update."""
+
+        cpu_s: ClassVar[list[float]] = []
+
+        def update(self) -> Outcome:
+            """As it is."""
+            began_s = time.process_time()
+            outcome = super().update()
+            self.cpu_s.append(time.process_time() - began_s)
+            return outcome
 
     class RandomTokens:
         """Windows of two documents."""
@@ -80,39 +95,38 @@ def train(recipe: TrainRecipe, threads: int) -> dict[str, float]:
             documents = np.broadcast_to(np.arange(size[1]) >= size[1] // 3, size)
             return tokens, documents.astype(np.int64)
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as out:
-        context = StepContext("train", Path(out), {}, 0, threads, lambda progress: None)
+        context = StepContext("train", Path(out), {}, 0, 1, lambda progress: None)
         state = new_state(recipe, 0)
-        Loop(recipe, state, RandomTokens(), context).run("predictions")
+        Timed(recipe, state, RandomTokens(), context).run("predictions")
         loss = json.loads((Path(out) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])["loss"]
-    taken_s = statistics.median(state.step_s[WARM_UPS:])
-    return {"step_s": taken_s, "memory_bytes": state.peak_memory_bytes, "loss": loss}
+    return {"step_s": statistics.median(Timed.cpu_s[WARM_UPS:]), "memory_bytes": state.peak_memory_bytes, "loss": loss}
 
 
-def alone(recipe: TrainRecipe, threads: int) -> dict[str, float]:
+def alone(recipe: TrainRecipe) -> dict[str, float]:
     """`train` in a process of its own, in `UPDATES` updates."""
     short = recipe.model_copy(update={"steps": UPDATES, "checkpoint_every_s": CHECKPOINT_S})
     words = [sys.executable, "-m", "benchmarks.training_predictions", "--train", short.model_dump_json()]
-    done = subprocess.run([*words, "--threads", str(threads)], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def probed(threads: int) -> Machine:
-    """This machine, with the rates of that many threads."""
+def probed() -> Machine:
+    """This machine, with the rates of one thread."""
     with tempfile.TemporaryDirectory() as out:
-        recipe = ProbeRecipe.of_this_machine().model_copy(update={"cores": threads})
-        probe(recipe, StepContext("probe", Path(out), {}, 0, threads, lambda progress: None))
+        recipe = ProbeRecipe.of_this_machine().model_copy(update={"cores": 1})
+        probe(recipe, StepContext("probe", Path(out), {}, 0, 1, lambda progress: None))
         return Machine.read(Path(out))
 
 
-def pilots_of(machine: Machine, facts: DataFacts, threads: int) -> tuple[PilotResult, ...]:
+def pilots_of(machine: Machine, facts: DataFacts) -> tuple[PilotResult, ...]:
     """The planner's pilots, trained."""
     found = []
     for step in pilot_steps(to_brief(BRIEF, "benchmark"), machine, facts):
         recipe = TrainRecipe.model_validate(step.config)
-        took = alone(recipe, threads)
+        took = alone(recipe)
         found.append(
             PilotResult(
                 name=step.name,
@@ -149,10 +163,10 @@ def judged(name: str, recipe: TrainRecipe, said: dict[str, Any], took: dict[str,
     return row
 
 
-def measure(facts: DataFacts, threads: int) -> dict[str, Any]:
+def measure(facts: DataFacts) -> dict[str, Any]:
     """Probe, pilots, predictions, and then the trainings."""
-    machine = probed(threads)
-    pilots = pilots_of(machine, facts, threads)
+    machine = probed()
+    pilots = pilots_of(machine, facts)
     wanted = {
         name: recipe.model_copy(update={"precision": precision_for(machine)})
         for name, recipe in configurations().items()
@@ -160,10 +174,9 @@ def measure(facts: DataFacts, threads: int) -> dict[str, Any]:
     fitted, bare = fit_step_time(machine, pilots), fit_step_time(machine, ())
     said = {name: predicted(recipe, fitted, pilots) for name, recipe in wanted.items()}
     without = {name: predicted(recipe, bare, ()) for name, recipe in wanted.items()}
-    took = {name: alone(recipe, threads) for name, recipe in wanted.items()}
+    took = {name: alone(recipe) for name, recipe in wanted.items()}
     return {
-        "threads": threads,
-        "machine": machine.model_dump(mode="json", include={"matmul_flops_per_s", "layer_overhead_s", "threads"}),
+        "probe": machine.model_dump(mode="json", include={"matmul_flops_per_s", "layer_overhead_s", "threads"}),
         "pilots": [p.model_dump(mode="json", exclude={"loss", "recipe"}) for p in pilots],
         "left_out": list(fitted.left_out),
         "rows": [judged(name, wanted[name], said[name], took[name]) for name in wanted],
@@ -200,15 +213,13 @@ def markdown(record: dict[str, Any]) -> str:
         "",
         f"{head}torch {record['packages']['torch']}. `{record['command']}`",
     ]
-    for found in record["measured"]:
-        lines += ["", f"## {found['threads']} thread{'s' * (found['threads'] > 1)}, from the planner's pilots", ""]
-        lines += [
-            *table(found["rows"]),
-            "",
-            "Without pilots (rate of the probe, ledger alone):",
-            "",
-            *table(found["without_pilots"]),
-        ]
+    lines += [
+        "",
+        "One thread; an update in the processor's seconds. From the planner's pilots:",
+        "",
+        *table(record["rows"]),
+    ]
+    lines += ["", "Without pilots (rate of the probe, ledger alone):", "", *table(record["without_pilots"])]
     return "\n".join(lines) + "\n"
 
 
@@ -216,19 +227,16 @@ def main() -> None:
     """Measure, print, record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="output folder of a data step, for the pilots' sizes")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--train", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.train:
-        print(json.dumps(train(TrainRecipe.model_validate_json(asked.train), asked.threads[0])))
+        print(json.dumps(train(TrainRecipe.model_validate_json(asked.train))))
         return
     if asked.data is None:
         parser.error("--data: name the output folder of a data step")
-    facts = DataFacts.read(asked.data)
-    words = ["--data", "RUN/steps/data", "--threads", *map(str, asked.threads)]
-    record: dict[str, Any] = circumstances("benchmarks.training_predictions", words=words)
-    record["measured"] = [measure(facts, threads) for threads in asked.threads]
+    record: dict[str, Any] = circumstances("benchmarks.training_predictions", words=["--data", "RUN/steps/data"])
+    record |= measure(DataFacts.read(asked.data))
     path = write("training_predictions", record, markdown(record))
     print(json.dumps(record) if asked.json else path.with_suffix(".md").read_text(encoding="utf-8"))
 

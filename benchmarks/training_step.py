@@ -1,6 +1,7 @@
 """Seconds of one training update, plain and compiled, against other trainers' models of the same shape.
 
-    python -m benchmarks.training_step --peers-python PEERS/bin/python --threads 1 2 [--json]
+    python -m benchmarks.training_step --threads 2 [--json]
+    python -m benchmarks.training_step --peers-python PEERS/bin/python --threads 1 [--json]
 
 Same shape, vocabulary, window, batch and bfloat16 products on each side, random tokens, two documents a window. The peers are
 `Qwen3ForCausalLM` (the architecture that Aether exports) and `LlamaForCausalLM`, litgpt's GPT as a Llama and OLMo-core's OLMo 2, under
@@ -8,7 +9,8 @@ bfloat16 autocast with AdamW and gradient clipping, SDPA attention, plain causal
 not see each other, Newton-Schulz products). litgpt and OLMo-core run in the environment of `peers_outside.py`, each in a
 process that waits between its turns. Sides take turns update by update; a ratio is the median over turns of the peer's time
 over Aether's; glibc keeps freed memory for all. Says nothing about what an update is worth: `loss_per_compute.py` does.
-Compiling is timed with an empty cache and again from the kernels it left, in a process each.
+The first command times Aether compiled as well, and compiling with an empty cache and again from the kernels it left, in a process
+each; the second has litgpt and OLMo-core instead. Their records are `training_step` and `training_step_peers`.
 """
 
 import argparse
@@ -41,7 +43,7 @@ from benchmarks.records import circumstances, write
 VOCABULARY, CONTEXT = 4096, 256
 SHAPES = ((128, 2, 32), (64, 5, 8), (256, 4, 16))
 """(width, layers, windows): what the plan of the demo trained on two cores, a smaller and a larger one of the ladder."""
-TURNS, WARM_UPS = 10, 3
+TURNS, WARM_UPS = 10, 2
 INSIDE = ("qwen3", "llama")
 
 
@@ -104,45 +106,50 @@ class Outside:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
-    def update(self) -> float:
-        """Seconds of one update, as the peer's own clock has them."""
+    def update(self) -> tuple[float, float]:
+        """Seconds of one update on the wall and of its processor, as the peer's own clocks have them."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return float(self._line())
+        wall_s, cpu_s = map(float, self._line().split())
+        return wall_s, cpu_s
 
     def end(self) -> None:
         """No more turns."""
         self._process.communicate()
 
 
-def timed(update: Callable[[], object]) -> Callable[[], float]:
-    """The update, returning its seconds."""
+def timed(update: Callable[[], object]) -> Callable[[], tuple[float, float]]:
+    """The update, returning its seconds on the wall and of the processor."""
 
-    def run() -> float:
-        began_s = time.perf_counter()
+    def run() -> tuple[float, float]:
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
         update()
-        return time.perf_counter() - began_s
+        return time.perf_counter() - wall_s, time.process_time() - cpu_s
 
     return run
 
 
-def measure(width: int, layers: int, windows: int, threads: int, python: str) -> dict[str, Any]:
-    """Every side on one shape, by turns."""
+def measure(width: int, layers: int, windows: int, threads: int, python: str | None) -> dict[str, Any]:
+    """Every side on one shape, by turns; `python`: of the peers' environment, or None for the compiled side."""
     torch.set_num_threads(threads)
     keep_freed_memory()
     shape = decoder(width, layers, VOCABULARY, CONTEXT)
     plain = TrainRecipe(model=shape, steps=10_000, batch_sequences=windows)
     with tempfile.TemporaryDirectory() as out:
         kernels = Path(out)
-        cold_s = compile_alone(width, layers, windows, threads, kernels)
         updates = {"aether": aether(plain, kernels, threads)[0]}
-        updates["aether-compiled"], warm = aether(plain.model_copy(update={"compile": "blocks"}), kernels, threads)
         updates |= {kind: peer(kind, shape, windows) for kind in INSIDE}
-        outside = {kind: Outside(python, kind, shape, windows, threads) for kind in OUTSIDE}
+        outside, compile_s = {}, {}
+        if python is None:
+            cold_s = compile_alone(width, layers, windows, threads, kernels)
+            compiled, warm = aether(plain.model_copy(update={"compile": "blocks"}), kernels, threads)
+            updates["aether-compiled"], compile_s = compiled, {"cold": cold_s, "warm": warm.seconds}
+        else:
+            outside = {kind: Outside(python, kind, shape, windows, threads) for kind in OUTSIDE}
         turns = {name: timed(update) for name, update in updates.items()}
         turns |= {kind: one.update for kind, one in outside.items()}
-        taken: dict[str, list[float]] = {name: [] for name in turns}
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in turns}
         for turn in range(WARM_UPS + TURNS):
             for name, run in turns.items():
                 seconds = run()
@@ -151,16 +158,19 @@ def measure(width: int, layers: int, windows: int, threads: int, python: str) ->
         for one in outside.values():
             one.end()
     own = np.array(taken["aether"])
+    step_s = {name: np.median(values, axis=0).tolist() for name, values in taken.items()}
+    over = {name: np.median(np.array(values) / own, axis=0).tolist() for name, values in taken.items()}
     return {
         "width": width,
         "layers": layers,
         "windows": windows,
         "threads": threads,
         "parameters": shape.parameters(),
-        "step_s": {name: float(np.median(values)) for name, values in taken.items()},
-        "tokens_per_s": {n: windows * CONTEXT / float(np.median(values)) for n, values in taken.items()},
-        "over_aether": {n: float(np.median(np.array(v) / own)) for n, v in taken.items()},
-        "compile_s": {"cold": cold_s, "warm": warm.seconds},
+        "step_s": {name: wall_s for name, (wall_s, _) in step_s.items()},
+        "step_cpu_s": {name: cpu_s for name, (_, cpu_s) in step_s.items()},
+        "over_aether": {name: wall for name, (wall, _) in over.items()},
+        "cpu_over_aether": {name: cpu for name, (_, cpu) in over.items()},
+        "compile_s": compile_s,
     }
 
 
@@ -174,26 +184,27 @@ def compile_alone(width: int, layers: int, windows: int, threads: int, folder: P
 
 def markdown(record: dict[str, Any]) -> str:
     """The record as a table."""
-    lines = ["# One training update, plain, compiled, and other trainers' models", "", f"{record['date']}, "]
-    versions = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
-    lines[-1] += f"{record['machine']['cpu']}, {record['machine']['cores']} cores, {versions}. `{record['command']}`"
-    sides = ("aether-compiled", *INSIDE, *OUTSIDE)
+    machine, versions = (
+        record["machine"],
+        ", ".join(f"{name} {version}" for name, version in record["packages"].items()),
+    )
+    lines = ["# One training update, and other trainers' models", ""]
+    lines += [f"{record['date']}, {machine['cpu']}, {machine['cores']} cores, {versions}. `{record['command']}`", ""]
     lines += [
-        "",
-        "Ratios are medians over turns of the side's time over plain Aether's (above 1: Aether is faster).",
-        "",
+        "Medians over turns, on the wall / of the processor. Sides: their time over Aether's (above 1: Aether is faster)."
     ]
-    lines += [
-        f"| width, layers, windows, threads | aether, ms | tokens/s | {' | '.join(sides)} | compile, cold / warm |"
-    ]
-    lines += ["|---" * (4 + len(sides)) + "|"]
+    lines += [f"Processes that ran or waited at the end, neighbours with them: {record['load_average']:.1f}.", ""]
+    sides = [side for side in record["shapes"][0]["step_s"] if side != "aether"]
+    head = ["width, layers, windows, threads", "aether, ms", "tokens/s", *sides, "compile, cold / warm"]
+    lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in record["shapes"]:
-        ratios = " | ".join(f"{row['over_aether'][side]:.2f}" for side in sides)
-        compiling = f"{row['compile_s']['cold']:.1f} s / {row['compile_s']['warm']:.1f} s"
-        lines.append(
-            f"| {row['width']}, {row['layers']}, {row['windows']}, {row['threads']} | {1e3 * row['step_s']['aether']:.1f} "
-            f"| {row['tokens_per_s']['aether']:.0f} | {ratios} | {compiling} |"
-        )
+        tokens, times = row["windows"] * CONTEXT, row["compile_s"]
+        wall_s, cpu_s = row["step_s"]["aether"], row["step_cpu_s"]["aether"]
+        cells = [f"{row['width']}, {row['layers']}, {row['windows']}, {row['threads']}"]
+        cells += [f"{1e3 * wall_s:.1f} / {1e3 * cpu_s:.1f}", f"{tokens / wall_s:.0f} / {tokens / cpu_s:.0f}"]
+        cells += [f"{row['over_aether'][side]:.2f} / {row['cpu_over_aether'][side]:.2f}" for side in sides]
+        cells.append(f"{times['cold']:.1f} s / {times['warm']:.1f} s" if times else "not timed")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -201,7 +212,9 @@ def main() -> None:
     """Measure, print, record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--threads", type=int, nargs="+", default=[2])
-    parser.add_argument("--peers-python", default=sys.executable, help="interpreter of the peers' environment")
+    parser.add_argument(
+        "--peers-python", help="interpreter of the peers' environment: litgpt and OLMo-core take turns too"
+    )
     parser.add_argument("--compile", type=int, nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
@@ -215,10 +228,11 @@ def main() -> None:
         return
     python = asked.peers_python
     shapes = [measure(*shape, threads, python) for threads in asked.threads for shape in SHAPES]
-    words = ["--peers-python", "PEERS/bin/python", "--threads", *map(str, asked.threads)]
+    words = ["--peers-python", "PEERS/bin/python"] * (python is not None) + ["--threads", *map(str, asked.threads)]
     record = circumstances("benchmarks.training_step", "transformers", words=words) | {"shapes": shapes}
-    record["packages"] |= versions_of(python, ("litgpt", "ai2-olmo-core"))
-    path = write("training_step", record, markdown(record))
+    if python is not None:
+        record["packages"] |= versions_of(python, ("litgpt", "ai2-olmo-core"))
+    path = write("training_step" if python is None else "training_step_peers", record, markdown(record))
     print(json.dumps(record) if asked.json else path.with_suffix(".md").read_text(encoding="utf-8"))
 
 
