@@ -20,11 +20,9 @@ from torch import Tensor, nn
 from aether.models import kernels, taps
 from aether.models.cache import Cache
 from aether.models.config import DecoderConfig
+from aether.models.parts.attention import Scores, Sight, attend
+from aether.models.parts.kernel_choice import PRODUCTS_TOKENS
 from aether.models.seams import ALONE, Seams
-
-MATMUL_ATTENTION_TOKENS = 1024
-"""Up to this window, CPU training attends by matrix products (`kernels.attention`), beyond by SDPA. Measured on Zen 4
-with 2 threads in bfloat16: 2.5 times faster than SDPA's flash kernel at 256, 2.1 at 512; the scores grow as T^2."""
 
 
 class _Positions(NamedTuple):
@@ -36,11 +34,12 @@ class _Positions(NamedTuple):
 
 @dataclass(frozen=True)
 class _Window:
-    """What a training pass's attention may see. `bias` is for matrix products; `mask` is boolean, for SDPA; one is None."""
+    """What a training pass's attention may see. `bias` is for matrix products; `sight` for every other kernel; one is None."""
 
     positions: _Positions
     bias: Tensor | None
-    mask: Tensor | None
+    """For attention by products; None: `sight`."""
+    sight: Sight | None
     documents_BT: Tensor | None = None
     """For `Seams.attend`, which makes its own masks."""
 
@@ -55,6 +54,9 @@ class _CacheStep:
     """The positions to write, or None when all end at `end`."""
     end: int
     mask: Tensor | None
+    """Of one new token for each row; None: all see all."""
+    sight: Sight | None
+    """Of several."""
     positions: _Positions
 
 
@@ -92,13 +94,15 @@ class Block(nn.Module):
         qkv = F.linear(seams.enter(normal), self.qkv.to(dtype))
         gains = (self.q_gain, self.k_gain) if learnt else (None, None)
         q, k, v = kernels.query_key_value(qkv, gains, window.positions, config.heads, config.kv_heads, config.norm_eps)
-        taps.attention(q, k, config.head_size**-0.5)
-        if seams.attend is not None:
-            attended = seams.attend(q, k, v, window.documents_BT)
-        elif window.bias is not None:
-            attended = kernels.attention(q, k, v, window.bias)
+        if window.sight is not None:
+            attended = attend(q, k, v, window.sight, Scores(config.head_size**-0.5))
         else:
-            attended = _sdpa(q, k, v, window.mask, causal=window.mask is None)
+            taps.attention(q, k, config.head_size**-0.5)
+            if seams.attend is not None:
+                attended = seams.attend(q, k, v, window.documents_BT)
+            else:
+                assert window.bias is not None
+                attended = kernels.attention(q, k, v, window.bias)
         x = x_BTC + seams.leave(F.linear(attended, self.out.to(dtype)))
         normal = kernels.rms_norm(x, self.mlp_gain if learnt else None, config.norm_eps)
         inner = taps.inner(kernels.swiglu(F.linear(seams.enter(normal), self.gate_up.to(dtype))))
@@ -119,7 +123,8 @@ class Block(nn.Module):
             attended = F.scaled_dot_product_attention(grouped, keys, values, attn_mask=step.mask)
             attended = attended.reshape(batch, 1, heads * size)
         else:
-            attended = _sdpa(q, keys, values, step.mask, causal=step.mask is None)
+            assert step.sight is not None
+            attended = attend(q, keys, values, step.sight, Scores(size**-0.5))
         x = x_BTC + F.linear(attended, self.out)
         gate, up = F.linear(F.rms_norm(x, (width,), self.mlp_gain, eps), self.gate_up).chunk(2, dim=-1)
         return x + F.linear(F.silu(gate) * up, self.down)
@@ -127,13 +132,6 @@ class Block(nn.Module):
 
 def _run_block(block: nn.Module, x_BTC: Tensor, window: _Window) -> Tensor:
     return block(x_BTC, window)
-
-
-def _sdpa(q_BHTD: Tensor, k_BKPD: Tensor, v_BKPD: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    """SDPA with grouped keys and values, as [B, T, H * D]."""
-    grouped = q_BHTD.shape[1] != k_BKPD.shape[1]
-    out = F.scaled_dot_product_attention(q_BHTD, k_BKPD, v_BKPD, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
-    return out.transpose(1, 2).flatten(2)
 
 
 class Decoder(nn.Module):
@@ -154,7 +152,7 @@ class Decoder(nn.Module):
         assert config.plain, "exchanged parts are built by models.parts.decoder"
         self.config, self.seams = config, ALONE
         self.compute_dtype = compute_dtype
-        self.matmul_attention_tokens = MATMUL_ATTENTION_TOKENS
+        self.matmul_attention_tokens = PRODUCTS_TOKENS
         self.keep_plain()
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
@@ -300,13 +298,12 @@ class Decoder(nn.Module):
         if self.seams.attend is not None:
             return _Window(positions, None, None, document_ids_BT)
         by_products = device.type == "cpu" and tokens <= self.matmul_attention_tokens
-        if document_ids_BT is None and not by_products:
-            return _Window(positions, None, None)
+        if not by_products:
+            queries_1T = torch.arange(tokens, device=device)[None]
+            return _Window(positions, None, Sight(queries_1T, 0, tokens, document_ids_BT))
         visible = torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril()
         if document_ids_BT is not None:
             visible = visible & (document_ids_BT[:, None, :, None] == document_ids_BT[:, None, None, :])
-        if not by_products:
-            return _Window(positions, None, visible)
         bias = torch.zeros(visible.shape, dtype=self.dtype).masked_fill_(~visible, float("-inf"))
         return _Window(positions, bias, None)
 
@@ -338,18 +335,18 @@ class Decoder(nn.Module):
         if aligned:
             places = slice(start + gone[0], end + gone[0])
             positions = _Positions(self.cos[places].to(dtype), self.sin[places].to(dtype))
-            mask = None
-            if tokens > 1 and start > 0:
-                mask = torch.ones(tokens, end, dtype=torch.bool, device=device).tril(start)
-            return _CacheStep(cache, first, None, end, mask, positions)
+            queries_1T = torch.arange(start, end, device=device)[None]
+            sight = Sight(queries_1T, start, end) if tokens > 1 else None
+            return _CacheStep(cache, first, None, end, None, sight, positions)
         lengths = torch.tensor(cache.lengths[first : first + batch], device=device)
         where = lengths[:, None] + torch.arange(tokens, device=device)
         places_BT = where + torch.tensor(gone, device=device)[:, None]
-        mask = torch.arange(end, device=device) <= where[:, None, :, None]
+        sight = Sight(where, start, end) if tokens > 1 else None
+        mask = torch.arange(end, device=device) <= where[:, None, :, None] if sight is None else None
         positions = _Positions(self.cos[places_BT, None].to(dtype), self.sin[places_BT, None].to(dtype))
         if tokens > 1:
             positions = _Positions(*(t.transpose(1, 2) for t in positions))
-        return _CacheStep(cache, first, where, end, mask, positions)
+        return _CacheStep(cache, first, where, end, mask, sight, positions)
 
 
 def _rotary_tables(config: DecoderConfig) -> tuple[Tensor, Tensor]:

@@ -1,15 +1,17 @@
-"""Attention of every kind through PyTorch's SDPA: windows, sink tokens, sink logits, ALiBi, capped scores.
+"""Attention of every kind: windows, sink tokens, sink logits, ALiBi, capped scores; `kernel_choice` decides which kernel computes it.
 
 A mask is made for `QUERIES` queries at a time, and a window's queries are given only the keys that they reach: no square of a long
 input is ever whole. What SDPA has no argument for becomes part of its product: ALiBi's bias and a sink's logit are extra values of
 queries and keys, since softmax does not see what is the same for all keys of a query. Capped scores (Gemma 2, arXiv 2408.00118)
-fit into no product: they are made by blocks of `CAPPED_QUERIES` queries and made again in the backward pass. FlexAttention
-could cap scores on a GPU; it has no backward pass on a CPU in torch 2.13.
+fit into no product: on a CPU they are made by blocks of `CAPPED_QUERIES` queries and made again in the backward pass.
+FlexAttention caps scores and skips what a mask hides on a GPU; it has no backward pass on a CPU in torch 2.13.
 
 Shapes: B batch, T queries, P keys, H query heads, K key-value heads, D head size, R = 1 or B rows of positions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from aether.models import taps
+from aether.models.parts.kernel_choice import Kernel, choose, here
 
 QUERIES = 1024
 """Queries whose mask exists at a time (assumed; a mask of 32k keys is then 32 MiB)."""
@@ -40,6 +43,13 @@ class Sight:
     """Index of each key in its document: what makes a sink token of it. None: that among the keys."""
     window: int | None = None
     sink_tokens: int = 0
+
+    @cached_property
+    def blocks(self) -> Any:
+        """FlexAttention's mask, made once for the layers of a pass."""
+        from aether.models.parts.fused import block_mask
+
+        return block_mask(self)
 
     @property
     def aligned(self) -> bool:
@@ -72,12 +82,6 @@ class Sight:
         chosen = keys_p if keys_p.shape[0] != high - low else slice(low, high)
         return chosen, seen[:, None]
 
-    @property
-    def causal(self) -> bool:
-        """Whether SDPA's own causal mask is the same."""
-        whole = self.window is None or self.window >= self.keys
-        return whole and self.documents_BP is None and self.aligned and self.start == 0
-
 
 @dataclass(frozen=True)
 class Scores:
@@ -92,18 +96,52 @@ class Scores:
 
 
 def attend(
-    q_BHTD: Tensor, k_BKPD: Tensor, v_BKPD: Tensor, sight: Sight, scores: Scores, at_once: int | None = None
+    q_BHTD: Tensor,
+    k_BKPD: Tensor,
+    v_BKPD: Tensor,
+    sight: Sight,
+    scores: Scores,
+    at_once: int | None = None,
+    kernel: Kernel | None = None,
 ) -> Tensor:
     """softmax(scores) v as [B, T, H * D]; values may be smaller than keys. `at_once`: queries whose mask or scores exist at a time; None: `QUERIES`
-    or `CAPPED_QUERIES`."""
+    or `CAPPED_QUERIES`. `kernel` None: the one that is chosen for this machine."""
     size, value_size = q_BHTD.shape[-1], v_BKPD.shape[-1]
     taps.attention(q_BHTD, k_BKPD, scores.scale)
     q, k, v = _extended(q_BHTD, k_BKPD, v_BKPD, scores)
-    sink = scores.sink_H is not None
-    tokens = q.shape[2]
-    if scores.softcap is None and not sink and sight.causal and tokens == sight.keys:
+    kernel = kernel or _chosen(q, sight, scores)
+    if kernel == "sdpa":
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scores.scale, enable_gqa=True)
-        return out[..., :value_size].transpose(1, 2).flatten(2)
+    elif kernel in ("flex", "flash3"):
+        from aether.models.parts import fused
+
+        out = (fused.flex if kernel == "flex" else fused.flash3)(q, k, v, sight, scores)
+    else:
+        out = _chunks((q, k, v), sight, scores, size, at_once)
+    return out[..., :value_size].transpose(1, 2).flatten(2)
+
+
+def _chosen(q_BHTD: Tensor, sight: Sight, scores: Scores) -> Kernel:
+    """What `kernel_choice` says of this pass."""
+    whole = sight.aligned and sight.start == 0 and q_BHTD.shape[2] == sight.keys
+    window = sight.window is not None and sight.window < sight.keys
+    facts = replace(
+        here(q_BHTD.device, q_BHTD.dtype, q_BHTD.shape[3]),
+        whole=whole,
+        window=window,
+        documents=sight.documents_BP is not None,
+        sink_tokens=window and sight.sink_tokens > 0,
+        sink_logits=scores.sink_H is not None,
+        capped=scores.softcap is not None,
+        alibi=scores.slopes_H is not None,
+    )
+    return choose(facts).kernel
+
+
+def _chunks(qkv: tuple[Tensor, Tensor, Tensor], sight: Sight, scores: Scores, size: int, at_once: int | None) -> Tensor:
+    """[B, H, T, D], with masks for some queries at a time; `size` of a head before what carries ALiBi and sinks."""
+    q, k, v = qkv
+    tokens, sink = q.shape[2], scores.sink_H is not None
     parts, step = [], at_once or (QUERIES if scores.softcap is None else CAPPED_QUERIES)
     for first in range(0, tokens, step):
         last = min(first + step, tokens)
@@ -119,8 +157,7 @@ def attend(
         parts.append(
             F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=scores.scale, enable_gqa=True)
         )
-    out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-    return out[..., :value_size].transpose(1, 2).flatten(2)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
 def _extended(q: Tensor, k: Tensor, v: Tensor, scores: Scores) -> tuple[Tensor, Tensor, Tensor]:

@@ -154,7 +154,7 @@ def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
 
 
 def _plain_activations(model: DecoderConfig, tokens: int, width: int) -> float:
-    """Bytes that the default decoder keeps, which has its own kernels; up to `MATMUL_ATTENTION_TOKENS` every weight of attention."""
+    """Bytes that the default decoder keeps, which has its own kernels; up to `PRODUCTS_TOKENS` every weight of attention."""
     fused = model.head_size * (model.heads + 2 * model.kv_heads)
     per_layer = _STREAM_COPIES * model.hidden_size + 4 * fused + 4 * model.mlp_size + model.heads * model.context_tokens
     return float(width) * tokens * model.layers * per_layer

@@ -19,6 +19,7 @@ from aether.evidence.hashing import hash_file, hash_value
 from aether.models.corpus import choose_documents, read_split
 from aether.models.decoder import Decoder
 from aether.models.host import keep_freed_memory
+from aether.models.parts import kernel_choice
 from aether.models.scoring import score
 from aether.models.weights import WEIGHTS_NAME, save_pretrained
 from aether.spec.errors import EnvironmentFault, InputError
@@ -80,6 +81,9 @@ def run(recipe: TrainRecipe, context: StepContext) -> tuple[Evidence, ...]:
     save_pretrained(state.model, context.out / "model", data_folder / "tokenizer")
     summary = _summary(recipe, state, validation, context.out)
     summary["compile"] = asdict(compilation) | {"asked": recipe.compile}
+    if recipe.parallel.context == 1:
+        model = state.model
+        summary["attention"] = kernel_choice.of_training(model.config, model.embedding.device, model.dtype)
     write_json(context.out / "train.json", summary)
     if recipe.keep_optimiser:
         start.keep(state.optimisers, context.out / "model")
