@@ -29,8 +29,9 @@ class Outcome:
     samples: range
     wall_s: float
     waited_s: float
-    """Of it, for data."""
+    """Of it, for data; of several processes the longest."""
     memory_bytes: int
+    """Of several processes the largest."""
     seen: dict[str, Any] | None
     """A look into the layers, where one was due."""
     router: dict[str, float] = field(default_factory=dict)
@@ -71,6 +72,8 @@ class Journal:
 
     def _metrics(self, outcome: Outcome, tokens_per_s: float) -> dict[str, Any]:
         recipe, guard, scaler = self._recipe, self._state.guard, self._state.scaler
+        # A GPU for each process, or one machine for all of them.
+        devices = recipe.parallel.processes if recipe.device == "cuda" else 1
         rate, peak = tokens_per_s * flops_per_token(recipe), recipe.peak_flops_per_s
         place = self._place()
         line = {
@@ -81,7 +84,7 @@ class Journal:
             "tokens": place["tokens"],
             "tokens_per_s": round(tokens_per_s, 1),
             "flops_per_s": round(rate),
-            "utilisation": None if peak is None else round(rate / peak, 4),
+            "utilisation": None if peak is None else round(rate / (peak * devices), 4),
             "step_s": round(outcome.wall_s, 6),
             "data_wait_s": round(outcome.waited_s, 6),
             "memory_bytes": outcome.memory_bytes,

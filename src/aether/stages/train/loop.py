@@ -24,7 +24,7 @@ from aether.stages.train import checkpoint, start
 from aether.stages.train.alerts import Alerts
 from aether.stages.train.batches import cut
 from aether.stages.train.blame import MOST_BLAMED, blame, sequence_losses
-from aether.stages.train.clipping import Clipper
+from aether.stages.train.clipping import Clipper, Named
 from aether.stages.train.journal import Journal, Outcome
 from aether.stages.train.loss_scale import LossScaler
 from aether.stages.train.metrics import BLAMED, Logs, finite
@@ -46,6 +46,16 @@ class Batches(Protocol):
 
     def batch(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Samples first .. first + count - 1 of an endless stream: (tokens [B, T + 1], document ids [B, T + 1])."""
+        ...
+
+
+class AnyLook(Protocol):
+    """`observe.Look`, or one of several processes."""
+
+    cost_s: float
+
+    def finish(self) -> dict[str, Any]:
+        """As `Look.finish`."""
         ...
 
 
@@ -125,8 +135,6 @@ class TimedBatches:
 
 class Loop:
     """Carries a TrainState to the last step of its recipe."""
-
-    _observes = True
 
     def __init__(self, recipe: TrainRecipe, state: TrainState, data: Batches, context: StepContext) -> None:
         self.recipe, self.state, self.context = recipe, state, context
@@ -217,7 +225,7 @@ class Loop:
             share,
             samples,
             wall_s,
-            self.data.waited_s - waited_s,
+            self._waited(waited_s),
             memory_bytes,
             seen,
             router,
@@ -226,10 +234,7 @@ class Loop:
     def _apply(self, share: float, grad_norm: float, first: int) -> dict[str, Any] | None:
         """Clip and update. What a look into the layers saw, when one was due."""
         state, recipe, named = self.state, self.recipe, self._trained()
-        look = None
-        if self._observes and self._observer.due:
-            window_T = torch.from_numpy(self.data.batch(first, 1)[0][0, :-1]).to(recipe.device)
-            look = Look(state.model, named, window_T)
+        look = self._look(named, first) if self._look_due() else None
         with record_function("aether.clip"):
             state.clipper.clip(named, grad_norm)
         with record_function("aether.update"):
@@ -240,6 +245,14 @@ class Loop:
         seen = look.finish()
         self._observer.spent(look.cost_s)
         return seen | {"cost_s": round(look.cost_s, 6)}
+
+    def _look_due(self) -> bool:
+        return self._observer.due
+
+    def _look(self, named: Named, first: int) -> AnyLook:
+        """A look into the layers, before the update of the batch that begins at sample `first`."""
+        window_T = torch.from_numpy(self.data.batch(first, 1)[0][0, :-1]).to(self.recipe.device)
+        return Look(self.state.model, named, window_T)
 
     def _gradients(self) -> tuple[float, float]:
         """Mean loss of the batch, and the global gradient norm. Leaves the gradients, not yet clipped."""
@@ -312,6 +325,10 @@ class Loop:
     def _losses_of(self, samples: range) -> list[float]:
         """Of each window, under the weights as they are."""
         return sequence_losses(self.state.model, *self.data.batch(samples.start, len(samples)))
+
+    def _waited(self, before_s: float) -> float:
+        """Seconds of this update that went by in waiting for data; `before_s` of those before it."""
+        return self.data.waited_s - before_s
 
     def _memory_bytes(self) -> int:
         device_bytes = torch.cuda.max_memory_allocated() if self.recipe.device == "cuda" else 0

@@ -8,6 +8,7 @@ Shapes: H query heads, K key-value heads, T tokens, D head size, F units.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -130,11 +131,16 @@ def activations(model: Decoder, window_T: Tensor) -> list[dict[str, Tensor]]:
 
     A layer without one of them has none. Windows and softcaps of the scores are not looked at.
     """
+    return watched(model, lambda: model.hidden(window_T[None]))
+
+
+def watched(model: Decoder, forward: Callable[[], object]) -> list[dict[str, Tensor]]:
+    """The same of any pass through the model's blocks."""
     seen = _Seen()
     hooks = [block.register_forward_hook(seen.block) for block in model.blocks]
     try:
         with taps.watching(seen):
-            model.hidden(window_T[None])
+            forward()
     finally:
         for hook in hooks:
             hook.remove()

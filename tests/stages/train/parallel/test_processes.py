@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from aether.models.config_parts import Mixture
 from aether.models.weights import load as load_folder
 from aether.spec.run import StepContext
 from aether.stages.train.loop import Loop, new_model, new_state
-from aether.stages.train.metrics import read_losses
+from aether.stages.train.metrics import read_lines, read_losses
 from aether.stages.train.parallel import checkpoint
 from aether.stages.train.parallel.loop import FOLDER
 from aether.stages.train.parallel.pieces import pieces_of
@@ -36,6 +38,7 @@ MIXTURE = Mixture(count=4, active=2, balance_loss=0.05, z_loss=0.01, bias_rate=0
 PARTS = TOY.model_copy(update={"norm": "layer", "positions": "learned", "activation": "gelu", "qk_norm": "none"})
 EXPERTS = TOY.model_copy(update={"experts": MIXTURE})
 HYBRID = TOY.model_copy(update={"mixer_pattern": ("mamba2", "attention", "gated_delta", "attention")})
+LOOKS = {"watch": {"cost_share": 1.0}}
 EVERY_STEP = {"checkpoint_every_s": 1e-9, "spikes": {"snapshot_every_steps": 3}}
 
 
@@ -56,12 +59,12 @@ def two(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     """Everything that two processes do in the fast tests, in one launch."""
     out = tmp_path_factory.mktemp("two")
     runs = {
-        "shard": {"parallel": {"shard": 2}},
+        "shard": {"parallel": {"shard": 2}} | LOOKS,
         "replicate": {"parallel": {"replicate": 2}, "micro_batch_sequences": 2},
-        "ring": {"parallel": {"context": 2}},
+        "ring": {"parallel": {"context": 2}} | LOOKS,
         "ulysses": {"parallel": {"context": 2, "attention": "ulysses"}},
-        "tensor": {"parallel": {"tensor": 2}},
-        "pipeline": {"parallel": {"pipeline": 2}, "micro_batch_sequences": 3},
+        "tensor": {"parallel": {"tensor": 2}} | LOOKS,
+        "pipeline": {"parallel": {"pipeline": 2}, "micro_batch_sequences": 3} | LOOKS,
         "attention": {"check": "attention"},
         "mixers": {"check": "mixers"},
         "hybrid": {"parallel": {"context": 2}, "model": HYBRID.model_dump(mode="json")},
@@ -83,6 +86,32 @@ def one(tmp_path_factory) -> tuple[list[float], torch.nn.Module]:
 def test_two_processes_have_the_losses_of_one(one, two, name):
     assert len(one[0]) == 8
     assert two[1][name] == pytest.approx(one[0], abs=2e-6)
+
+
+@pytest.mark.parametrize("name", ["shard", "ring", "tensor", "pipeline"])
+def test_looks_of_two_processes_are_those_of_one(looked, two, name):
+    rows = {row["step"]: row for row in read_lines(two[0] / name / "layers.jsonl")}
+    both = looked.keys() & rows.keys()
+    assert both, "the clock gives a look at every update from the second on, or nearly"
+    for step in both:
+        for layer, norms in looked[step]["layers"].items():
+            assert rows[step]["layers"][layer] == pytest.approx(norms, rel=1e-3, abs=1e-7), (step, layer)
+        for layer, seen in rows[step]["activations"].items():
+            one = looked[step]["activations"][layer]
+            assert seen.keys() == one.keys() - ({"attention_max", "attention_entropy"} if name == "ring" else set())
+            if name != "shard":
+                # The same window: exactly that of one process. A unit's share is judged by the units that a process has.
+                wanted = {key: one[key] for key in seen if key != "dead"}
+                assert {key: seen[key] for key in wanted} == pytest.approx(wanted, rel=1e-4), (step, layer)
+    assert bool(rows[max(rows)]["activations"]) == (name != "pipeline")
+
+
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory) -> dict[int, dict[str, Any]]:
+    """The looks of one process, by update."""
+    out = tmp_path_factory.mktemp("looked")
+    alone(out, toy_recipe(**LOOKS))
+    return {row["step"]: row for row in read_lines(out / "layers.jsonl")}
 
 
 @pytest.mark.parametrize("name", ["parts ring", "parts tensor"])
@@ -203,28 +232,43 @@ def stage(out: Path, recipe: TrainRecipe, data: Path, hear=lambda progress: None
     return list(read_losses(out / "metrics.jsonl").values())
 
 
+def children(parent: psutil.Process) -> list[psutil.Process]:
+    """Those that train, of all below `parent`."""
+    found = []
+    for child in parent.children(recursive=True):
+        with suppress(psutil.Error):
+            if "RANK" in child.environ():
+                found.append(child)
+    return found
+
+
+def kill_second(parent: psutil.Process, folder: Path, checkpoints: str) -> psutil.Process:
+    """Wait for the first checkpoint, and kill the second process then and there."""
+    deadline = time.monotonic() + 300
+    while not list(folder.glob(f"{checkpoints}/step-*[0-9]")):
+        assert time.monotonic() < deadline, "no checkpoint came"
+        time.sleep(0.005)
+    second = next(child for child in children(parent) if child.environ()["RANK"] == "1")
+    second.send_signal(signal.SIGKILL)
+    return second
+
+
 @pytest.mark.slow
 def test_a_killed_process_costs_no_more_than_the_steps_since_the_last_checkpoint(tmp_path):
     data = write_tiny_data(tmp_path / "data")
-    recipe = stage_recipe(steps=150, checkpoint_every_s=0.2)
+    recipe = stage_recipe(steps=150, checkpoint_every_s=0.05)
     wanted = stage(tmp_path / "one", recipe, data)
-    killed: list[int] = []
-
-    def kill_one(progress) -> None:
-        checkpoints = list((tmp_path / "two" / FOLDER).glob("step-*9")) or progress.done >= 40
-        if checkpoints and not killed and progress.unit == "steps" and progress.done < 140:
-            ranks = {p.environ().get("RANK"): p for p in psutil.Process().children(recursive=True)}
-            killed.append(ranks["1"].pid)
-            os.kill(killed[0], signal.SIGKILL)
-
     heard = []
     shared = recipe.model_copy(update={"parallel": Parallel(shard=2)})
-    found = stage(tmp_path / "two", shared, data, lambda progress: (heard.append(progress.message), kill_one(progress)))
-    assert killed and any("going on from step" in message for message in heard)
+    with ThreadPoolExecutor() as pool:
+        killing = pool.submit(kill_second, psutil.Process(), tmp_path / "two", FOLDER)
+        found = stage(tmp_path / "two", shared, data, lambda progress: heard.append(progress.message))
+        killed = killing.result()
+    assert any("going on from step" in message for message in heard)
     assert found == pytest.approx(wanted, abs=1e-3)
     assert load_folder(tmp_path / "two" / "model") is not None
-    time.sleep(0.5)
-    assert not [p for p in psutil.Process().children(recursive=True) if "aether.stages" in " ".join(p.cmdline())]
+    _, alive = psutil.wait_procs([killed, *children(psutil.Process())], timeout=30)
+    assert not alive
 
 
 TRAININGS = """
@@ -259,14 +303,8 @@ def test_a_command_under_a_torchrun_around_it_is_the_command_even_with_a_process
     env = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([*plain, str(tmp_path / "a" / "run")], check=True, env=env, capture_output=True)
     with subprocess.Popen([*around, str(tmp_path / "b" / "run")], env=env, stderr=subprocess.DEVNULL) as job:
-        killed = None
-        while job.poll() is None:
-            if killed is None and list((tmp_path / "b").glob(f".store/train/*/{FOLDER}/step-*[0-9]")):
-                ranks = {p.environ().get("RANK"): p for p in psutil.Process(job.pid).children()}
-                killed = ranks["1"]
-                killed.send_signal(signal.SIGKILL)
-            time.sleep(0.02)
-    assert job.returncode == 0 and killed is not None
+        kill_second(psutil.Process(job.pid), tmp_path / "b", f".store/train/*/{FOLDER}")
+    assert job.returncode == 0
     for step in ("first", "second"):
         a, b = ((tmp_path / one / "run" / "steps" / step / "model" / "model.safetensors").read_bytes() for one in "ab")
         assert a == b, step

@@ -16,6 +16,7 @@ from torch.distributed.fsdp import FSDPModule
 from aether.spec.run import StepContext
 from aether.stages.train.alerts import Alerts
 from aether.stages.train.batches import cut
+from aether.stages.train.clipping import Named
 from aether.stages.train.loop import Batches, Loop, new_clipper, new_model
 from aether.stages.train.metrics import Logs
 from aether.stages.train.optimisers.optimisers import Optimisers
@@ -23,6 +24,7 @@ from aether.stages.train.parallel import checkpoint
 from aether.stages.train.parallel.layout import lay_out
 from aether.stages.train.parallel.mesh import Team
 from aether.stages.train.parallel.muon import SharedMuon
+from aether.stages.train.parallel.observe import SharedLook
 from aether.stages.train.parallel.pipeline import Pipeline
 from aether.stages.train.parallel.state import SharedState
 from aether.stages.train.recipe import TrainRecipe
@@ -69,8 +71,6 @@ class SharedLoop(Loop):
     """As `Loop`, carried out by a team."""
 
     state: SharedState
-    _observes = False
-    """A look needs whole layers; processes hold pieces."""
 
     def __init__(
         self, recipe: TrainRecipe, state: SharedState, data: Batches, context: StepContext, team: Team
@@ -78,7 +78,9 @@ class SharedLoop(Loop):
         super().__init__(recipe, state, data, context)
         self.team = team
         self._saver = checkpoint.Saver(self.folder, team.saving)
-        self._due = False
+        self._due = self._looks = False
+        self._told_wait_s = 0.0
+        self._told_memory_bytes = 0
         self._pipeline = Pipeline(recipe.model, state.model.dtype, state.stage, team)
 
     @property
@@ -125,15 +127,50 @@ class SharedLoop(Loop):
         sequences = self.recipe.sequences_at(self.state.step)
         share = sequences // self.recipe.parallel.readers
         first = self.state.cursor + self.team.reader * share
-        told = torch.zeros(2, device=self.team.device)
-        told[0] = self._backward(first, share, sequences)
-        # The sum of a flag that the first process alone may raise.
-        told[1] = float(self.team.first and super()._is_due())
-        shards = self.state.shards
+        waited_s, speaks, shards = self.data.waited_s, self.team.first, self.state.shards
+        # Sums of flags that the first process alone may raise.
+        flags = [float(speaks and super()._is_due()), float(speaks and super()._look_due())]
+        loss = self._backward(first, share, sequences)
         shards.take_gradients()
-        total = self.team.total(torch.cat((told, shards.squared_norm(self.team.device)[None])))
-        self._due = bool(total[1])
-        return total[0].item(), total[2].sqrt().item()
+        # A place for each process, where the others have zero: megabytes, so that float32 holds them.
+        of_each = torch.zeros(2, self.recipe.parallel.processes, device=self.team.device)
+        of_each[0, self.team.rank] = self.data.waited_s - waited_s
+        of_each[1, self.team.rank] = super()._memory_bytes() / 1e6
+        told = torch.cat(
+            (loss[None], shards.squared_norm(loss.device)[None], loss.new_tensor(flags), of_each.flatten())
+        )
+        total = self.team.total(told)
+        self._due, self._looks = bool(total[2]), bool(total[3])
+        waits, megabytes = total[4:].view(2, -1).amax(1).tolist()
+        self._told_wait_s, self._told_memory_bytes = waits, round(megabytes * 1e6)
+        return total[0].item(), total[1].sqrt().item()
+
+    def _look_due(self) -> bool:
+        return self._looks
+
+    def _look(self, named: Named, first: int) -> SharedLook:
+        """As `Loop._look`. A collective."""
+        share = self.recipe.sequences_at(self.state.step) // self.recipe.parallel.readers
+        tokens, targets, documents = self._windows(first + self.team.reader * share, 1)
+        one_document = torch.zeros_like(documents)
+        return SharedLook(self.state, self.team, lambda: self._passed((tokens, targets, one_document)))
+
+    def _passed(self, windows: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """The loss of windows without gradients. A collective."""
+        stage = self.state.stage
+        assert isinstance(stage, FSDPModule)
+        loss = stage(None, *windows)
+        # Without a backward pass the gathered embedding would stay, and hide what an update or a rewind makes of its pieces.
+        stage.reshard()
+        return loss
+
+    def _waited(self, before_s: float) -> float:
+        """Of the process that waited longest."""
+        return self._told_wait_s
+
+    def _memory_bytes(self) -> int:
+        """Of the process that holds most."""
+        return self._told_memory_bytes
 
     def _trained(self) -> list[tuple[str, torch.nn.Parameter]]:
         """As `Loop._trained`, of the local pieces."""
@@ -169,7 +206,7 @@ class SharedLoop(Loop):
         found = torch.zeros(len(samples), device=team.device)
         share = len(samples) // self.recipe.parallel.readers
         for place in range(team.reader * share, (team.reader + 1) * share):
-            loss = self.state.stage(None, *self._windows(samples.start + place, 1))
+            loss = self._passed(self._windows(samples.start + place, 1))
             found[place] = loss / (team.size("context") * team.size("tensor"))
         return team.total(found).tolist()
 
