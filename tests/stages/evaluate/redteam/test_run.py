@@ -74,6 +74,13 @@ def test_another_run_s_folder_is_refused(tmp_path):
             red_team(order(base, tmp_path, attacks=("persona",)))
 
 
+def test_a_wrong_attack_does_not_take_the_folder(tmp_path):
+    with served("No.") as (base, _):
+        with pytest.raises(InputError, match="many-shot"):
+            red_team(order(base, tmp_path, attacks=("many-shot",)))
+        assert red_team(order(base, tmp_path, attacks=("direct",)))
+
+
 def test_a_conversation_goes_on_with_the_model_s_own_answers():
     (attempt,) = attempts_of(attacks(["crescendo"])[0], own_behaviours()[:1], 1)
     said = []

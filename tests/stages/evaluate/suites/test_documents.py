@@ -97,3 +97,15 @@ def test_a_limit_draws_items_by_lot_and_always_the_same(tmp_path):
     some = [row["aether_id"] for row in documents(variant, tmp_path, 20)]
     assert len(some) == 20 and some == [row["aether_id"] for row in documents(variant, tmp_path, 20)]
     assert max(map(int, some)) > 100 and len(documents(variant, tmp_path, 999)) == 200
+
+
+def test_the_same_examples_stand_in_several_orders(tmp_path):
+    lines = "".join(json.dumps({"q": f"shot {i}", "a": "x", "options": ["x"], "gold": 0}) + "\n" for i in range(5))
+    (tmp_path / "shots.jsonl").write_text(lines)
+    made = task(few_shot=(4,), few_shot_data="shots.jsonl", few_shot_orders=3)
+    first, *others = [[row["aether_prompt"] for row in few_shot_documents(v, tmp_path)] for v in made.variants()]
+    assert [v.label for v in made.variants()] == ["order=0", "order=1", "order=2"]
+    assert first == sorted(first) and all(sorted(one) == first and one != first for one in others)
+    assert "few_shot_orders" not in task(few_shot=(4,), few_shot_data="shots.jsonl").model_dump()
+    with pytest.raises(ValueError, match="two or more"):
+        task(few_shot=(0, 4), few_shot_data="shots.jsonl", few_shot_orders=2)

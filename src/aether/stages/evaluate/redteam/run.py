@@ -52,15 +52,15 @@ class Order:
 def red_team(order: Order, told: Told = lambda _what, _count: None) -> list[Item]:
     """Ask what is missing, judge everything, write items and calibrations. Raises InputError where the folder is of another run."""
     recipe = order.recipe
+    behaviours, benign = (drawn(some, recipe.behaviours, recipe.seed) for some in (order.behaviours, order.benign))
+    # Before the folder is taken: a wrong name of an attack must not take it.
+    attempts = planned(recipe, behaviours, benign)
     _claim(order)
     write = writer(order.target, recipe.max_tokens)
     journal, verdicts = Journal(order.out / ANSWERS), Journal(order.out / "verdicts.jsonl")
     try:
         with quiet():
             ask = Kept(write, journal, _chunk(order.target), lambda count: told("answers", count))
-            behaviours = drawn(order.behaviours, recipe.behaviours, recipe.seed)
-            benign = drawn(order.benign, recipe.behaviours, recipe.seed)
-            attempts = planned(recipe, behaviours, benign)
             if recipe.suffix_steps:
                 attempts += _suffixes(order, write, behaviours, journal, told)
             answers = converse(attempts, ask)

@@ -43,7 +43,7 @@ def _order(count: int) -> list[int]:
 
 
 def few_shot_documents(variant: Variant, data: Path) -> list[dict[str, Any]]:
-    """The items that stand before each prompt, the first ones of a file of their own, so that no item sees its answer."""
+    """The items that stand before each prompt, the first ones of a file of their own, so that no item sees its answer; in the variant's order."""
     task = variant.task
     if task.few_shot_data is None:
         raise InputError.of(
@@ -52,7 +52,8 @@ def few_shot_documents(variant: Variant, data: Path) -> list[dict[str, Any]]:
     rows = read_rows(data, task.few_shot_data)
     if len(rows) < variant.shots:
         raise InputError.of(f"task {task.name}, few_shot_data", len(rows), f"it needs {variant.shots} items")
-    return [_rendered(row, number, variant) for number, row in enumerate(rows[: variant.shots], 1)]
+    found = [_rendered(row, number, variant) for number, row in enumerate(rows[: variant.shots], 1)]
+    return random.Random(variant.order).sample(found, len(found)) if variant.order else found
 
 
 def write_documents(rows: Sequence[dict[str, Any]], path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 Tasks come from three places: a JSONL or CSV file with a prompt and a metric (`data`), a task of lm-evaluation-harness by name (`harness`), or
 one of inspect-ai (`inspect`). Own tasks become lm-evaluation-harness configurations, so that one engine asks and scores all of them.
-Several `templates`, `few_shot` values, `option_orders` or `separators` make a grid of prompts: a score is then a distribution over them.
+Several `templates`, `few_shot` values, `few_shot_orders`, `option_orders` or `separators` make a grid of prompts: a score is then a distribution over them.
 """
 
 import itertools
@@ -24,7 +24,7 @@ LIBRARY = resources.files("aether.stages.evaluate.suites") / "library"
 class Task(Extended):
     """One task. Exactly one of `data`, `harness` and `inspect` says where its items come from."""
 
-    added: ClassVar[frozenset[str]] = frozenset({"follow_ups"})
+    added: ClassVar[frozenset[str]] = frozenset({"follow_ups", "few_shot_orders"})
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     data: str | None = None
     """A .jsonl, .csv or .txt file (a text becomes documents at its top headings), relative to the data folder."""
@@ -50,6 +50,8 @@ class Task(Extended):
     max_tokens: int = Field(default=256, ge=1)
     few_shot: tuple[int, ...] = (0,)
     few_shot_data: str | None = None
+    few_shot_orders: int = Field(default=1, ge=1)
+    """In so many orders do the examples stand before a prompt: that of the file first, further ones by lot."""
     option_orders: Literal["as written", "also reversed"] = "as written"
     """For tasks with choices: whether the answer moves when the options are listed the other way round."""
     separators: tuple[str, ...] = (" ",)
@@ -74,6 +76,8 @@ class Task(Extended):
             raise ValueError(f"task {self.name} has choices, so its metric is accuracy, not {self.metric}")
         if self.metric == "accuracy" and self.data and not self.choices:
             raise ValueError(f"task {self.name} has the metric accuracy and no choices: list them, or use exact_match")
+        if self.few_shot_orders > 1 and (not self.data or min(self.few_shot) < 2):
+            raise ValueError(f"task {self.name} has few_shot_orders: give data, and few_shot values of two or more")
         if self.follow_ups and (not self.data or not self.is_written or self.few_shot != (0,)):
             raise ValueError(
                 f"task {self.name} has follow_ups: give data, exact_match or words as metric, and no few_shot"
@@ -88,11 +92,13 @@ class Task(Extended):
     def variants(self) -> list["Variant"]:
         """Every prompt of the grid, the first being the one that a plain run would use."""
         reversed_too = (False, True) if self.option_orders == "also reversed" else (False,)
-        templates = self.templates or ("",)
-        grid = itertools.product(range(len(templates)), self.few_shot, reversed_too, range(len(self.separators)))
+        templates, orders = self.templates or ("",), range(self.few_shot_orders)
+        grid = itertools.product(
+            range(len(templates)), self.few_shot, orders, reversed_too, range(len(self.separators))
+        )
         return [
-            Variant(task=self, template=template, shots=shots, reversed_options=back, separator=separator)
-            for template, shots, back, separator in grid
+            Variant(task=self, template=template, shots=shots, order=order, reversed_options=back, separator=separator)
+            for template, shots, order, back, separator in grid
         ]
 
 
@@ -102,6 +108,7 @@ class Variant(Noun):
     task: Task
     template: int
     shots: int
+    order: int
     reversed_options: bool
     separator: int
 
@@ -114,6 +121,8 @@ class Variant(Noun):
             parts.append(f"template={self.template}")
         if len(task.few_shot) > 1:
             parts.append(f"few_shot={self.shots}")
+        if task.few_shot_orders > 1:
+            parts.append(f"order={self.order}")
         if task.option_orders == "also reversed":
             parts.append(f"options={'reversed' if self.reversed_options else 'as written'}")
         if len(task.separators) > 1:
