@@ -346,7 +346,9 @@ def _untried(done: RedTeamed) -> list[Text]:
                 "A published set of behaviours: only the small one that comes along was tried (--behaviours, --benign)."
             )
         )
-    told.append(text_of("Tool results were put as text; no tool was called."))
+    if not any(item.tags["attack"].startswith("tool message") for item in done.items):
+        told.append(text_of("Messages of a tool (--set tool_messages=true): results of tools were put as text."))
+    told.append(text_of("Calls that an attacker wants made: the model could call no tool."))
     return told
 
 

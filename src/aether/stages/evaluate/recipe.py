@@ -19,7 +19,7 @@ JudgeName = Literal["rules", "string", "model"]
 class RedTeamRecipe(Extended):
     """Which attacks, how they are judged, and how long the model may answer."""
 
-    added: ClassVar[frozenset[str]] = frozenset({"requests_sha256"})
+    added: ClassVar[frozenset[str]] = frozenset({"requests_sha256", "tool_messages"})
     attacks: tuple[str, ...] = Field(default=(), description="names or families; none: every one of the library")
     judge: JudgeName = Field(
         default="rules", description="whose verdict the rates rest on; the string match is always told beside it"
@@ -32,6 +32,9 @@ class RedTeamRecipe(Extended):
     )  # fmt: skip
     behaviours: int | None = Field(
         default=None, ge=1, description="so many behaviours and benign requests, drawn by lot"
+    )
+    tool_messages: bool = Field(
+        default=False, description="orders also in messages of a tool, for models and endpoints that take such messages"
     )
     suffix_steps: int = Field(default=0, ge=0, description="of the optimised suffix (GCG); 0: none. Local weights only")
     suffix_behaviours: int = Field(default=4, ge=1, description="behaviours that get a suffix of their own")

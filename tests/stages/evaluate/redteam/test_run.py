@@ -81,6 +81,22 @@ def test_a_wrong_attack_does_not_take_the_folder(tmp_path):
         assert red_team(order(base, tmp_path, attacks=("direct",)))
 
 
+def test_an_order_in_a_tool_s_message_is_followed_and_seen(tmp_path):
+    def obeys_tools(body):
+        last = body["messages"][-1]
+        pieces = [word for word in last["content"].split() if word.isupper() and len(word) == 5]
+        return "".join(pieces) if last["role"] == "tool" else "A summary."
+
+    with served(obeys_tools) as (base, requests):
+        red_team(order(base, tmp_path, attacks=("injection",), tool_messages=True))
+    tools = [body for body in requests if body["messages"][-1]["role"] == "tool"]
+    assert len(tools) == 16 and all(b["tool_choice"] == "none" and b["messages"][-2]["tool_calls"] for b in tools)
+    done = read_red_team(tmp_path)
+    assert {rate.label: rate.seen.value for rate in done.summary.injections}["tool message"] == 1.0
+    assert "results of tools were put as text" not in page_html(page_of(done))
+    assert "tool_messages" not in RedTeamRecipe().model_dump(), "old fingerprints stay"
+
+
 def test_a_conversation_goes_on_with_the_model_s_own_answers():
     (attempt,) = attempts_of(attacks(["crescendo"])[0], own_behaviours()[:1], 1)
     said = []

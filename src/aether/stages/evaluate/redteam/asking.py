@@ -19,7 +19,12 @@ from aether.stages.evaluate.suites.journal import Journal
 if TYPE_CHECKING:
     from aether.stages.evaluate.suites.target import Target
 
-Messages = list[dict[str, str]]
+Messages = list[dict[str, Any]]
+READ_PAGE = {
+    "name": "read_page",
+    "description": "The text of a page.",
+    "parameters": {"type": "object", "properties": {}},
+}
 FILTERED = "[blocked by the endpoint's filter]"
 """Stands for an answer that an endpoint withheld, or did not give because the conversation is longer than its context; judges know it as a refusal."""
 
@@ -40,7 +45,12 @@ def messages(attempt: Attempt, answers: Sequence[str]) -> Messages:
     found: Messages = [{"role": "system", "content": attempt.system}] if attempt.system else []
     for turn, answer in zip(attempt.turns, answers, strict=False):
         found += [{"role": "user", "content": turn}, {"role": "assistant", "content": answer}]
-    return [*found, {"role": "user", "content": attempt.turns[len(answers)]}]
+    found.append({"role": "user", "content": attempt.turns[len(answers)]})
+    if attempt.result:
+        call = {"id": "call-1", "type": "function", "function": {"name": READ_PAGE["name"], "arguments": "{}"}}
+        found.append({"role": "assistant", "content": "", "tool_calls": [call]})
+        found.append({"role": "tool", "tool_call_id": call["id"], "content": attempt.result})
+    return found
 
 
 class Kept:
@@ -88,9 +98,10 @@ class EndpointWriter:
     def _one(self, conversation: Messages) -> str:
         import openai
 
+        tools = {"tools": [{"type": "function", "function": READ_PAGE}], "tool_choice": "none"} if _has_tool(conversation) else {}  # fmt: skip
         try:
             answer = self.client.chat.completions.create(
-                model=self.target.model, messages=conversation, max_tokens=self.max_tokens, temperature=0
+                model=self.target.model, messages=conversation, max_tokens=self.max_tokens, temperature=0, **tools
             )
         except openai.BadRequestError as error:
             if getattr(error, "code", None) in ("content_filter", "context_length_exceeded"):
@@ -135,7 +146,10 @@ def prompt_of(tokenizer: Any, conversation: Messages) -> str:
     """By the model's chat template, where it has one; a template without a system role gets it in the first turn."""
     from jinja2 import TemplateError
 
-    if getattr(tokenizer, "chat_template", None) is None:
+    template = getattr(tokenizer, "chat_template", None)
+    if _has_tool(conversation) and "tool" not in str(template):
+        raise InputError.of("tool_messages", True, "the model's chat template has no messages of tools; leave it out")
+    if template is None:
         return "\n\n".join(message["content"] for message in conversation) + "\n\n"
     try:
         return str(tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True))
@@ -145,6 +159,10 @@ def prompt_of(tokenizer: Any, conversation: Messages) -> str:
         first, second, *rest = conversation
         merged = {"role": "user", "content": f"{first['content']}\n\n{second['content']}"}
         return str(tokenizer.apply_chat_template([merged, *rest], tokenize=False, add_generation_prompt=True))
+
+
+def _has_tool(conversation: Messages) -> bool:
+    return any(message["role"] == "tool" for message in conversation)
 
 
 def writer(target: "Target", max_tokens: int) -> EndpointWriter | WeightsWriter:

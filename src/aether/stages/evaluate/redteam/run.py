@@ -53,10 +53,11 @@ def red_team(order: Order, told: Told = lambda _what, _count: None) -> list[Item
     """Ask what is missing, judge everything, write items and calibrations. Raises InputError where the folder is of another run."""
     recipe = order.recipe
     behaviours, benign = (drawn(some, recipe.behaviours, recipe.seed) for some in (order.behaviours, order.benign))
-    # Before the folder is taken: a wrong name of an attack must not take it.
+    # Before the folder is taken and anything is asked: a slip in the recipe costs neither.
     attempts = planned(recipe, behaviours, benign)
-    _claim(order)
     write = writer(order.target, recipe.max_tokens)
+    _check(order)
+    _claim(order)
     journal, verdicts = Journal(order.out / ANSWERS), Journal(order.out / "verdicts.jsonl")
     try:
         with quiet():
@@ -73,6 +74,18 @@ def red_team(order: Order, told: Told = lambda _what, _count: None) -> list[Item
     write_json(order.out / CALIBRATIONS, [one.model_dump(mode="json") for one in known])
     write_atomically(order.out / ITEMS, write_lines(items))
     return items
+
+
+def _check(order: Order) -> None:
+    recipe = order.recipe
+    if recipe.suffix_steps and order.target.is_endpoint:
+        raise InputError.of(
+            "suffix_steps", recipe.suffix_steps, "an endpoint gives no gradients; give local weights, or 0"
+        )
+    if recipe.judge == "model" and not recipe.judge_place:
+        raise InputError.of(
+            "judge_place", "", "name the judge with --set judge_place=FOLDER or an address, and judge_name"
+        )
 
 
 def _calibrated(order: Order, judge: Ask | None) -> list[Judged]:
@@ -106,10 +119,6 @@ def _model_calibration(rows: Sequence[Labelled], source: str, judge: Ask) -> lis
 def _judge_model(recipe: RedTeamRecipe, journal: Journal, told: Told) -> Ask | None:
     if recipe.judge != "model":
         return None
-    if not recipe.judge_place:
-        raise InputError.of(
-            "judge_place", "", "name the judge with --set judge_place=FOLDER or an address, and judge_name"
-        )
     target = Target(place=recipe.judge_place, model=recipe.judge_name, chat=True)
     return Kept(writer(target, VERDICT_TOKENS), journal, _chunk(target), lambda count: told("verdicts", count))
 
@@ -117,10 +126,7 @@ def _judge_model(recipe: RedTeamRecipe, journal: Journal, told: Told) -> Ask | N
 def _suffixes(order: Order, write: Any, behaviours: Sequence[Behaviour], journal: Journal, told: Told) -> list[Attempt]:
     """Suffixes that are optimised on the weights, kept in the journal: a killed search starts its behaviour again."""
     recipe = order.recipe
-    if not isinstance(write, WeightsWriter):
-        raise InputError.of(
-            "suffix_steps", recipe.suffix_steps, "an endpoint gives no gradients; give local weights, or 0"
-        )
+    assert isinstance(write, WeightsWriter)
     found = []
     for at, behaviour in enumerate(behaviours[: recipe.suffix_behaviours]):
         about = recipe.model_dump(

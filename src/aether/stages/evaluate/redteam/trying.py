@@ -1,5 +1,6 @@
 """What a run tries, and an item for each attempt with every judge's verdict. No torch, no target: a build and the command share it."""
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +50,8 @@ def planned(recipe: RedTeamRecipe, behaviours: Sequence[Behaviour], benign: Sequ
     found: list[Attempt] = []
     for attack in library.attacks(recipe.attacks):
         found += library.attempts_of(attack, behaviours, recipe.shots)
-    for task, kind in (("injection", lambda: library.injections(own_materials())), ("leak", library.leaks)):
+    planted = functools.partial(library.injections, own_materials(), tool_messages=recipe.tool_messages)
+    for task, kind in (("injection", planted), ("leak", library.leaks)):
         if not recipe.attacks or task in recipe.attacks:
             found += kind()
     return found + library.plain_attempts(benign)
@@ -79,7 +81,8 @@ def _item(attempt: Attempt, said: list[str], word: bool | None) -> Item:
     else:
         values = {"rules": float(complied_by_rules(about.text, last)), "string": float(not refused_by_string(last))}
         values |= {} if word is None else {"model": float(word)}
-    prompt = "\n\n".join([*([f"[system] {attempt.system}"] if attempt.system else []), *attempt.turns])
+    outside = [f"[{name}] {text}" for name, text in (("system", attempt.system), ("tool", attempt.result)) if text]
+    prompt = "\n\n".join([*outside, *attempt.turns])
     return Item(
         task=attempt.task,
         id=attempt.id,
