@@ -237,6 +237,16 @@ def _errors(relative: np.ndarray) -> dict[str, float]:
     return {"median_abs_error": float(np.median(relative)), "p90_abs_error": float(np.quantile(relative, 0.9))}
 
 
+def impossible(scored: list[Scored]) -> dict[str, Any]:
+    """Memory rows below what their own configuration must store, and the errors of their family without them."""
+    from benchmarks.planner_accuracy.memory import contradicts_itself
+
+    kind = [item for item in scored if item.family == "memory, training" and item.prediction is not None]
+    below = [item for item in kind if _attempt(contradicts_itself, item.row)[0]]
+    rest = summary([item for item in kind if item not in below]) if below else {}
+    return {"rows": [item.row["id"] for item in below], "without_them": rest}
+
+
 def peers_beside(scored: list[Scored], folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Family -> peer -> errors of both on the rows that the peer answered; and the peers' versions.
 
@@ -285,6 +295,7 @@ def main() -> None:
     line = {**summary(scored), "families": families, "korthikanti": korthikanti(using)}
     line["in_no_family"] = dict(unclaimed)
     line["not_predicted"] = dict(Counter(item.reason for item in scored if item.prediction is None))
+    line["below_their_own_configuration"] = impossible(scored)
     if given.cross_validate:
         line["left_out"] = left_out(rows)
     if given.peers:
@@ -316,6 +327,14 @@ def _notes(line: dict[str, Any]) -> str:
     for title, name in (("Rows in no family", "in_no_family"), ("Rows without a prediction", "not_predicted")):
         if line[name]:
             notes.append(f"{title}: " + ", ".join(f"{reason} {count}" for reason, count in line[name].items()) + ".")
+    below = line["below_their_own_configuration"]
+    if below["rows"]:
+        left = below["without_them"]
+        notes.append(
+            f"Memory rows that hold less than the weights, gradients and states of their own configuration: {', '.join(below['rows'])}; "
+            f"without them training memory is {_percent(left['median_abs_error'])} % off, 90th percentile "
+            f"{_percent(left['p90_abs_error'])} %."
+        )
     cut = line.get("left_out", {})
     if cut:
         notes += [

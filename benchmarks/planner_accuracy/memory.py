@@ -134,6 +134,18 @@ def predict(row: Row) -> Prediction | None:
     return Prediction(value, value * (1 - half), value * (1 + half))
 
 
+def contradicts_itself(row: Row) -> bool:
+    """Whether a training row holds less than the weights, gradients and states that its own configuration must store."""
+    if family(row) != "memory, training":
+        return False
+    setup, device = setup_of(row), device_of(row)
+    if setup is None or device is None:
+        return False
+    found = _ledger(row, setup, device)
+    stored = found.weights_bytes + found.gradients_bytes + found.optimiser_bytes
+    return stored > row["value"] * UNITS[str(row["unit"])]
+
+
 def _weights_only(row: Row) -> float | None:
     """The weights in two bytes and nothing else, as `accelerate estimate-memory` counts inference."""
     arch = architecture(row)

@@ -1,6 +1,7 @@
 """Rows of any file: models and devices by any name, and numbers in any state."""
 
 import pytest
+from benchmarks.planner_accuracy import memory, setups, training
 from benchmarks.planner_accuracy.machines import device_named
 from benchmarks.planner_accuracy.shapes import architecture_of
 
@@ -67,3 +68,30 @@ def test_numbers_go_before_a_name_that_they_contradict_and_names_of_fields_may_b
 @pytest.mark.parametrize("model", [None, {}, "", {"name": None}, {"layers": "many", "hidden": -1}, 7, []])
 def test_a_model_of_nothing_is_none(model):
     assert architecture_of(model) is None
+
+
+def test_a_memory_row_below_its_own_weights_gradients_and_states_is_named():
+    row = {
+        "id": "a",
+        "task": "full",
+        "framework": "LitGPT",
+        "model": {"name": "llama-3.2-3b"},
+        "hardware": "A10G-24GB",
+        "gpus": 1,
+        "seq_len_max": 512,
+        "micro_batch": 4,
+        "precision": "bf16",
+        "metric": "peak_memory",
+        "value": 16.5,
+        "unit": "GB",
+    }
+    assert memory.contradicts_itself(row)
+    assert not memory.contradicts_itself(row | {"value": 40.0})
+    assert not memory.contradicts_itself(row | {"task": "lora", "value": 10.0})
+
+
+def test_gpu_hours_of_a_lower_bound_on_tokens_are_a_family_of_their_own():
+    row = {"metric": "gpu_hours", "value": 1e6, "model": {"name": "Llama-3-8B"}, "tokens": 15e12, "hardware": "H100"}
+    assert training.family(row) == "training GPU-hours, dense"
+    assert training.family(row | {"note": "a lower bound on tokens"}).endswith("tokens a lower bound")
+    assert setups.setup_of(row).global_batch * 8192 > 4e6  # the usual batch of so many tokens
