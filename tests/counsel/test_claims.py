@@ -24,7 +24,10 @@ def lines(name):
     """(reply, the conversation that it is held against)."""
     rows = [json.loads(line) for line in (GOLDEN / name).read_text(encoding="utf-8").splitlines()]
     grounds = {key: made() for key, made in GROUNDS.items()}
-    grounds |= {f"recorded {name}": recorded(name) for name in ("serving", "tuning", "compressing", "evaluating")}
+    grounds |= {
+        f"recorded {name}": recorded(name)
+        for name in ("serving", "tuning", "compressing", "evaluating", "pretraining", "quantised")
+    }
     return [(row["reply"], grounds[row.get("ground", "serving")]) for row in rows]
 
 

@@ -81,7 +81,7 @@ def compressing_ground() -> Ground:
 def recorded(name: str) -> Ground:
     """A conversation as it was on 2026-11-25, from `tests/golden/conversations`: its numbers stay while the planner's move.
 
-    "serving", "tuning" and "compressing" are what the tools said; the records of "evaluating" are written by hand, as an evaluation leaves them.
+    "serving", "tuning" and "compressing" are what the tools said; the records of the others are written by hand, as runs leave them.
     """
     path = Path(__file__).parents[1] / "golden" / "conversations" / f"{name}.json"
     told = json.loads(path.read_text(encoding="utf-8"))

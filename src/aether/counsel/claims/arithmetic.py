@@ -3,75 +3,45 @@
 import itertools
 import math
 import re
-from dataclasses import replace
-from functools import reduce
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 from aether.counsel.claims.around import FORMATS
-from aether.counsel.claims.facts import Ground
+from aether.counsel.claims.equations import Equation, Part, equations
+from aether.counsel.claims.facts import Fact, Ground
+from aether.counsel.claims.names import benchmarks_in, models_in
 from aether.counsel.claims.numbers import Said
 from aether.counsel.claims.subjects import Subject, subject_of
 from aether.counsel.claims.support import supported
+from aether.counsel.claims.tables import cited
 from aether.counsel.claims.values import close
 
-_ONE = r"\$?\d[\d.,]*"
-_GAP = r"[^\d=;|]{0,28}?"
-_SIGNS = {
-    "x": "*", "×": "*", "*": "*", "times": "*", "by": "*", "/": "/", "÷": "/", "divided by": "/", "+": "+", "plus": "+", "and": "+", "-": "-", "minus": "-",
-}  # fmt: skip
-_EQUATION = re.compile(
-    rf"(?<![\d.,])(?P<left>{_ONE}(?:{_GAP}\s*(?:[x×*/÷+-]|\b(?:times|by|divided by|plus|and|minus)\b)\s*{_ONE})+)[^=\d]{{0,32}}?"
-    rf"(?P<is>=|\b(?:equals|is|are|makes?|gives?|comes? to|adds? up to|sums? to|totals?)\b)\s*(?:about\s+|roughly\s+|~\s*)?(?P<c>{_ONE})",
-    re.IGNORECASE,
+_PERIODS = frozenset(
+    {7.0, 12.0, 24.0, 30.0, 52.0, 60.0, 168.0, 365.0, 720.0, 730.0, 1440.0, 8760.0, 3600.0, 86400.0, 2592000.0}
 )
-_EXPLAINED = re.compile(
-    rf"(?<![\d.,])(?P<c>{_ONE})[^\d().;]{{0,48}}\((?:[^()\d]{{0,16}})?(?P<left>{_ONE}(?:{_GAP}\s*(?:[x×*/÷+-]|\b(?:times|by|divided by|plus|minus)\b)\s*{_ONE})+)[^()]{{0,24}}\)",
-    re.IGNORECASE,
+_POWERS = frozenset({1.0, 100.0, 1000.0, 1024.0, 1e6, 1e9, 1e12})
+_WIDTHS = frozenset({1.0, 2.0, 4.0, 8.0, 16.0})
+_CONSTANTS = (
+    (re.compile(r"\b(?:hours?|days?|months?|weeks?|years?|minutes?|seconds?|h|s|min)\b|/s\b", re.IGNORECASE), _PERIODS),
+    (re.compile(r"\b(?:bytes?|bits?|GB|GiB|MB)\b", re.IGNORECASE), _WIDTHS),
+    (re.compile(r"\bflops?\b|\boperations\b", re.IGNORECASE), frozenset({2.0, 6.0})),
 )
-"""A result with its sum in brackets after it: "24 are in flight (4 × 5.9)"."""
-_SIGN = re.compile(r"[x×*/÷+-]|\b(?:times|by|divided by|plus|and|minus)\b", re.IGNORECASE)
-_CONSTANTS = frozenset({8.0, 12.0, 24.0, 30.0, 60.0, 100.0, 365.0, 1000.0, 1024.0, 3600.0, 86400.0, 1e6, 1e9})
-"""Of time, bytes and per cents: they need no source, as long as another part of the sum has one."""
+"""Of time, bytes and operations, where the text speaks of them: they need no source, as long as another part of the sum has one."""
+_OPERATED = re.compile(r"(?:[x×*/÷]|\b(?:times|by))\s*$", re.IGNORECASE)
 
 
-def computed(bare: str, said: list[Said], text: str, context: str, ground: Ground) -> set[int]:
-    """Starts of numbers that are part of such a computation, and of its result said again."""
+def computed(
+    bare: str, said: list[Said], text: str, context: str, ground: Ground, earlier: list[Said] | None = None
+) -> set[int]:
+    """Starts of numbers that are part of a sum which the text writes out, and of its result said again."""
     found: set[int] = set()
-    at = 0
-    while (match := _EQUATION.search(bare, at)) is not None:
-        at = match.start() + 1
-        parts = [n for n in said if match.start() <= n.start < match.end()]
-        value = _value(match["left"])
-        if (
-            len(parts) < 3
-            or value is None
-            or (re.search(r"\band\b", match["left"]) and match["is"].lower() in ("is", "are"))
-        ):
-            continue
-        last = parts[-1]
-        scale = last.high / _number(match["c"]) if _number(match["c"]) else 1.0
-        known = [_known(n, last, scale, text, context, ground) for n in parts[:-1]]
-        fits = math.isclose(value, _number(match["c"]), abs_tol=0.5 * last.step / (scale or 1.0) * (1 + 1e-6))
-        if fits and any(known) and all(k or n.high in _CONSTANTS for k, n in zip(known, parts, strict=False)):
-            at = match.end()
-            found |= {n.start for n in parts} | {n.start for n in said if n.high == last.high}
-    for match in _EXPLAINED.finditer(bare):
-        value = _value(match["left"])
-        parts = [n for n in said if match.start("left") <= n.start < match.end("left")]
-        last = next((n for n in said if n.start <= match.start("c") < n.start + len(n.words)), None)
-        if value is None or last is None or len(parts) < 2:
-            continue
-        scale = last.high / _number(match["c"]) if _number(match["c"]) else 1.0
-        known = [_known(n, last, scale, text, context, ground) for n in parts]
-        slack = max(
-            0.5 * last.step / (scale or 1.0),
-            0.02 * value if re.search(r"\b(?:about|around|roughly|some)\s*$|~\s*$", bare[: match.start("c")]) else 0.0,
-        )
-        if (
-            any(known)
-            and all(k or n.high in _CONSTANTS for k, n in zip(known, parts, strict=True))
-            and abs(value - _number(match["c"])) <= slack
-        ):
-            found |= {n.start for n in parts} | {last.start}
+    if not _is_foreign(text, ground):
+        by_place = _ByPlace(said, bare, text, context, ground, earlier or [])
+        written = list(equations(bare))
+        for _ in range(2):  # what is worked out in brackets may stand after what it goes into
+            for equation in written:
+                found |= by_place.settled(equation)
+        found |= {n.start for n in said if _is_constant(n.high, text) and _OPERATED.search(bare[: n.start])}
     return (
         found
         | _sums(said, text, context, ground)
@@ -79,19 +49,179 @@ def computed(bare: str, said: list[Said], text: str, context: str, ground: Groun
     )
 
 
-def _known(number: Said, last: Said, scale: float, text: str, context: str, ground: Ground) -> bool:
-    """Whether a part of a sum has a source, in its own unit or in that of the result ("8 x 80 = 640 GB")."""
+_DIGITS = 3
+"""So many are not met by chance."""
+_FORMAT = re.compile(r"\b(?:int|fp|nf|nvfp|mxfp)\d{1,2}\b", re.IGNORECASE)
+
+
+def _is_foreign(text: str, ground: Ground) -> bool:
+    """Whether a text names a benchmark or a model that nothing here is of."""
+    benches = frozenset().union(*(f.benchmarks for f in ground.facts))
+    names = frozenset().union(ground.names, *(f.names for f in ground.facts))
+    formats = {m[0].lower() for m in _FORMAT.finditer(text)}
+    heard = all(one in ground.heard or any(one in f.labels or one in f.words for f in ground.facts) for one in formats)
+    return not (heard and benchmarks_in(text) <= benches | {"perplexity"} and models_in(text) <= names)
+
+
+def _is_constant(value: float, text: str) -> bool:
+    return value in _POWERS or any(value in values and pattern.search(text) for pattern, values in _CONSTANTS)
+
+
+@dataclass
+class _ByPlace:
+    """The numbers of a sentence by where they stand, to judge the sums that it writes out."""
+
+    said: list[Said]
+    bare: str
+    text: str
+    context: str
+    ground: Ground
+    earlier: list[Said]
+    results: list[float] = field(default_factory=list)
+    """Of sums that were right: what comes next may use them."""
+
+    def at(self, part: Part) -> Said | None:
+        """The number that stands at a part of a sum."""
+        return next((n for n in self.said if n.start <= part.start < n.start + len(n.words)), None)
+
+    def settled(self, equation: Equation) -> set[int]:
+        """Starts of the numbers that a sum bears out: none where it is wrong or one of its parts has no source."""
+        parts = [(part, self.at(part)) for whole in equation.parts for part in (whole.inner or (whole,))]
+        result = self.at(equation.result)
+        known = [self._known(part, number, result) for part, number in parts]
+        sourced = any(known)
+        if not sourced or not all(
+            k or _is_constant(p.value, self.text) for k, (p, _) in zip(known, parts, strict=True)
+        ):
+            return set()
+        if not equation.holds(self._canonical):
+            return set()
+        self.results.append(equation.result.value)
+        value = equation.result.value
+        again = {
+            n.start
+            for n in self.said
+            if n.low == n.high and any(close(n.high, value * k, n.step) for k in (1.0, 100.0, 0.01))
+        }
+        places = {number.start for _, number in (*parts, (equation.result, result)) if number is not None}
+        if result is not None:
+            again |= {n.start for n in self.said if close(n.high, result.high, n.step) and n.unit == result.unit}
+            again |= {
+                n.start for n in self.said if n.ratio and n.spelled and abs(n.high - result.high) <= _ROUGHLY * n.high
+            }
+        return places | again
+
+    def _canonical(self, part: Part) -> float:
+        number = self.at(part)
+        if number is None or part.exponent or number.low != number.high or part.inner:
+            return part.value
+        return number.high
+
+    def _known(self, part: Part, number: Said | None, result: Said | None) -> bool:
+        """Whether a part of a sum has a source: in its own unit, in that of the result, or as a number on record."""
+        ground, value = self.ground, part.value
+        if any(_same_digits(value, r, part.step) for r in self.results) or value in ground.device_counts:
+            return True
+        if any(_same_digits(value, e, part.step) for n in self.earlier for e in (n.high, _shown(n))):
+            return True
+        if any(
+            _same_digits(value, f.value, part.step)
+            for f in ground.facts
+            if (f.kind == "person" or _is_telling(part, f)) and _may_be(number, f)
+        ):
+            return True
+        if any(f.kind == "person" and f.unit in ("token", "count") and value == f.value - 1 for f in ground.facts):
+            return True  # the gaps between so many tokens
+        if any(f.unit == "parameter" and f.names & ground.main and close(value, f.value, part.step) for f in cited()):
+            return True
+        if any(
+            _same_digits(value, all_of_them, part.step) for all_of_them in (*_over_devices(ground), *_loads(ground))
+        ):
+            return True
+        if number is None:
+            return False
+        if _known(number, result, self.text, self.context, ground):
+            return True
+        return _is_difference(part, [f for f in ground.facts if _may_be(number, f)])
+
+
+_UNITS = frozenset({"s", "byte", "USD"})
+
+
+def _may_be(number: Said | None, fact: Fact) -> bool:
+    """Whether a number with its unit may be this fact: dollars are no points, hours are no bytes."""
+    unit, other = number.unit.split()[0] if number is not None else "", fact.unit.split()[0] if fact.unit else ""
+    return unit not in _UNITS or unit == other
+
+
+_ROUGHLY = 0.03
+
+
+def _shown(number: Said) -> float:
+    """The number as its digits say, without its unit."""
+    match = re.search(r"\d[\d,]*(?:\.\d+)?", number.words)
+    return float(match[0].replace(",", "")) if match else number.high
+
+
+def _same_digits(value: float, known: float, step: float) -> bool:
+    """Whether two numbers are the same but for thousands: "40" of 40B tokens."""
+    return any(known and close(value, known * k, min(step, 0.01 * value)) for k in (1.0, 1e3, 1e-3, 1e-6, 1e-9, 1e-12))
+
+
+def _is_difference(part: Part, facts: list[Fact]) -> bool:
+    """Whether a part is what two known numbers of one kind are apart: in points, of a metric; what is left of a whole."""
+    known = [f for f in facts if f.kind in ("person", "record") and not f.end and f.unit not in ("n", "level")]
+    return any(
+        _same_digits(part.value, apart * (100.0 if a.unit == "fraction" and part.value >= 1 else 1.0), part.step)
+        for a, b in itertools.combinations(known, 2)
+        if a.unit == b.unit and (a.group == b.group or a.unit == "byte") and (apart := abs(a.value - b.value))
+    )
+
+
+def _loads(ground: Ground) -> Iterator[float]:
+    """Tokens per second that the person's load asks for: requests times their tokens."""
+    asked = [f for f in ground.facts if f.kind == "person"]
+    rates = [f.value for f in asked if f.unit == "request/s"]
+    lengths = [f.value for f in asked if f.unit in ("token", "count") and f.value >= _SHORTEST]
+    lengths += list(map(sum, itertools.combinations(lengths, 2)))
+    yield from (rate * length for rate in (1.0, *rates) for length in lengths)
+
+
+_SHORTEST = 16
+"""Tokens that a prompt or an answer has at least: assumed."""
+_EACH_OF = {"s": 1 / 3600.0, "USD per hour": 1.0, "byte": 1.0}
+
+
+def _over_devices(ground: Ground) -> Iterator[float]:
+    """What the devices take together, which people take as known: device-hours, dollars an hour, bytes."""
+    for fact in ground.facts:
+        if fact.unit in _EACH_OF and fact.kind in ("person", "record") and not fact.end:
+            yield from (count * fact.value * _EACH_OF[fact.unit] for count in ground.device_counts if count > 1)
+
+
+def _is_telling(part: Part, fact: Fact) -> bool:
+    """Whether a record's number has digits enough that it is not met by chance."""
+    digits = len(f"{part.value:g}".replace(".", "").strip("0"))
+    least = (
+        2 if 0.001 <= abs(part.value / fact.value if fact.value else 0.0) <= 1 else _DIGITS
+    )  # thousands of it, or it
+    return fact.kind in ("record", "tool") and fact.unit not in ("n", "missed") and not fact.end and digits >= least
+
+
+def _known(number: Said, last: Said | None, text: str, context: str, ground: Ground) -> bool:
     if supported(number, text, context, ground):
         return True
     number = replace(number, ratio=False, unit="count" if number.ratio else number.unit)
-    if supported(number, text, context, ground) or _of_the_person(number, ground):
+    if supported(number, text, context, ground) or _of_the_person(number, ground) or _anywhere(number, ground):
         return True
+    shown = _shown(last) if last is not None else 0.0
+    scale = last.high / shown if last is not None and shown else 1.0
+    if last is None or scale == 1.0:
+        return False
     scaled = replace(
         number, low=number.low * scale, high=number.high * scale, step=number.step * scale, unit=last.unit, ratio=False
     )
-    if _anywhere(number, ground):
-        return True
-    return scale != 1.0 and (supported(scaled, text, context, ground) or _of_the_person(scaled, ground))
+    return supported(scaled, text, context, ground) or _of_the_person(scaled, ground)
 
 
 def _anywhere(number: Said, ground: Ground) -> bool:
@@ -198,26 +328,6 @@ def _of_two_options(ratio: Said, traits: frozenset[str], text: str, ground: Grou
         for b in others
         if a.unit == b.unit and a.subject.bare() == b.subject.bare()
     )
-
-
-def _value(left: str) -> float | None:
-    """A chain of numbers with one sign between them; None for what is no number, or for mixed signs."""
-    signs = {_SIGNS[s.lower()] for s in _SIGN.findall(re.sub(_ONE, " ", left))}
-    try:
-        numbers = [_number(n) for n in re.findall(_ONE, left)]
-    except ValueError:
-        return None
-    if len(signs) != 1:
-        return None
-    sign = signs.pop()
-    if sign == "/" and 0.0 in numbers[1:]:
-        return None
-    steps = {"*": lambda a, b: a * b, "/": lambda a, b: a / b, "+": lambda a, b: a + b, "-": lambda a, b: a - b}
-    return reduce(steps[sign], numbers)
-
-
-def _number(words: str) -> float:
-    return float(words.lstrip("$").rstrip(".,").replace(",", ""))
 
 
 def _of_the_person(number: Said, ground: Ground) -> bool:

@@ -104,6 +104,8 @@ class Around:
     """The width of the numbers that is named."""
     praised: bool = False
     """The sentence says that something is better or more."""
+    of_wish: bool = False
+    """The sentence sets it beside what the person asked for, and names no metric."""
     labels: frozenset[str] = frozenset()
     """Words that may say of which of several like numbers it is."""
 
@@ -131,8 +133,7 @@ def around_of(number: Said, text: str, context: str, ground: Ground) -> Around:
     return Around(
         words=content_words(about) | _UNIT_WORDS.get(number.unit, frozenset()),
         names=models_in(part) or models_in(text),
-        benchmarks=benchmarks_in(f"{context} {part}")
-        or (benchmarks_in(text) if not re.search(r"\d", part.replace(number.words, "")) else frozenset()),
+        benchmarks=_benchmarks(number, text, context, part),
         subject=subject,
         results=RESULT.search(text) is not None and not (OF_THE_PERSON.search(text) or HEDGED.search(text)),
         noun=noun_after(text, number),
@@ -147,8 +148,16 @@ def around_of(number: Said, text: str, context: str, ground: Ground) -> Around:
         direction=direction(part),
         total=_TOTAL.search(text[max(0, number.start - 10) : end + 10]) is not None,
         praised=_PRAISE.search(text) is not None,
+        of_wish=subject.family is None and _BESIDE.search(text) is not None,
         labels=frozenset() if of_another or pair else label_words(f"{context} {part.replace(number.words, ' ', 1)}"),
     )
+
+
+def _benchmarks(number: Said, text: str, context: str, part: str) -> frozenset[str]:
+    found = benchmarks_in(f"{context} {part}")
+    if not found and not re.search(r"\d", part.replace(number.words, "")):
+        found = benchmarks_in(text)
+    return found - {"perplexity"} if _NATS.match(text, number.start + len(number.words)) else found
 
 
 _PAIR = re.compile(r"\(\s*(?:about )?\$?\d[^()]{0,16}\b(?:vs\.?|versus|against)\s+\$?\d[^()]{0,16}\)")
@@ -178,11 +187,15 @@ _WISHED = re.compile(
     re.IGNORECASE,
 )
 _TOTAL = re.compile(r"\b(?:in total|altogether|in all|overall|total of)\b", re.IGNORECASE)
+_BESIDE = re.compile(
+    r"\b(?:your|you (?:asked|allowed|set|wanted|gave|have)|the (?:limit|target|bound|budget))\b", re.IGNORECASE
+)
 _ROSE = re.compile(
-    r"\b(?:rose|rises?|risen|gain(?:s|ed)?|improv(?:ed|es)|better|increased|climb(?:s|ed))\b", re.IGNORECASE
+    r"\b(?:rose|rises?|risen|(?:went|goes|gone|going|is|are) up|up by|gain(?:s|ed)?|improv(?:ed|es)|better|increased|climb(?:s|ed))\b",
+    re.IGNORECASE,
 )
 _FELL = re.compile(
-    r"\b(?:fell|falls?|fallen|drop(?:s|ped)|lost|loses?|worse|decreased|declined|degraded|sank|regressed)\b",
+    r"\b(?:fell|falls?|fallen|(?:went|goes|gone|going|is|are) down|down by|drop(?:s|ped)|lost|loses?|worse|decreased|declined|degraded|sank|regressed)\b",
     re.IGNORECASE,
 )
 
@@ -201,8 +214,16 @@ _EACH = re.compile(r"(?:\b(?:per|a|each|every)|/) ?(?:device|gpu|card|accelerato
 _BITS = re.compile(r"\b(4|8|16|four|eight|sixteen)[- ]?bits?\b", re.IGNORECASE)
 
 
+_NO_TIMES = frozenset({"throughput", "memory", "mfu", "bandwidth"})
+_NATS = re.compile(r"\s*nats?\b")
+
+
 def _unit_says(number: Said, subject: Subject, part: str) -> Subject:
     """Tokens per second are a throughput, unless the part of the sentence names something else."""
+    if _NATS.match(part.partition(number.words)[2]):
+        return Subject(None, None, subject.traits)  # a loss, whatever else is named
+    if number.unit == "s" and subject.family in _NO_TIMES:
+        return Subject(None, subject.percentile, subject.traits)
     if number.unit == "token/s" and subject.family not in ("throughput", "tpot", "itl"):
         return Subject("throughput", None, subject.traits)
     if number.unit in ("USD", "USD per million", "USD per hour") and subject.family != "cost":

@@ -125,21 +125,24 @@ class _Reader:
         elif said_again(unit.plain, ground):
             list(self._of_prose(unit.plain, unit.context))  # a tool's own sentence: its numbers may be computed with
         elif unit.kind == "row" and unit.context.count("|") >= 2:
+            row: list[Said] = []
+            for cell, context in cells_of(unit):
+                list(self._of_prose(cell, context, row=row))  # a cell may follow from one after it
             for place, (cell, context) in enumerate(cells_of(unit)):
                 if place <= 1 and re.fullmatch(r"\s*\d{1,2}[.)]?\s*", cell) and _ORDER_HEAD.search(unit.context):
                     continue
                 if not said_again(cell, ground):
-                    yield from self._of_prose(cell, context)
+                    yield from self._of_prose(cell, context, row=row)
         else:
             together = last is not None and "\n" not in self.reply[last.end : unit.start]
             yield from self._of_prose(unit.plain, unit.context, last.plain if last is not None and together else "")
 
-    def _of_prose(self, text: str, context: str, before: str = "") -> Iterator[Problem]:
+    def _of_prose(self, text: str, context: str, before: str = "", row: list[Said] | None = None) -> Iterator[Problem]:
         ground = self.ground
         yield from (Problem("citation", words, why) for words, why in unknown_citations(text, ground))
         yield from (Problem("citation", words, why) for words, why in foreign_quotes(text, ground))
         text = without_own_quotes(text, ground)
-        sentence = Sentence(text, context, ground, self.earlier, before)
+        sentence = Sentence(text, context, ground, self.earlier if row is None else row, before, row is not None)
         stands = verdict_stands(text, ground)
         if stands is False:
             yield Problem("result", text.strip()[:60], "the tool judged that option otherwise")

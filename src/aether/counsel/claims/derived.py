@@ -19,11 +19,11 @@ _FACTORS = {"USD per hour": 1 / 3600.0, "USD per million": 1e-6}
 _PURE = (0, 0, 0, 0)
 _LESS = re.compile(
     r"\b(?:more|less|fewer|above|below|under|over|gap|differ\w*|margin|headroom|slack|left|lea(?:ve|ves|ving)|remain\w*|spare|room|gains?|gained|ris(?:e|es|en|ing)|rose|drop\w*|f[ae]ll\w*|"
-    r"sav(?:es?|ed|ing|ings)|reduc\w+|cut\w*|lower\w*|higher|cheaper|shorter|longer|faster|slower|better|worse|improv\w+|increas\w+|decreas\w+|grow\w*|grew|shrink\w*|shrank|up|down|extra|short of|beyond|points?|free|frees|lift\w*|lost|loses?)\b",
+    r"sav(?:es?|ed|ing|ings)|reduc\w+|cut\w*|lower\w*|higher|cheaper|shorter|longer|faster|slower|better|worse|improv\w+|increas\w+|decreas\w+|grow\w*|grew|shrink\w*|shrank|up|down|extra|short of|beyond|points?|free|frees|wide|width|spread|spans?|change\w*|delta|diff|unspent|unused|lift\w*|lost|loses?)\b",
     re.IGNORECASE,
 )
 _ALL = re.compile(
-    r"\b(?:total\w*|together|altogether|across|all|in sum|sum|overall|combined|makes?|making|comes? to|adds? up|i\.e\.|that(?:'s| is)|gives?|so|hence|thus|which is|means?|an? (?:hour|day|month)|per (?:hour|day|month|minute|second)|"
+    r"\b(?:total\w*|together|altogether|across|all|in sum|sum|overall|combined|makes?|making|comes? to|adds? up|i\.e|that(?:'s| is)|gives?|so|hence|thus|which is|means?|an? (?:hour|day|month)|per (?:hour|day|month|minute|second)|"
     r"(?:both|each|every|per) (?:device|gpu|card|replica|node)s?|times|generat\w+|need\w*|equals?|works? out)\b|[=×→]|%\s+of\b|\bper ?cent of\b",
     re.IGNORECASE,
 )
@@ -33,7 +33,7 @@ _RATIO = re.compile(
     re.IGNORECASE,
 )
 _WRONG = re.compile(
-    r"\b(?:errors?|wrong\w*|fail\w*|miss\w*|incorrect\w*|remain\w*|rest|others?|left|lost|loses?|loss|drop\w*|below)\b",
+    r"\b(?:errors?|unused|idle|wasted|unspent|free|wrong\w*|fail\w*|miss\w*|incorrect\w*|remain\w*|rest|others?|left|lost|loses?|loss|drop\w*|below)\b",
     re.IGNORECASE,
 )
 _CONCLUDES = re.compile(r"(?:^|[.;:,(]\s*)(?:so|that(?:'s| is| leaves| makes| means)|this (?:is|leaves|makes|means)|hence|thus|therefore|which|together|in (?:total|all|sum|relative)|i\.e\.|both|the (?:difference|gap|rest|total|sum|ratio))\b", re.IGNORECASE)  # fmt: skip
@@ -104,7 +104,7 @@ def _same_kind(unit: str, number: Said) -> bool:
     if unit == "ratio":
         return number.ratio or number.unit in ("ratio", "fraction") or (number.unit == "count" and number.high < 100)
     if unit == "share":
-        return number.unit in ("fraction", "point") and not number.ratio
+        return number.unit == "fraction" and not number.ratio
     if unit == "points":
         return number.unit in ("point", "fraction")
     if unit == "count":
@@ -148,7 +148,7 @@ def _results(sentence: str, number: Said, operands: list[Operand]) -> Iterator[R
         for b in operands:
             apart = (
                 max(a.start, b.start) <= ELSEWHERE
-                and a.dimensions == b.dimensions == _PURE
+                and a.dimensions == b.dimensions
                 and not (number.unit == "token" and {a.unit, b.unit} <= {"token", "count"})
             )
             far = min(a.start, b.start) <= ELSEWHERE and _digits(number) < 2 and not number.ratio

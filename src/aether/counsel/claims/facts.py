@@ -26,7 +26,7 @@ _SAME = {
     "difference": {"difference", "gain", "better", "improvement", "lead", "gap", "rise", "improved", "delta", "worse", "higher", "lower", "point", "pt"},
     "accuracy": {"accuracy", "correct", "correctly", "right", "accurate"},
     "p_value": {"pvalue", "significance", "significant", "permutation", "probability"},
-    "parameters": {"parameters", "params", "size", "weights"}, "quality_loss": {"quality", "loss", "perplexity", "accuracy"}, "devices": {"devices", "gpus", "accelerators"},
+    "size_on_disk": {"file", "files", "disk", "size", "checkpoint", "download", "smaller", "bigger", "gb"}, "parameters": {"parameters", "params", "size", "weights"}, "quality_loss": {"quality", "loss", "perplexity", "accuracy"}, "devices": {"devices", "gpus", "accelerators"},
 }  # fmt: skip
 
 
@@ -151,6 +151,7 @@ class Ground:
                 for v, u in values
             ]
             self.sources.append(one.source)
+            self.names |= models_in(one.source)
             self._count_devices(one.source)
             self._add_numbers(one.source, " ".join([one.metric, *map(str, one.conditions.values())]), "tool", 1)
 

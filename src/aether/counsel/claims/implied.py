@@ -8,7 +8,7 @@ import math
 import re
 from dataclasses import replace
 
-from aether.counsel.claims.around import direction
+from aether.counsel.claims.around import direction, part_of
 from aether.counsel.claims.facts import Fact, Ground
 from aether.counsel.claims.labels import AFTER, BEFORE, label_words
 from aether.counsel.claims.names import benchmarks_in, models_in
@@ -25,6 +25,7 @@ _CHANGE = re.compile(
     r"decreas\w+|shrink\w*|shrank|grow\w*|grew|relative\w*|halv\w+|half|twice|doubl\w+|times|third|quarter|of the base\w*|los[est]\w*|up|down|by|frees?|exceeds?|lea(?:ve|ves|ving)|slack|headroom|margin|spare|beyond|above|below|under|over)\b|\d ?x\b|(?:^|\s)[+-]\$?\d",
     re.IGNORECASE,
 )
+_COMPARED = re.compile(r"\s*(?:fewer|less|more|lower|higher|better|worse)\b", re.IGNORECASE)
 RELATIVE = re.compile(
     r"\brelative(?:ly)?\b|\bof the (?:base\w*|original|old|former)\b(?! model)|\bin relation to\b", re.IGNORECASE
 )
@@ -32,7 +33,8 @@ RELATIVE = re.compile(
 
 def implied(number: Said, text: str, context: str, ground: Ground) -> bool:
     """Whether a number follows from one record that is not said, or from two of one metric."""
-    if number.unit == "fraction" and 0 < number.high < 1 and _ERROR.search(text):
+    rest = text[number.start + len(number.words) :]
+    if number.unit == "fraction" and 0 < number.high < 1 and _ERROR.search(text) and not _COMPARED.match(rest):
         turned = replace(number, low=1 - number.high, high=1 - number.low)
         if supported(turned, _ERROR.sub("accuracy", text), context, ground):
             return True
@@ -50,7 +52,8 @@ def implied(number: Said, text: str, context: str, ground: Ground) -> bool:
         )
     subject = subject_of(text, number.start, number.start + len(number.words), context)
     words = label_words(f"{context} {text.replace(number.words, ' ', 1)}")
-    names, benches = models_in(text), benchmarks_in(f"{context} {text}")
+    names, benches = models_in(text), benchmarks_in(f"{context} {part_of(text, number)}")
+    benches = benches or benchmarks_in(text)
     groups: dict[str, list[Fact]] = {}
     for fact in ground.facts:
         if (
@@ -100,7 +103,14 @@ _QUALITY = frozenset(["accuracy", "perplexity", "loss", "latency", "throughput",
 
 
 def _words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"[a-z]{4,}", text.lower()))
+    return frozenset(re.findall(r"[a-z][a-z0-9]{3,}", text.lower()))
+
+
+_WIDE = frozenset({"bf16", "fp16", "fp32", "unquantised", "unquantized"})
+_NARROW = frozenset(
+    {"int4", "int8", "fp8", "nvfp4", "mxfp4", "nf4", "awq", "gptq", "quantised", "quantized", "pruned", "distilled"}
+)
+"""A model as it was, and what compression made of it."""
 
 
 def _pairs(facts: list[Fact], words: frozenset[str], ground: Ground):
@@ -123,8 +133,8 @@ def _of_pair(number: Said, a: Fact, b: Fact, text: str) -> bool:
         return False
     for before, after in ((a, b), (b, a)):
         if (
-            before.labels & BEFORE
-            and after.labels & AFTER
+            before.labels & (BEFORE | _WIDE)
+            and after.labels & (AFTER | _NARROW)
             and direction(text) * (after.value - before.value) < 0
             and "perplexity" not in a.group
             and "loss" not in a.group

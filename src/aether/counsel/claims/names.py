@@ -80,9 +80,18 @@ def _benchmark() -> re.Pattern[str]:
     return re.compile(rf"(?<![\w-])(?:{body})(?![\w])", re.IGNORECASE)
 
 
+_PLAIN_WORDS = frozenset({"drop", "spec", "needle", "pile", "ruler", "arc", "glue"})
+"""In small letters they are no benchmarks."""
+_CALLED_SO = re.compile(
+    r"\b[A-Z][A-Za-z-]*[a-z][A-Za-z]*(?:[Bb]ench(?:mark)?|Eval|Arena|QA)(?:-\w+)?\b(?<!\bBenchmark)(?<!\bBench)(?<!\bEval)(?<!\bArena)(?<!\bQA)"
+)
+"""Names that say of themselves that they are of a benchmark, on no list: "TicketBench"."""
+
+
 def benchmarks_in(text: str) -> frozenset[str]:
     """Benchmarks and quality metrics that a text names."""
-    return frozenset(_flat(m[0]) for m in _benchmark().finditer(text))
+    found = [m[0] for pattern in (_benchmark(), _CALLED_SO) for m in pattern.finditer(text)]
+    return frozenset(_flat(name) for name in found if name not in _PLAIN_WORDS)
 
 
 _OTHER_MODELS = re.compile(

@@ -212,7 +212,7 @@ def _counted(word: str) -> int:
 
 
 _MEASURE = re.compile(
-    r"(?:an?|each|every|per)?\s*(?:seconds?|minutes?|hours?|days?|weeks?|months?|(?:million|thousand|billion) tokens?)",
+    r"(?:an?|each|every|per)?\s*(?:seconds?|minutes?|hours?|days?|weeks?|months?|(?:million|thousand|billion) (?:[a-z]+ )?(?:tokens?|parameters?|requests?))",
     re.IGNORECASE,
 )
 """What something is counted by: "a day", "a million tokens"."""

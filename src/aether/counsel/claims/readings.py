@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from aether.counsel.claims.numbers import Said, numbers_of
 
-_BARE = re.compile(r"\s*(?:$|[.,;:)\]}|→/(–-]|(?:and|or|to|vs|versus|against|instead|rather|compared|by|with|for|at|before|after|in|on|while|is|was|were|are|per|down|up|than|from|over|under|as|but|though|if|when|so|when|not|again|now|respectively|again)\b)", re.IGNORECASE)  # fmt: skip
+_BARE = re.compile(r"\s*(?:$|[.,;:)\]}|→/(–-]|(?:each|apiece|together|altogether|in (?:total|all)|left|spare|of (?:the |your )?\$?\d+|and|or|to|vs|versus|against|instead|rather|compared|by|with|for|at|before|after|in|on|while|is|was|were|are|per|down|up|than|from|over|under|as|but|though|if|when|so|when|not|again|now|respectively|again)\b)", re.IGNORECASE)  # fmt: skip
 """What follows a number that counts nothing of its own."""
 _IN_SUM = re.compile(r"\s[/÷×*+-]\s")
 _HEAD_UNITS = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from aether.counsel.claims.arithmetic import computed
 from aether.counsel.claims.around import RESULT
 from aether.counsel.claims.comparisons import turned_round
-from aether.counsel.claims.derived import ELSEWHERE, concludes, follows, operand, restated, spelled_operands
+from aether.counsel.claims.derived import ELSEWHERE, Operand, concludes, follows, operand, restated, spelled_operands
 from aether.counsel.claims.facts import Ground
 from aether.counsel.claims.implied import RELATIVE, implied
 from aether.counsel.claims.labels import AFTER, BEFORE
@@ -33,13 +33,16 @@ class Sentence:
     earlier: list[Said] = field(default_factory=list)
     before: str = ""
     """The sentence before it in its paragraph: what "it" is."""
+    cell: bool = False
+    """It is a table's: what its head names is done to the numbers before it in its row."""
 
     def __post_init__(self) -> None:
         self.said = numbers_of(without_names(without_places(self.text)))
         self.readings = {
             n.start: list(readings_of(n, [*self.earlier[-4:], *self.said], self.text, self.context)) for n in self.said
         }
-        self.sums = computed(without_names(without_places(self.text)), self.said, self.text, self.context, self.ground)
+        bare = without_names(without_places(self.text))
+        self.sums = computed(bare, self.said, self.text, self.context, self.ground, self.earlier)
         self.stands: dict[int, Said] = {}
         """Where a number starts -> the reading of it that is supported."""
         self.derived: set[int] = set()
@@ -60,7 +63,7 @@ class Sentence:
 
     def was_run(self) -> bool:
         """Whether one of its numbers was measured here."""
-        return any(self.supported(number, asked=False, ran=True) for number in self.said)
+        return bool(self.sums) or any(self.supported(number, asked=False, ran=True) for number in self.said)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """(words, why) of the numbers that do not stand."""
@@ -71,6 +74,9 @@ class Sentence:
             elif any(implied(r, self.text, self.context, self.ground) for r in self.readings[number.start]):
                 self.stands[number.start] = number
                 self.derived.add(number.start)
+        for number in self.said:
+            if number.start in self.sums:
+                self.stands.setdefault(number.start, number)
         self._derive()
         yield from turned_round(self.text, list(self.stands.values()))
         yield from self._before_and_after()
@@ -86,6 +92,7 @@ class Sentence:
             tiny = number.unit == "byte" and number.high in (1, 2, 4, 8)  # of a number format
             free = (
                 tiny
+                or any(m.start("span") == number.start for m in _PERIOD.finditer(self.text))
                 or any(m.start() <= number.start < m.end() for m in _SETTING.finditer(self.text))
                 or any(start <= number.start < end for start, end in open_parts)
                 or self.ground.names_it(self.text, number)
@@ -121,8 +128,12 @@ class Sentence:
                 n for n in self.said if _OF_DEVICES.match(self.text, n.start) and n.high in self.ground.device_counts
             ]
             known = [operand(end) for end in (*ends, *counts)] + spelled_operands(self.text)
-            if concludes(self.text) or "|" in self.context:
+            known += self._periods()
+            named = f"{self.text} | {self.context}" if self.cell else self.text
+            if concludes(self.text) or self.cell or "|" in self.context:
                 known += [replace(operand(r), start=-1 - i) for i, r in enumerate(self.earlier)]
+            if self.cell or _OF_ALL.search(self.text):
+                known += [Operand(float(n), (0, 0, 0, 0), 0.0, "count", -100) for n in self.ground.device_counts]
             known += [
                 operand(Said(f.value, f.value, f.unit, 0.0, "", ELSEWHERE - i))
                 for i, f in enumerate(self.ground.facts)
@@ -133,15 +144,22 @@ class Sentence:
                     continue
                 for reading in self.readings[number.start]:
                     again = any(restated(reading, other, self.text) for other in self.stands.values())
-                    if number.low == number.high and (again or follows(reading, self.text, known)):
+                    if number.low == number.high and (again or follows(reading, named, known)):
                         self.stands[number.start] = reading
                         self.derived.add(number.start)
                         break
+
+    def _periods(self) -> list[Operand]:
+        """ "Over 24 hours": a length of time that is no claim, to be computed with."""
+        spans = {m.start("span") for m in _PERIOD.finditer(self.text)}
+        return [operand(n) for n in self.said if n.start in spans]
 
     def _objection(self, number: Said) -> str:
         reading = self.stands.get(number.start)
         if reading is None:
             return UNKNOWN
+        if _ATTRIBUTED.search(self.text) and not is_denied(self.text) and self.supported(number, told=True) is None:
+            return "the source that is named does not say it"
         if number.start in self.derived:
             return ""
         direct = self.supported(number) is not None
@@ -153,7 +171,8 @@ class Sentence:
         if _DIFFERS.search(self.text[: number.start]) and not _is_difference(reading, self.ground):
             return "a value that is known, but not as a difference"
         as_seen = MEASURED.search(self.text) is not None and not (is_denied(self.text) or _LATER.search(self.text))
-        if as_seen and self.supported(number, seen=True) is None:
+        wished = self.supported(number, asked=False) is None
+        if as_seen and not wished and self.supported(number, seen=True) is None:
             return "it was computed, not measured"
         return ""
 
@@ -201,6 +220,17 @@ _OTHER_DATA = re.compile(
     re.IGNORECASE,
 )
 """What was measured on some data is not said of other data."""
+_ATTRIBUTED = re.compile(
+    r"(?:\bet al\b|\barXiv\b|\bpapers?\b|\bauthors?\b)[^.;]{0,40}?(?:\.[^.;]{0,24})?\b(?:reports?|reported|shows?|showed|finds?|found|states?|stated|gives?|measures?|measured|claims?|says?|list(?:s|ed)?)\b|"
+    r"\baccording to\b[^.;]{0,40}(?:\bet al\b|\barXiv\b|\bpaper\b)",
+    re.IGNORECASE,
+)
+"""Words that lay what is said at a paper's door."""
+_PERIOD = re.compile(
+    r"\b(?:over|in|for|per|of|every|a month of|a year of)\s+(?:a (?:month|year) of\s+)?(?P<span>24 hours|7 days|30 days|365 days|12 months|60 minutes|60 seconds)\b",
+    re.IGNORECASE,
+)
+_OF_ALL = re.compile(r"\b(?:each|apiece|in total|altogether|together|all of them|both)\b", re.IGNORECASE)
 _LATER = re.compile(r"\b(?:when|once|after|before|until|compare)\b", re.IGNORECASE)
 _DIFFERS = re.compile(
     r"\b(?:fre(?:es?|eing)|sav(?:es?|ing)|gain(?:s|ing)?|shav(?:es?|ing)|cut(?:s|ting)?|drop(?:s|ping)?|f[ae]ll(?:s|ing)?|ris(?:es?|ing)|add(?:s|ing)?|increas\w+|reduc\w+|improv\w+) "

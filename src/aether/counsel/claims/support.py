@@ -1,5 +1,6 @@
 """Whether a fact says a number: the same value as rounded, the same unit, the same subject, of no model or benchmark that it does not know."""
 
+import functools
 import re
 from dataclasses import replace
 
@@ -21,17 +22,40 @@ _SHOWN = frozenset(
 
 
 def supported(
-    number: Said, text: str, context: str, ground: Ground, *, asked: bool = True, seen: bool = False, ran: bool = False
+    number: Said,
+    text: str,
+    context: str,
+    ground: Ground,
+    *,
+    asked: bool = True,
+    seen: bool = False,
+    ran: bool = False,
+    told: bool = False,
 ) -> bool:
     """Whether some fact says this number of what the sentence speaks of. Without `asked`, what the person wrote does not count; with `seen`,
-    only what was measured; with `ran`, only what was measured here."""
+    only what was measured; with `ran`, only what was measured here; with `told`, only what was not: published, or the person's."""
     around = around_of(number, text, context, ground)
-    facts = [
-        f
-        for f in (*ground.facts, *cited())
-        if (asked or f.kind != "person") and (f.seen or not seen) and (f.ran or not ran)
-    ]
-    return all(any(holds(number, value, fact, around, ground) for fact in facts) for value in {number.low, number.high})
+
+    def counts(fact: Fact) -> bool:
+        return (
+            (asked or fact.kind != "person")
+            and (fact.seen or not seen)
+            and (fact.ran or not ran)
+            and not (told and (fact.ran or (fact.kind == "record" and not fact.seen)))
+        )
+
+    def is_known(value: float) -> bool:
+        published = _published(value, number.unit, number.step, number.ratio, number.spelled)
+        return any(counts(f) and holds(number, value, f, around, ground) for f in (*ground.facts, *published))
+
+    return all(is_known(value) for value in {number.low, number.high})
+
+
+@functools.lru_cache(maxsize=4096)
+def _published(value: float, unit: str, step: float, ratio: bool, spelled: bool) -> tuple[Fact, ...]:
+    """The cited facts of `knowledge` that have this value."""
+    number = Said(value, value, unit, step, "", 0, ratio, spelled)
+    return tuple(fact for fact in cited() if same_value(number, value, fact))
 
 
 _TELLING = 0.01
@@ -74,7 +98,7 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
     if fact.kind == "tool" and number.unit == fact.unit == "count" and 0 < abs(value) < _TINY:
         return True  # a learning rate is of nothing else
     if fact.kind == "cited":
-        of = names or (fact.names & ground.main)
+        of = names or fact.names & (ground.names if fact.unit == "byte" else ground.main)
         if fact.one_of and not around.words & fact.one_of:
             return False
         return of <= fact.names and (bool(fact.names & of) or not fact.names) and shared >= fact.needed
@@ -85,7 +109,11 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
     same_share = around.subject.percentile is not None and around.subject.percentile == fact.subject.percentile
     same_share = same_share or (around.pair is not None and fact.subject.percentile in around.pair)
     shown = fact.kind == "record" and around.subject.family is None and bool(around.words & _SHOWN)
-    told_by_unit = number.unit == fact.unit == "request/s" and number.step < _TELLING * abs(value)
+    told_by_unit = (
+        number.step < _TELLING * abs(value)
+        and number.unit == fact.unit
+        and (number.unit == "request/s" or (fact.kind == "record" and around.of_wish and number.unit in _TOLD))
+    )
     return (
         counted
         or told_by_unit
@@ -129,6 +157,7 @@ def _is_named(fact: Fact, around: Around, ground: Ground) -> bool:
     )
 
 
+_TOLD = frozenset({"s", "byte", "USD", "token/s"})
 _SPECIAL = frozenset(["n", "missed", "outside", "level"])
 
 

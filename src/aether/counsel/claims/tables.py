@@ -12,6 +12,9 @@ from aether.knowledge.library import compressed, constants, devices, laws, mixtu
 from aether.knowledge.models_library import published_models
 from aether.knowledge.topics import heads, topic
 
+_SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)([bm])\b")
+"""How many parameters a model's name says that it has."""
+
 
 @functools.cache
 def cited() -> tuple[Fact, ...]:
@@ -29,6 +32,9 @@ def _models() -> Iterator[Fact]:
     for model in published_models().values():
         arch, name, source = model.architecture, model.name, model.source
         yield from _fact(model.parameters, "parameter", "parameters params weights size model", name, source)
+        if own := _SIZE.search(name):
+            said = float(own[1]) * {"b": 1e9, "m": 1e6}[own[2]]
+            yield from _fact(said, "parameter", "parameters params weights size model", name, source)
         yield from _fact(arch.layers, "count", "layers", name, source)
         yield from _fact(arch.hidden_size, "count", "hidden size width dimension", name, source)
         yield from _fact(arch.vocab_size, "token", "vocabulary vocab", name, source)

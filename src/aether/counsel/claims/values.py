@@ -40,6 +40,8 @@ def same_value(number: Said, value: float, fact: Fact) -> bool:
         ):
             return False
         unit = "USD"
+    if unit == "USD" and other == "USD per hour" and fact.kind == "person":
+        return close(value, known, number.step)
     if unit == "point":
         return _in_points(number, value, fact)
     if number.ratio:
@@ -50,6 +52,8 @@ def same_value(number: Said, value: float, fact: Fact) -> bool:
         plain_word = unit == "count" and other not in (
             "s",
             "USD",
+            "USD per hour",
+            "USD per million",
             "token/s",
             "FLOP/s",
             "byte/s",

@@ -45,7 +45,7 @@ _PERIOD = {
     "month|mo": 30 * 86400.0,
 }
 _UNIT_BEFORE = re.compile(
-    r"(?:[_\s(\[])(?P<unit>ms|msecs?|s|secs?|seconds|mins?|minutes|h|hrs?|hours|days|gb|gib|mb)[)\]]?\s*(?:[:=]|<=?|is|of|under|below|at most)\s*$"
+    r"(?:(?<!\d)\s|[_(\[])(?P<unit>ms|msecs?|s|secs?|seconds|mins?|minutes|h|hrs?|hours|days|gb|gib|mb)[)\]]?\s*(?:[:=]|<=?|is|of|under|below|at most)\s*$"
 )
 """A unit in a name or in brackets before the number: "ttft_p99_ms: 500", "TTFT (ms) = 500"."""
 _EVERY = re.compile(

@@ -1,0 +1,150 @@
+"""Sums that a text writes out: "16 x 27.0 h = 432", "77 % (690.4 / 900)", "exp(2.871) = 17.7". Parsed and computed; what their parts are is judged elsewhere.
+
+Both as the digits stand and in canonical units, so that "61 ms + 119 x 9.2 ms = 1.16 s" holds too. No brackets inside, no variables.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+|\s?[x×*]\s?10\^\d+)?"
+_NUMBER = rf"\$?{_DIGITS}\s?(?:(?:k|K|M|B|T|bn)(?![A-Za-z/])|thousand|million|billion|trillion|%)?"
+_BRACKET = rf"\(\s*{_NUMBER}[^()\d]{{0,20}}[+−-]\s*{_NUMBER}[^()\d]{{0,20}}\)"
+_TERM = rf"(?:{_BRACKET}|exp\(\s*{_NUMBER}\s*\)|(?<![\w.,]){_NUMBER})"
+_OPERATOR = r"(?:[x×*·/÷+−-]|\b(?:times|multiplied by|by|divided by|plus|and|minus)\b)"
+_GAP = r"[^\d=≈;|()]{0,28}?"
+_CHAIN = rf"{_TERM}(?:{_GAP}{_OPERATOR}\s*{_TERM})+"
+_IS = r"(?:=|≈|\b(?:equals|is|are|makes?|gives?|comes? to|adds? up to|sums? to|totals?|works? out (?:at|to|as)|leaves?|needs?)\b)"
+_SO = r"\s*(?:about|roughly|approximately|around|some|nearly|almost|~|≈)?\s*"
+_EQUATION = re.compile(rf"(?P<left>{_CHAIN})[^=≈\d;|]{{0,32}}?(?P<is>{_IS}){_SO}(?P<right>{_NUMBER})", re.IGNORECASE)
+_ALONE = re.compile(
+    rf"(?P<left>exp\(\s*{_NUMBER}\s*\))[^=≈\d;|]{{0,16}}?(?P<is>{_IS}){_SO}(?P<right>{_NUMBER})", re.IGNORECASE
+)
+_EXPLAINED = re.compile(
+    rf"(?<![\w.,])(?P<right>{_NUMBER})[^\d().;]{{0,48}}(?<![×*/÷+−-])(?<![×*/÷+−x-] )\((?:[^()\d]{{0,24}})?(?P<left>{_CHAIN})[^()=≈]{{0,24}}\)",
+    re.IGNORECASE,
+)
+""" "24 are in flight (4 x 5.9)"."""
+_LOOSE = re.compile(r"\b(?:about|around|roughly|some|approximately|nearly|almost)\s*$|[~≈]\s*$", re.IGNORECASE)
+_ABOUT = 0.02
+_SCALES = {"k": 1e3, "m": 1e6, "b": 1e9, "bn": 1e9, "t": 1e12, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12, "%": 0.01}  # fmt: skip
+_SIGNS = {"x": "*", "×": "*", "*": "*", "·": "*", "times": "*", "multiplied by": "*", "by": "*", "/": "/", "÷": "/", "divided by": "/", "+": "+", "plus": "+", "and": "+", "-": "-", "−": "-", "minus": "-"}  # fmt: skip
+_STEPS: dict[str, Callable[[float, float], float]] = {
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b if b else math.nan,
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A number of a sum: where it stands, and its value as its digits and letters say."""
+
+    start: int
+    value: float
+    step: float
+    exponent: bool = False
+    inner: tuple["Part", ...] = ()
+    """Of a sum in brackets: what it adds."""
+
+
+@dataclass(frozen=True)
+class Equation:
+    """A sum with its result, both as written."""
+
+    parts: tuple[Part, ...]
+    signs: tuple[str, ...]
+    result: Part
+    start: int
+    end: int
+    about: bool
+
+    def holds(self, canonical: Callable[[Part], float]) -> bool:
+        """Whether the sum is right, as written or with every number in its canonical unit."""
+        for value_of in (lambda part: part.value, canonical):
+            found = _evaluated([self._of(part, value_of) for part in self.parts], self.signs)
+            wanted = value_of(self.result)
+            scale = wanted / self.result.value if self.result.value else 1.0
+            if self._fits(found, wanted, abs(0.5 * self.result.step * scale)):
+                return True
+        return False
+
+    def _fits(self, found: float, wanted: float, slack: float) -> bool:
+        slack = max(slack, _ABOUT * abs(found) if self.about else 0.0) * (1 + 1e-6) + 1e-12 * abs(wanted)
+        factors = (1.0, 100.0, 1e3, 1e-3, 1e6, 1e-6, 1e9, 1e-9) if self.result.step < 0.02 * abs(wanted) else (1.0,)
+        return any(abs(found * factor - wanted) <= slack for factor in factors)
+
+    @staticmethod
+    def _of(part: Part, value_of: Callable[[Part], float]) -> float:
+        return math.exp(min(700.0, value_of(part))) if part.exponent else value_of(part)
+
+
+def equations(text: str) -> Iterator[Equation]:
+    """Every sum of a text, in order, right or wrong. "A and b is c" is none: "and" adds only before a sign or a verb of adding."""
+    for pattern in (_EQUATION, _ALONE, _EXPLAINED):
+        at = 0
+        while (match := pattern.search(text, at)) is not None:
+            found = _read(text, match)
+            at = match.end() if found is not None else match.start() + 1
+            if found is not None:
+                yield found
+
+
+def _read(text: str, match: re.Match[str]) -> Equation | None:
+    left, start = match["left"], match.start("left")
+    terms = list(re.finditer(_TERM, left, re.IGNORECASE))
+    between = [left[a.end() : b.start()] for a, b in itertools.pairwise(terms)]
+    signs = [_sign(words) for words in between]
+    verb = match.groupdict().get("is", "=").lower()
+    if not all(signs) or ("and" in left.lower().split() and verb in ("is", "are")):
+        return None
+    parts = tuple(_part(term, start) for term in terms)
+    right = re.match(_NUMBER, match["right"], re.IGNORECASE)
+    assert right is not None
+    result = _part(right, match.start("right"))
+    loose = verb == "≈" or _LOOSE.search(text, 0, match.start("right")) is not None
+    return Equation(parts, tuple(map(str, signs)), result, match.start(), match.end(), loose)
+
+
+def _sign(words: str) -> str | None:
+    found = re.findall(_OPERATOR, words, re.IGNORECASE)
+    return _SIGNS[found[-1].lower()] if found else None
+
+
+def _part(match: re.Match[str], offset: int) -> Part:
+    if match[0].startswith("("):
+        inner = tuple(_part(one, offset + match.start()) for one in re.finditer(_NUMBER, match[0], re.IGNORECASE))
+        signs = (
+            -1.0 if re.search(r"[−-]\s*$", match[0][: one.start()]) else 1.0
+            for one in re.finditer(_NUMBER, match[0], re.IGNORECASE)
+        )
+        return Part(inner[0].start, sum(s * p.value for s, p in zip(signs, inner, strict=True)), 0.0, inner=inner)
+    shown = re.search(rf"({_DIGITS})\s?([A-Za-z]+|%)?", match[0])
+    assert shown is not None
+    power = re.search(r"[x×*]\s?10\^(\d+)", shown[1])
+    digits = re.sub(r"\s?[x×*]\s?10\^\d+|,", "", shown[1])
+    scale = _SCALES.get((shown[2] or "").lower(), 1.0) * (10.0 ** int(power[1]) if power else 1.0)
+    value = float(digits) * scale
+    mantissa, _, exponent = digits.partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    zeros = 0 if decimals else max(0, len(mantissa) - max(3, len(mantissa.rstrip("0"))))
+    step = 10.0 ** (zeros - decimals) * 10.0 ** int(exponent or 0) * scale
+    return Part(offset + match.start() + shown.start(1), value, step, match[0].lower().startswith("exp"))
+
+
+def _evaluated(values: list[float], signs: tuple[str, ...]) -> float:
+    """Products and quotients first, from left to right."""
+    rest, open_signs = [values[0]], []
+    for sign, value in zip(signs, values[1:], strict=True):
+        if sign in "*/":
+            rest[-1] = _STEPS[sign](rest[-1], value)
+        else:
+            rest.append(value)
+            open_signs.append(sign)
+    total = rest[0]
+    for sign, value in zip(open_signs, rest[1:], strict=True):
+        total = _STEPS[sign](total, value)
+    return total
