@@ -1,4 +1,4 @@
-"""What a request for harm is made of: concepts, contexts, rules and answers, from the three `misuse_*.toml` beside it.
+"""What a request for harm is made of: concepts, contexts, rules and answers, from the four `misuse_*.toml` beside it.
 
 The words are our own and assumed; `docs/policy.md` says how well they do. Nothing is judged here: `aether.policy` does.
 """
@@ -65,13 +65,16 @@ def _read(name: str) -> dict[str, Any]:
     return tomllib.loads(files("aether.knowledge").joinpath(name).read_text(encoding="utf-8"))
 
 
+_WORDS = ("misuse_words.toml", "misuse_harms.toml", "misuse_research.toml")
+
+
 @functools.cache
 def misuse() -> Misuse:
     """The concepts, rules and answers."""
     rules = _read("misuse_rules.toml")
     return Misuse.model_validate(
         {
-            "concepts": _read("misuse_words.toml")["words"] | _read("misuse_harms.toml")["words"],
+            "concepts": {k: v for name in _WORDS for k, v in _read(name)["words"].items()},
             "harms": rules["harm"],
             "rules": rules["rule"],
             "dual_uses": rules["dual_use"],

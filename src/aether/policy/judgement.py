@@ -40,6 +40,8 @@ class Harm(StrEnum):
     HARASSMENT = "harassment"
     SEXUAL_ABUSE = "sexual_abuse"
     OTHER_CRIME = "other_crime"
+    FABRICATED_RESULTS = "fabricated_results"
+    COPYRIGHT = "copyright"
 
 
 @dataclass(frozen=True)
