@@ -21,6 +21,7 @@ WHOLE = {
     "training_efficiency.toml",
     "misuse_words.toml",
     "misuse_harms.toml",
+    "misuse_research.toml",
     "misuse_rules.toml",
     "intents.toml",
     "intent_examples.toml",
