@@ -28,7 +28,7 @@ from aether.stages.train.streaming import StreamedWindows
 from benchmarks.records import circumstances, write
 
 VOCABULARY, CONTEXT = 4096, 256
-SHAPES = ((128, 2, 16, 200), (64, 2, 16, 500))
+SHAPES = ((128, 2, 16, 150), (64, 2, 16, 300))
 """(width, layers, windows, updates): one of the demo's size, and one whose updates are short."""
 WORKERS = (0, 1, 2)
 _SAMPLE_BYTES = 2_000_000

@@ -99,6 +99,9 @@ def _curve(axes: Axes, figure: Figure, sources: Sources) -> None:
     if figure.log_y:
         axes.set_yscale("log")
         # Matplotlib's own labels are TeX, which a figure whose text stays text would show as it is written.
+        low, high = axes.get_ylim()
+        if high < 100 * low:
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel(figure.y_label)

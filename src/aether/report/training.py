@@ -26,9 +26,7 @@ def blamed_blocks(facts: RunFacts, sources: Sources) -> list[Block]:
         cited, lost = f"train.blamed_loss.batch-{place}", row["samples"][0]["loss"] is None
         if lost or cited in sources.ledger:
             loss = text_of("not finite") if lost else full(cited)
-            rows.append(
-                (text_of(name(f"update {row['step']}")), text_of(_RUNGS[row["judgement"]]), loss, _documents(row))
-            )
+            rows.append((text_of(name(str(row["step"]))), text_of(_RUNGS[row["judgement"]]), loss, _documents(row)))
     caption = text_of(
         "Updates that were not believed: the sample with the highest loss in the batch, and what is in it."
     )
@@ -101,8 +99,8 @@ def alert_blocks(facts: RunFacts, sources: Sources) -> list[Block]:
     for rule in alert_rules():
         given = [row for row in found[1] if row["key"] == rule.key]
         if given:
-            first, cited = name(f"update {given[0]['step']}"), full(f"train.alert_value.{rule.key}")
+            first, cited = name(str(given[0]["step"])), full(f"train.alert_value.{rule.key}")
             rows.append((text_of(rule.title), text_of(first), cited, text_of(rule.advice)))
     caption = text_of("Alerts while it trained: the first of each kind.")
-    columns = heads("alert", "first at", "value", "what to try")
+    columns = heads("alert", "at update", "value", "what to try")
     return [Table(caption=caption, columns=columns, rows=tuple(rows), numeric=(2,))] if rows else []
