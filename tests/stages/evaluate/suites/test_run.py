@@ -86,15 +86,23 @@ def test_scores_are_those_of_lm_eval_s_own_command_line_to_the_last_digit(place,
     bits = {"task": "bits", "output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{aether_prompt}}",
             "metric_list": [{"metric": "bits_per_byte"}]}  # fmt: skip
     words = bits | {"task": "words", "metric_list": [{"metric": "word_perplexity"}]}
-    for config in (pick, bits, words):
+    write = {"task": "write", "output_type": "generate_until", "doc_to_text": "{{aether_prompt}}", "doc_to_target": "{{aether_target}}",
+             "generation_kwargs": {"until": ["\n\n"], "max_gen_toks": 4, "do_sample": False},
+             "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}]}  # fmt: skip
+    for config in (pick, bits, words, write):
         files = {"data_files": {"test": str(done / "documents" / f"{config['task']}-plain.jsonl")}}
         (tasks / f"{config['task']}.yaml").write_text(yaml.safe_dump({**common, **config, "dataset_kwargs": files}))
     model = f"pretrained={place / 'model'},dtype=float32"
     command = [sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", model, "--device", "cpu", "--batch_size", "8",
-               "--tasks", "pick,bits,words", "--include_path", str(tasks), "--output_path", str(place / "theirs")]  # fmt: skip
+               "--tasks", "pick,bits,words,write", "--include_path", str(tasks), "--output_path", str(place / "theirs"), "--log_samples"]  # fmt: skip
     subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True)
     theirs = json.loads(next((place / "theirs").rglob("results_*.json")).read_text())["results"]
     ours = {(s.task, s.metric): s.found.value for s in read_evaluation(done).scores}
+    rows = next((place / "theirs").rglob("samples_write_*.jsonl")).read_text().splitlines()
+    answers = {row["doc_id"]: row["resps"][0][0] for row in map(json.loads, rows)}
+    written = [item.answer for item in read_items(done / "items.jsonl") if item.task == "write"]
+    assert written == [answers[number] for number in sorted(answers)] and len(set(written)) > 2
+    assert ours["write", "exact_match"] == theirs["write"]["exact_match,none"]
     assert ours["pick", "acc"] == theirs["pick"]["acc,none"]
     assert ours["pick", "acc_norm"] == theirs["pick"]["acc_norm,none"]
     assert ours["words", "word_perplexity"] == pytest.approx(theirs["words"]["word_perplexity,none"], rel=1e-13)
