@@ -1,6 +1,7 @@
 """`aether judge` over HTTP with a judge whose taste is known, on local weights, after a kill, and with people beside it."""
 
 import json
+import os
 import re
 
 import pytest
@@ -146,3 +147,12 @@ def test_an_answer_cannot_close_its_own_marks():
     asked = prompt_of(trap, "a")
     mark = re.search(r"<request (\w+)>", asked)[1]
     assert mark not in trap.a and asked.count(f"</answer 1 {mark}>") == 1 and "r {mark}" in asked
+
+
+def test_libraries_look_into_their_cache_alone_unless_told_otherwise(pairs, tmp_path, monkeypatch):
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.setenv(name, "0")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "0")
+    assert said(tmp_path / "absent.jsonl", "--judge", "nowhere")[0] == 2
+    assert (os.environ["HF_HUB_OFFLINE"], os.environ["HF_DATASETS_OFFLINE"]) == ("1", "0")

@@ -1,7 +1,8 @@
-"""Libraries that evaluate say much to the terminal: kept off it. No torch."""
+"""Manners for the libraries that evaluate: nothing on the terminal, nothing from the network. No torch."""
 
 import contextlib
 import io
+import os
 import warnings
 
 
@@ -15,3 +16,10 @@ def quiet():
     ):
         warnings.simplefilter("ignore")
         yield
+
+
+def offline() -> None:
+    """Let Hugging Face's libraries look into their cache alone. They read it when they are first imported; who wants to fetch a data set says
+    HF_HUB_OFFLINE=0 and HF_DATASETS_OFFLINE=0 in the environment."""
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        os.environ.setdefault(name, "1")

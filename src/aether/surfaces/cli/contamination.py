@@ -46,6 +46,9 @@ def contamination(
     if (model is None) != (control is None):
         raise InputError.of("control", str(control), "--model and --control go together: a signal alone says nothing")
     need("train")
+    from aether.stages.evaluate.quiet import offline
+
+    offline()
     from aether.counsel.contamination import page_of, write_pages
     from aether.stages.evaluate import contaminated as work
 

@@ -57,6 +57,9 @@ def evaluate(target: str, as_json: bool, **given: Unpack[_Given]) -> int:
     from aether.evidence.extras import need
 
     need("suites")
+    from aether.stages.evaluate.quiet import offline
+
+    offline()
     from aether.counsel.evaluating import read_evaluation, write_pages
     from aether.stages.evaluate.suites.run import evaluate as run
     from aether.stages.evaluate.suites.sequential import evaluate_until_decided

@@ -23,6 +23,9 @@ def judge(places: tuple[Path, ...], place: str, model: str, out: Path, settings:
     from aether.evidence.extras import need
 
     need("suites")
+    from aether.stages.evaluate.quiet import offline
+
+    offline()
     from aether.counsel import judging
     from aether.stages.evaluate.judging import Judging
     from aether.stages.evaluate.judging import judge as run

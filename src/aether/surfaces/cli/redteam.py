@@ -90,6 +90,9 @@ def _run(target: str, files: tuple[Any, ...], out: Path | None, rest: dict[str, 
 
     # A report is only read; the model card's library comes with `train`.
     need("train" if target.endswith(".jsonl") else "suites")
+    from aether.stages.evaluate.quiet import offline
+
+    offline()
     if target.endswith(".jsonl"):
         from aether.stages.evaluate.redteam.garak import write_report_folder
 

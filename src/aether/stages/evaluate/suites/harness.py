@@ -179,9 +179,10 @@ def _evaluated(config: dict[str, Any] | str, task: Task, asking: Asking) -> dict
             apply_chat_template=asking.chat,
         )
     except (KeyError, ValueError, ConnectionError, OSError) as error:
-        raise InputError.of(
-            f"task {task.name}", str(error)[:200], "lm-evaluation-harness could not load or ask it"
-        ) from error
+        mend = "lm-evaluation-harness could not load or ask it"
+        if task.harness is not None:
+            mend += "; data that is not in the cache yet is fetched with HF_HUB_OFFLINE=0 HF_DATASETS_OFFLINE=0 before the command"
+        raise InputError.of(f"task {task.name}", str(error)[:200], mend) from error
     assert done is not None
     samples: Any = done.get("samples", {})
     if not any(samples.values()):
