@@ -6,6 +6,8 @@ from benchmarks.planner_accuracy.machines import device_named
 from benchmarks.planner_accuracy.shapes import architecture_of
 
 from aether.models.accounting import parameters
+from aether.planning.serving import efficiency
+from aether.planning.training import step
 
 
 @pytest.mark.parametrize(
@@ -95,3 +97,20 @@ def test_gpu_hours_of_a_lower_bound_on_tokens_are_a_family_of_their_own():
     assert training.family(row) == "training GPU-hours, dense"
     assert training.family(row | {"note": "a lower bound on tokens"}).endswith("tokens a lower bound")
     assert setups.setup_of(row).global_batch * 8192 > 4e6  # the usual batch of so many tokens
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("A800-SXM4-80GB", "ampere"),
+        ("NVIDIA L20", "ada"),
+        ("RTX 6000 Ada", "ada"),
+        ("H20", "hopper"),
+        ("B300", "blackwell"),
+        ("RTX PRO 6000", "blackwell"),
+    ],
+)
+def test_devices_of_one_generation_share_its_coefficients_in_training_and_in_serving(name, family):
+    device = device_named(name)
+    assert device is not None and step.generation(device) == family
+    assert efficiency.generation(device).startswith(family)

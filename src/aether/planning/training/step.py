@@ -36,8 +36,8 @@ _LAUNCHED = {"volta": 2017.8, "ampere": 2020.4, "ada": 2022.8, "hopper": 2022.8,
 """When a generation became available (public announcements; to a few months)."""
 _GENERATIONS = {
     "volta": ("V100",),
-    "ampere": ("A100", "A10", "A30", "A40", "RTX-3", "RTX-A"),
-    "ada": ("L4", "L40", "RTX-4"),
+    "ampere": ("A100", "A800", "A10", "A30", "A40", "RTX-3", "RTX-A"),
+    "ada": ("L4", "L40", "L20", "RTX-4", "RTX-6000-ADA"),
     "hopper": ("H100", "H200", "H800", "H20", "GH200"),
     "blackwell": ("B200", "B300", "GB200", "GB300", "RTX-5", "RTX-PRO"),
     "cdna": ("MI",),
