@@ -31,9 +31,10 @@ SHAPE = {
 }  # fmt: skip
 
 
-def trained(steps: int, seed: int) -> Trained:
-    """The decoder."""
-    recipe = TrainRecipe.model_validate({"model": SHAPE, "steps": steps, "batch_sequences": 4, "precision": "float32"})
+def trained(steps: int, seed: int, parts: dict[str, Any] | None = None) -> Trained:
+    """The decoder, with `parts` exchanged."""
+    model = SHAPE | (parts or {})
+    recipe = TrainRecipe.model_validate({"model": model, "steps": steps, "batch_sequences": 4, "precision": "float32"})
     return train(recipe, Windows(read(held_out=False), CONTEXT, seed), seed)
 
 
@@ -85,6 +86,44 @@ def measure(model: Decoder, windows: int) -> list[dict[str, Any]]:
     return rows
 
 
+LEARNT = {
+    "every earlier token": {},
+    "a window of 64": {"window": 64},
+    "segments of 64 and a memory": {"memory": {"segment_tokens": 64}},
+    "segments of 64 and a memory by the delta rule": {"memory": {"segment_tokens": 64, "update": "delta"}},
+}
+"""What is trained with its cache: Infini-attention (arXiv 2404.07143) beside a plain window that holds as many keys."""
+
+
+@torch.inference_mode()
+def learnt(steps: int, windows: int) -> list[dict[str, Any]]:
+    """One row for each of `LEARNT`, trained alike: loss of whole passes, which its cache equals (tested)."""
+    tokens, _ = Windows(read(held_out=True), CONTEXT, seed=1).batch(0, windows)
+    tokens_ST = torch.from_numpy(tokens)
+    rows, whole = [], None
+    for name, parts in LEARNT.items():
+        with torch.inference_mode(False), torch.enable_grad():
+            found = trained(steps, seed=0, parts=parts)
+        logits = torch.cat([found.model(part[:, :CONTEXT]) for part in tokens_ST.split(8)])
+        nats = torch.nn.functional.cross_entropy(logits.mT, tokens_ST[:, 1:], reduction="none").numpy()
+        by_window = nats[:, SCORED_FROM:].mean(1)
+        whole = by_window if whole is None else whole
+        config = found.model.config
+        kept = config.window or CONTEXT
+        rows.append(
+            {
+                "cache": name,
+                "bytes_per_sequence": config.state_bytes(4) + kept * config.kv_bytes_per_token(4),
+                "loss": mean_interval(by_window.tolist()),
+                "more_than_whole": mean_interval((by_window - whole).tolist()),
+                "loss_by_quarter": [float(nats[:, begin : begin + 128].mean()) for begin in range(0, CONTEXT, 128)],
+                "trained_cpu_s": found.cpu_s,
+            }
+        )
+        print(name, rows[-1]["bytes_per_sequence"], rows[-1]["loss"]["mean"], rows[-1]["more_than_whole"], flush=True)
+    return rows
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown."""
     lines = [
@@ -93,11 +132,31 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         more = row["more_than_whole"]
-        interval = "" if row["cache"] == "whole" else f"{more['mean']:+.4f} ({more['low']:+.4f} to {more['high']:+.4f})"
+        interval = (
+            ""
+            if row["more_than_whole"]["mean"] == 0
+            else f"{more['mean']:+.4f} ({more['low']:+.4f} to {more['high']:+.4f})"
+        )
         quarters = ", ".join(f"{one:.3f}" for one in row["loss_by_quarter"])
         size, loss = row["bytes_per_sequence"] / 1024, row["loss"]["mean"]
         lines.append(f"| {row['cache']} | {size:.0f} | {loss:.4f} | {interval} | {quarters} |")
     return "\n".join(lines) + "\n"
+
+
+def record_learnt(steps: int, windows: int) -> None:
+    """Train each of `LEARNT`, measure, record."""
+    rows = learnt(steps, windows)
+    here = circumstances("benchmarks.memory_compression")
+    head = f"""# A memory that is learnt
+
+{here["machine"]["cpu"]}, one thread, {here["date"]}, torch {here["packages"]["torch"]}, commit {here["commit"]}. `{here["command"]}`
+
+Four decoders of the shape of `memory_compression.md`, each trained alike from scratch ({steps} updates of 4 windows of {CONTEXT} bytes of the standard library, one
+seed, float32), and {windows} held-out windows. Loss in nats per byte from position {SCORED_FROM} on; differences are paired by window and hold one training each.
+
+"""
+    record = here | {"shape": SHAPE, "steps": steps, "windows": windows, "scored_from": SCORED_FROM, "rows": rows}
+    write("memory_learnt", record, head + table(rows))
 
 
 def main() -> None:
@@ -105,8 +164,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--windows", type=int, default=48)
+    parser.add_argument("--learnt", action="store_true", help="memories that are trained, in a record of their own")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.learnt:
+        record_learnt(options.steps, options.windows)
+        return
     found = trained(options.steps, seed=0)
     model = found.model
     rows = measure(model, options.windows)

@@ -29,6 +29,8 @@ KINDS = {
         "qk_norm": "none",
         "experts": {"count": 4, "active": 1, "router": "expert_choice", "normalise": False},
     },
+    "memory": {"qk_norm": "none", "memory": {"segment_tokens": 16}},
+    "memory, delta": {"memory": {"segment_tokens": 32, "update": "delta"}},
     "clamped": {"activation": "swiglu_clamped", "bias": True},
     "mamba": {"mixer": "mamba", "mlp_size": 0, "recurrence": {"state_size": 8}},
     "mamba2": {"mixer": "mamba2", "recurrence": {"state_size": 16, "key_heads": 2}},

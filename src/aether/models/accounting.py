@@ -174,6 +174,8 @@ def visible_positions(context_tokens: float, limit: int | None, causal: bool) ->
 def attention_flops(mixer: Attention | LatentAttention, context_tokens: float, causal: bool, absorbed: bool) -> float:
     """Scores and values of one layer; an indexer scores all positions, sums over its heads, and attention sees its choice."""
     if isinstance(mixer, Attention):
+        if mixer.segment_tokens is not None:
+            return _segment_flops(mixer, mixer.segment_tokens, context_tokens, causal)
         seen = visible_positions(context_tokens, mixer.window, causal)
         return 2 * mixer.heads * (mixer.head_size + (mixer.value_size or mixer.head_size)) * seen
     key, value = mixer.nope_size + mixer.rope_size, mixer.value_size
@@ -181,6 +183,14 @@ def attention_flops(mixer: Attention | LatentAttention, context_tokens: float, c
         key, value = mixer.kv_rank + mixer.rope_size, mixer.kv_rank
     flops = 2 * mixer.heads * (key + value) * visible_positions(context_tokens, mixer.index_topk, causal)
     return flops + 2 * mixer.index_heads * (mixer.index_size + 1) * visible_positions(context_tokens, None, causal)
+
+
+def _segment_flops(mixer: Attention, segment_tokens: int, context_tokens: float, causal: bool) -> float:
+    """Attention within a segment; each query reads the memory, and each key writes to it, by the delta rule after a read."""
+    seen = visible_positions(min(segment_tokens, context_tokens), None, causal)
+    memory = mixer.head_size * (mixer.head_size + 1)
+    heads = mixer.heads + mixer.kv_heads * (2 if mixer.delta else 1)
+    return 4 * mixer.heads * mixer.head_size * seen + 2 * heads * memory
 
 
 def layer_flops(group: LayerGroup, hidden: int, context_tokens: float, causal: bool, absorbed: bool = False) -> Flops:
@@ -235,6 +245,9 @@ def training_flops_per_token(arch: Architecture, seq_tokens: float, adapter_para
 
 def cache_values(mixer: Mixer, tokens: int) -> int:
     """Values that one layer keeps of one sequence: keys and values, the latent vector, or the state."""
+    if isinstance(mixer, Attention) and mixer.segment_tokens is not None:
+        kept = min(tokens, mixer.segment_tokens)
+        return mixer.kv_heads * mixer.head_size * (2 * kept + mixer.head_size + 1)
     if isinstance(mixer, Attention):
         kept = tokens if mixer.window is None else min(tokens, mixer.window)
         return mixer.kv_heads * (mixer.head_size + (mixer.value_size or mixer.head_size)) * kept

@@ -11,6 +11,7 @@ Values are narrow (in the type of the stream) or wide (float32). A difference of
 from dataclasses import dataclass
 
 from aether.models.config import DecoderConfig
+from aether.models.config_memory import Memory
 from aether.models.config_parts import Latent, Mixture
 from aether.spec.architecture import Recurrence
 
@@ -71,6 +72,8 @@ def layer_kept(config: DecoderConfig, layer: int) -> Kept:
 def _attention(config: DecoderConfig) -> Kept:
     heads, keys, size = config.heads, config.kv_heads, config.head_size
     query, key = heads * size, keys * size
+    if config.memory is not None:
+        return _compressive(config, config.memory)
     narrow = 2 * query + 2 * key
     if config.positions == "alibi" or config.sink_logits:
         narrow = 3 * query + 2 * key + 2 * _SPARE * (heads + keys)
@@ -81,6 +84,17 @@ def _attention(config: DecoderConfig) -> Kept:
     elif config.qk_norm == "full":
         narrow += query + key + 2
     return Kept(narrow, 0 if config.attention_softcap is not None else heads)
+
+
+def _compressive(config: DecoderConfig, memory: Memory) -> Kept:
+    heads, keys, size = config.heads, config.kv_heads, config.head_size
+    delta = memory.update == "delta"
+    found = keys * size * (size + 1) / memory.segment_tokens
+    narrow = heads * size + 2 * keys * size
+    if config.qk_norm == "head":
+        narrow += (heads + keys) * (size + 1)
+    wide = 6 * heads * size + (4 if delta else 3) * keys * size + 3.25 * heads + (3.25 if delta else 1) * keys
+    return Kept(narrow, wide + (2 if delta else 1) * found + 4)
 
 
 def _latent(config: DecoderConfig, latent: Latent) -> Kept:
@@ -130,7 +144,7 @@ def _recurrent(mixer: Recurrence, hidden: int) -> Kept:
 
 def _mask_bytes(config: DecoderConfig, layer: int, value_bytes: int) -> float:
     """Bytes per token of the mask that attention keeps for packed windows, made for some queries at a time."""
-    if config.recurrence_at(layer) is not None:
+    if config.recurrence_at(layer) is not None or config.memory is not None:
         return 0.0
     tokens, window = config.context_tokens, config.layer_window(layer)
     chunk = min(tokens, _QUERIES)

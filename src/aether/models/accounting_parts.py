@@ -57,7 +57,8 @@ def attention_weights(mixer: Attention, hidden: int) -> Weights:
     value_size = mixer.value_size or mixer.head_size
     inputs = query * (2 if mixer.output_gate else 1) + key + mixer.kv_heads * value_size
     gains = {"none": 0, "head": 2 * mixer.head_size, "full": query + key}[mixer.qk_norm]
-    small = Weights(0, gains + (mixer.heads if mixer.sinks else 0))
+    for_each_head = mixer.sinks + (mixer.segment_tokens is not None)
+    small = Weights(0, gains + for_each_head * mixer.heads)
     return linear(hidden, inputs, mixer.qkv_bias) + linear(mixer.heads * value_size, hidden, mixer.out_bias) + small
 
 

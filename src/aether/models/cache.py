@@ -4,7 +4,7 @@
 own lengths, so sequences of different ages share a step. The rows of a step are a range of slots: whoever schedules keeps the running
 ones at the front with `move`. Then a step reads the block in place, without a copy. Does not page, quantise or share memory between slots.
 
-A recurrent layer keeps a state of fixed size instead: it has no past lengths, so a slot can be moved or emptied, and none is shortened.
+A recurrent layer, or one with a compressive memory, keeps a state of fixed size instead: it has no past lengths, so a slot can be moved or emptied, and none is shortened.
 
 Shapes: L layers that attend, S slots, K key-value heads, P positions, D head size.
 """
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from aether.models.config import DecoderConfig
-from aether.models.config_mixers import state_shapes
 
 
 @dataclass
@@ -84,16 +83,16 @@ class KVCache(Cache):
         """An empty cache. `context_tokens` defaults to the model's own context and must not exceed it."""
         positions = context_tokens or config.context_tokens
         assert slots > 0 and 0 < positions <= config.context_tokens
-        recurrent = [config.recurrence_at(layer) for layer in range(config.layers)]
+        kept = [config.state_shapes(layer) for layer in range(config.layers)]
         heads, *sizes = config.cached_sizes
-        shape = (recurrent.count(None), slots, heads, positions)
+        shape = (kept.count({}), slots, heads, positions)
         keys, values = (torch.zeros(*shape, size, dtype=dtype, device=device) for size in sizes)
-        types = {"state": torch.promote_types(dtype, torch.float32), "past": dtype}
-        states = []
-        for mixer in recurrent:
-            shapes = {} if mixer is None else state_shapes(mixer, config.hidden_size)
-            one = {name: torch.zeros(slots, *size, dtype=types[name], device=device) for name, size in shapes.items()}
-            states.append(one)
+        wide = torch.promote_types(dtype, torch.float32)
+        types = {"state": wide, "memory": wide}
+        states = [
+            {n: torch.zeros(slots, *size, dtype=types.get(n, dtype), device=device) for n, size in shapes.items()}
+            for shapes in kept
+        ]
         return cls([0] * slots, keys, values, states=tuple(states))
 
     @property

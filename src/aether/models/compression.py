@@ -23,6 +23,15 @@ GROUP = 32
 """Tokens whose keys share a scale for each channel (arXiv 2402.02750, section 4.1: 32)."""
 
 
+def _every_key(config: DecoderConfig) -> bool:
+    """Whether every layer keeps keys and values of every token."""
+    return config.mixers == {"attention"} and config.memory is None
+
+
+def _other(config: DecoderConfig) -> str:
+    return "memory" if config.memory is not None else "mixer"
+
+
 @dataclass
 class SinkCache(KVCache):
     """The first `sinks` tokens and the latest; a slot has room for all that is held and the next `spare` tokens."""
@@ -37,10 +46,16 @@ class SinkCache(KVCache):
         cls, config: DecoderConfig, slots: int, sinks: int, window: int, dtype: torch.dtype = torch.float32
     ) -> "SinkCache":
         """An empty cache of `sinks` + `window` positions. Raises InputError for layers that would read what is gone."""
-        if config.positions == "alibi" or config.window is not None or config.mixers != {"attention"}:
-            name = "positions" if config.positions == "alibi" else "window" if config.window is not None else "mixer"
+        if config.positions == "alibi" or config.window is not None or not _every_key(config):
+            name = (
+                "positions"
+                if config.positions == "alibi"
+                else "window"
+                if config.window is not None
+                else _other(config)
+            )
             raise InputError.of(
-                f"model.{name}", getattr(config, name), "forgetting the middle needs full attention without ALiBi"
+                f"model.{name}", str(getattr(config, name)), "forgetting the middle needs full attention without ALiBi"
             )
         if sinks < 0 or window < 2:
             raise InputError.of("window", (sinks, window), "sinks from 0 up, and a window of two tokens or more")
@@ -56,7 +71,7 @@ class SinkCache(KVCache):
         kept = config.sink_tokens + (config.window or config.context_tokens) - 1
         # Room for two passes: what went is moved over once for each `spare` tokens.
         room = kept + 2 * spare
-        if config.full_attention_every is not None or config.mixers != {"attention"} or room >= config.context_tokens:
+        if config.full_attention_every is not None or not _every_key(config) or room >= config.context_tokens:
             return None
         held = KVCache.allocate(config, slots, room, dtype)
         return cls(held.lengths, held.keys, held.values, sinks=config.sink_tokens, spare=spare, kept=kept)
@@ -122,9 +137,9 @@ class QuantisedCache(Cache):
         """An empty cache. Raises InputError for widths other than 8 and 4, and for caches of latent vectors or states."""
         if bits not in (4, 8):
             raise InputError.of("bits", bits, "8 or 4")
-        if config.latent is not None or config.mixers != {"attention"}:
-            name = "latent" if config.latent is not None else "mixer"
-            raise InputError.of(f"model.{name}", getattr(config, name), "only heads of keys and values are packed")
+        if config.latent is not None or not _every_key(config):
+            name = "latent" if config.latent is not None else _other(config)
+            raise InputError.of(f"model.{name}", str(getattr(config, name)), "only heads of keys and values are packed")
         empty = torch.zeros(config.layers, slots, config.kv_heads, 0, config.head_size, dtype=dtype)
         recent = [(empty[layer], empty[layer]) for layer in range(config.layers)]
         room = context_tokens or config.context_tokens

@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from aether.models import accounting
 from aether.models.accounting_parts import past_values, state_values
 from aether.models.config_fields import grouped
-from aether.models.config_mixers import recurrence_of
+from aether.models.config_memory import check_memory
+from aether.models.config_mixers import recurrence_of, state_shapes
 from aether.models.config_parts import (
     DecoderParts,
     check_attention,
@@ -60,6 +61,7 @@ class DecoderConfig(DecoderParts):
         check_positions(self, self.head_size, self.context_tokens)
         check_attention(self)
         check_latent(self, self.heads, self.kv_heads, self.head_size)
+        check_memory(self, self.context_tokens)
         check_experts(self, {"hidden_size": self.hidden_size, "mlp_size": self.mlp_size})
         return self
 
@@ -93,6 +95,8 @@ class DecoderConfig(DecoderParts):
             out_bias=self.bias,
             qk_norm=self.qk_norm,
             sinks=self.sink_logits,
+            segment_tokens=None if self.memory is None else self.memory.segment_tokens,
+            delta=self.memory is not None and self.memory.update == "delta",
         )
 
     def _mlp(self) -> FeedForward | Experts | None:
@@ -156,7 +160,7 @@ class DecoderConfig(DecoderParts):
 
     def kv_bytes_per_token(self, value_bytes: int) -> int:
         """Bytes of key and value cache that one token holds, in the layers that attend; of latent attention what it compresses to."""
-        attending = sum(self.layer_mixer(layer) == "attention" for layer in range(self.layers))
+        attending = 0 if self.memory is not None else self._attending
         heads, key, value = self.cached_sizes
         return attending * heads * (key + value) * value_bytes
 
@@ -168,8 +172,29 @@ class DecoderConfig(DecoderParts):
         return self.kv_heads, self.head_size, self.head_size
 
     def state_bytes(self, value_bytes: int) -> int:
-        """Bytes of the recurrent layers' states of one sequence, whatever its length: in float32 at least, past inputs in `value_bytes`."""
+        """Bytes of states, and of compressive memories with a segment, of one sequence, whatever its length: in float32 at least, past inputs in `value_bytes`."""
         found = (self.recurrence_at(layer) for layer in range(self.layers))
         recurrent = [mixer for mixer in found if mixer is not None]
         states = sum(state_values(mixer) for mixer in recurrent)
-        return states * max(4, value_bytes) + sum(map(past_values, recurrent)) * value_bytes
+        held = states * max(4, value_bytes) + sum(map(past_values, recurrent)) * value_bytes
+        if self.memory is None:
+            return held
+        memory = self.head_size * (self.head_size + 1) * max(4, value_bytes)
+        segment = 2 * self.memory.segment_tokens * self.head_size * value_bytes
+        return held + self._attending * self.kv_heads * (memory + segment)
+
+    @property
+    def _attending(self) -> int:
+        return sum(self.layer_mixer(layer) == "attention" for layer in range(self.layers))
+
+    def state_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
+        """What layer `layer` keeps of one sequence, whatever its length: `state` and `memory` in float32 at least; empty for one
+        that keeps every key."""
+        recurrence = self.recurrence_at(layer)
+        if recurrence is not None:
+            return state_shapes(recurrence, self.hidden_size)
+        if self.memory is None:
+            return {}
+        heads, size = self.kv_heads, self.head_size
+        segment = (heads, self.memory.segment_tokens, size)
+        return {"memory": (heads, size, size + 1), "keys": segment, "values": segment}

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from aether.models.config_memory import Memory
 from aether.models.config_mixers import RECURRENT, RecurrentSizes, check_sizes
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
@@ -182,6 +183,8 @@ class DecoderParts(Noun):
 
     latent: Latent | None = None
     """Attention over compressed keys and values; None: `kv_heads` heads of keys and values."""
+    memory: Memory | None = None
+    """With it layers that attend see their own segment and a memory of those before; None: every earlier token."""
     experts: Mixture | None = None
 
     @model_serializer(mode="wrap")
@@ -236,6 +239,8 @@ def refuse_uncompiled(config: DecoderParts, compile: str) -> None:
     """Raise InputError for parts whose blocks torch.compile does not take as one graph."""
     if config.experts is not None:
         raise InputError.of("compile", compile, 'experts take rows by the numbers of a pass; set compile = "off"')
+    if config.memory is not None:
+        raise InputError.of("compile", compile, 'the number of segments differs from pass to pass; set compile = "off"')
     if config.mixers != {"attention"}:
         raise InputError.of("compile", compile, 'recurrent mixers run plain; set compile = "off"')
     if config.sink_logits:

@@ -32,6 +32,10 @@ class Attention(Noun):
     """One learnt logit for each head (gpt-oss)."""
     output_gate: bool = False
     """A gate of the size of the query projection (Qwen3-Next)."""
+    segment_tokens: int | None = Field(default=None, gt=1)
+    """Attention within segments of so many tokens, beside a compressive memory with one gate for each head (Infini-attention)."""
+    delta: bool = False
+    """The memory is read before it is written to (the delta rule)."""
 
     @model_validator(mode="after")
     def _divides(self) -> "Attention":

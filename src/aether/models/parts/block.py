@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from aether.models.config import DecoderConfig
 from aether.models.parts.attention import Scores, attend
+from aether.models.parts.compressive import CompressiveAttention
 from aether.models.parts.experts import MixtureOfExperts
 from aether.models.parts.feed_forward import FeedForward, linear
 from aether.models.parts.latent import LatentAttention
@@ -31,6 +32,8 @@ class PartsBlock(nn.Module):
         self.place = sum(config.layer_mixer(earlier) == "attention" for earlier in range(layer))
         if kind != "attention":
             self.mixer = MIXERS[kind](config, layer)
+        elif config.memory is not None:
+            self.mixer = CompressiveAttention(config, config.memory, layer)
         elif config.latent is not None:
             self.mixer = LatentAttention(config, config.latent, self.place)
         else:

@@ -91,6 +91,8 @@ def of_training(config: DecoderConfig, device: torch.device, dtype: torch.dtype)
         capped=config.attention_softcap is not None,
         alibi=config.positions == "alibi",
     )
+    if config.memory is not None:
+        facts = replace(facts, documents=False)
     found: dict[Choice, list[int]] = {}
     for layer in range(config.layers):
         if config.recurrence_at(layer) is None:
