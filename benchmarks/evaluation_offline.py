@@ -4,6 +4,7 @@
 
 MODEL is a run of `aether build` or a model's file or folder; FOLDER holds `wikitext2` and `blimp` as `docs/evaluation.md` names them. The
 evaluations go through the command line, with no network allowed to the libraries; each is asked for a second time, which must ask nothing.
+What the record has of other models stays in it, with its own circumstances.
 """
 
 import argparse
@@ -39,9 +40,22 @@ def main() -> None:
     names = [model.name for model in asked.models]
     words = [*names, "--data", "FOLDER", "--context", str(asked.context)]
     about = records.circumstances("benchmarks.evaluation_offline", "transformers", "lm_eval", words=words)
-    record = {"about": about, "evaluations": rows, "comparisons": pairs}
+    before = _before(names)
+    record = {
+        "evaluations": [*before["evaluations"], *(row | {"about": about} for row in rows)],
+        "comparisons": [*before["comparisons"], *(pair | {"about": about} for pair in pairs)],
+    }
     records.write("evaluation_offline", record, _markdown(record))
     print(json.dumps(record) if asked.json else _markdown(record))
+
+
+def _before(names: list[str]) -> dict[str, list[dict[str, Any]]]:
+    path = records.FOLDER / "evaluation_offline.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {
+        "evaluations": [row for row in found.get("evaluations", []) if row["model"] not in names],
+        "comparisons": [row for row in found.get("comparisons", []) if not {row["a"], row["b"]} & set(names)],
+    }
 
 
 def _aether(*words: object) -> dict[str, Any]:
@@ -79,13 +93,9 @@ def _compared(suite: str, models: list[Path], work: Path) -> dict[str, Any]:
 
 
 def _markdown(record: dict[str, Any]) -> str:
-    about = record["about"]
-    lines = [
-        "# Suites offline",
-        "",
-        f"`{about['command']}`, {about['date']}, {about['machine']['cpu']}, {about['packages']}",
-        "",
-    ]
+    lines = ["# Suites offline", ""]
+    for about in {json.dumps(row["about"]): row["about"] for row in record["evaluations"]}.values():
+        lines += [f"`{about['command']}`, {about['date']}, {about['machine']['cpu']}, {about['packages']}", ""]
     lines += [
         "| model | task | metric | score | 95 % | answers | the same again, nothing asked |",
         "|---|---|---|---|---|---|---|",

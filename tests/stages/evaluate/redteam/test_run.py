@@ -1,6 +1,7 @@
 """Whole runs, on an endpoint that always says the same and on a tiny model: records, resume, corrections, gates."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +17,7 @@ from aether.stages.evaluate.recipe import RedTeamRecipe
 from aether.stages.evaluate.redteam.asking import Kept, converse, messages
 from aether.stages.evaluate.redteam.attacks import attacks, attempts_of
 from aether.stages.evaluate.redteam.behaviours import own_behaviours, own_benign
+from aether.stages.evaluate.redteam.labels import Labelled, read_labels
 from aether.stages.evaluate.redteam.run import Order, red_team
 from aether.stages.evaluate.redteam.settings import target_and_recipe
 from aether.stages.evaluate.redteam.trying import planned
@@ -136,8 +138,6 @@ def test_a_judge_model_is_calibrated_and_what_it_leaves_open_is_counted(tmp_path
     labels.write_text(
         "".join(json.dumps({"prompt": "q", "reply": f"r{i}", "complied": i % 2}) + "\n" for i in range(8))
     )
-    from aether.stages.evaluate.redteam.labels import read_labels
-
     with served("maybe") as (base, _):
         given = order(base, tmp_path / "out", judge="model", judge_place=base, judge_name="j", attacks=("direct",))
         red_team(
@@ -148,6 +148,19 @@ def test_a_judge_model_is_calibrated_and_what_it_leaves_open_is_counted(tmp_path
     (one,) = [row for row in done.summary.known if row.judge == "model"]
     assert (one.true_yes, one.true_no) == (0, 0), "a word that cannot be read is a wrong one"
     assert "did not decide" in page_html(page_of(done))
+
+
+def test_a_judge_that_is_no_better_than_chance_shows_no_gate(tmp_path):
+    rows = [Labelled("m", f"q{i}", f"r{i}", i % 2 == 0) for i in range(40)]
+    with served("no") as (base, _):
+        given = order(
+            base, tmp_path, judge="model", judge_place=base, judge_name="j", attacks=("direct",), behaviours=24
+        )
+        red_team(replace(given, labelled={"l": rows}))
+    done = read_red_team(tmp_path)
+    assert done.summary.headline["attack_success"].seen.value == 0.0
+    (gate,) = judge_gates(done, gates_of(["attack_success <= 99 %"]))
+    assert gate.status == "unproven" and "better than chance" in gate.reason
 
 
 def test_a_tiny_model_with_a_suffix_from_the_command_line(tmp_path):
