@@ -48,15 +48,25 @@ def _share(value: object) -> float:
     return share if 0 < share <= 1 else 0.9
 
 
+# LMDeploy's TurboMind is "developed based on NVIDIA's FasterTransformer" (its documentation, read 2026-11-26), as TensorRT-LLM is;
+# TGI is taken for vLLM, whose paged attention it runs (assumed).
 _ENGINES: tuple[tuple[str, Engine], ...] = (
     ("vllm", "vllm"),
     ("sglang", "sglang"),
     ("tensorrt", "trtllm"),
     ("trtllm", "trtllm"),
     ("fastertransformer", "trtllm"),
+    ("lmdeploy", "trtllm"),
+    ("turbomind", "trtllm"),
+    ("text-generation-inference", "vllm"),
+    ("tgi", "vllm"),
     ("llama.cpp", "llama.cpp"),
     ("litgpt", "transformers"),
     ("transformers", "transformers"),
+    ("exllama", "other"),
+    ("awq", "other"),
+    ("gpt-fast", "other"),
+    ("torchao", "other"),
 )
 
 
@@ -66,7 +76,7 @@ def engine_of(text: str) -> Engine:
     for part, engine in _ENGINES:
         if part in low:
             return engine
-    return "other"
+    return "any"
 
 
 def precision_of(row: Row) -> Precision:

@@ -135,7 +135,8 @@ def test_formats_engines_and_halves_by_their_names():
     assert precision_of({**SINGLE, "precision": "EXL2 2.5bpw"}).weights == "int2"
     assert precision_of({**SINGLE, "precision": "Q6_K"}).weights == "int6"
     assert precision_of({**SERVED, "model": {"name": "x", "experts": 8}}).expert_format == "fp8_block"
-    assert [engine_of(text) for text in ("SGLang 0.5", "TensorRT-LLM", "MLC")] == ["sglang", "trtllm", "other"]
+    named = ("SGLang 0.5", "TensorRT-LLM", "LMDeploy (TurboMind)", "exllamav2", "MLC")
+    assert [engine_of(text) for text in named] == ["sglang", "trtllm", "trtllm", "other", "any"]
     whole, half = hardware_of({"hardware": "MI250X"}), hardware_of({"hardware": "MI250X (one GCD)"})
     assert whole is not None and half is not None and half.memory_bytes * 2 == whole.memory_bytes
 
@@ -240,3 +241,9 @@ def test_a_rate_of_tokens_under_a_load_is_no_training_row():
         training.family({**SERVED, "metric": "tokens_per_sec", "isl": None, "osl": None, "concurrency": None})
         is not None
     )
+
+
+def test_an_engine_of_which_nothing_is_known_stays_above_the_bound_of_the_memory():
+    row = SINGLE | {"framework": "MLC", "precision": "fp16", "hardware": "A100-SXM-80GB", "isl": 8, "osl": 256}
+    fastest = 2.039e12 / (2 * 6.6e9)
+    assert 0.5 * fastest < inference.predict(row).value < fastest

@@ -30,7 +30,9 @@ Format = Literal[
 """How a matrix is stored. Whole-number formats of weights alone (`int8_weight`, and 2 to 6 bits in groups: GPTQ, AWQ, EXL2, GGUF)
 and `mxfp4` are multiplied in 16 bits; the others in their own."""
 
-Engine = Literal["vllm", "sglang", "trtllm", "transformers", "aether", "llama.cpp", "other"]
+Engine = Literal["vllm", "sglang", "trtllm", "transformers", "aether", "llama.cpp", "other", "any"]
+"""`other`: the single-stream engines that were measured (exllamav2, AutoAWQ, gpt-fast, torchao). `any`: one of which nothing is known;
+like those without a measured row it costs what all measured ones cost together."""
 
 STORED_BYTES: dict[Format, float] = {
     "float32": 4.0,
