@@ -25,7 +25,10 @@ from aether.spec.review import Edit
 
 @on_document("AE101")
 def _pure_fp16(document: Document) -> Iterator[Hit]:
-    if not trains(document) or says(document, r"GradScaler|loss_scale"):
+    if says(document, r"GradScaler|loss_scale"):
+        return
+    yield from _loaded_in_fp16(document)
+    if not trains(document):
         return
     for node in calls(tree_of(document), "half"):
         if not node.args and re.search(r"model|net\b", called(node)):
@@ -34,6 +37,34 @@ def _pure_fp16(document: Document) -> Iterator[Hit]:
         halves = [a for a in node.args if ast.unparse(a) in ("torch.float16", "torch.half")]
         if halves and re.search(r"model|net\b", called(node)):
             yield hit_at(node, "the model's weights are float16 and a backward pass runs without loss scaling")
+
+
+_HALVES = re.compile(r"(?:torch\.)?(?:float16|half)|['\"](?:float16|fp16|half)['\"]")
+
+
+def _loaded_in_fp16(document: Document) -> Iterator[Hit]:
+    """A model that is loaded in float16 and trained whole. Adapters keep weights of their own in float32."""
+    if says(document, r"peft_config|get_peft_model|PeftModel|quantization_config|load_in_[48]bit"):
+        return
+    trained = {
+        ast.unparse(argument)
+        for node in ast.walk(tree_of(document))
+        if isinstance(node, ast.Call) and called(node).endswith("Trainer")
+        for argument in [*node.args[:1], *(k.value for k in node.keywords if k.arg == "model")]
+    } | set(re.findall(r"(\w+)\.parameters\(\)", document.text) if trains(document) else [])
+    for node in ast.walk(tree_of(document)):
+        if not (
+            isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in trained
+        ):
+            continue
+        for call in calls(node.value, "from_pretrained"):
+            halves = [
+                k
+                for k in call.keywords
+                if k.arg in ("dtype", "torch_dtype") and _HALVES.fullmatch(ast.unparse(k.value))
+            ]
+            if halves:
+                yield hit_at(call, f"{node.targets[0].id} is loaded in float16 and trained as it is")
 
 
 @on_document("AE102")
@@ -176,7 +207,10 @@ def _evaluations(document: Document) -> Iterator[ast.FunctionDef]:
     for function in functions(tree_of(document)):
         name = function.name.lower()
         if (
-            re.search(r"^(?:eval|evaluate|validate|validation|test_epoch|estimate_loss)", name)
+            re.search(
+                r"^(?:eval|evaluate|validate|validation|test_epoch|estimate_loss|perplexity|accuracy|(?:compute|measure)_(?:perplexity|accuracy|loss))",
+                name,
+            )
             and "model" in ast.unparse(function)
             and re.search(r"for .* in .*(?:load|batch|data)", ast.unparse(function))
         ):
@@ -195,7 +229,10 @@ def _no_no_grad(document: Document) -> Iterator[Hit]:
 def _no_eval_mode(document: Document) -> Iterator[Hit]:
     for function in _evaluations(document):
         text = ast.unparse(function)
-        if re.search(r"\bmodel\(", text) and not re.search(r"\.eval\(\)|\.train\(False\)", code_of(document.text)):
+        own = re.search(r"\.eval\(\)|\.train\(False\)", text)
+        if re.search(r"\bmodel\(", text) and not own and re.search(r"\.train\(\)(?=[\s\S]*\bmodel\()", text):
+            yield hit_at(function, f"{function.name} sets the model to train() and then evaluates it")
+        elif re.search(r"\bmodel\(", text) and not re.search(r"\.eval\(\)|\.train\(False\)", code_of(document.text)):
             yield hit_at(function, f"{function.name} does not set the model to eval()")
 
 
