@@ -5,8 +5,9 @@
 
 Peers: Hugging Face Trainer with GPT-2, Llama and Qwen3 configurations; litgpt's GPT as a Llama; OLMo-core's OLMo 2. Same width,
 depth, vocabulary, window, tied embedding and shuffled windows for all; one thread and a process of its own for each training;
-glibc keeps freed memory for all, as Aether's stage has it. Each peer is tuned first, at the full budget on a seed that the
-comparison does not use: its learning rate to an optimum inside the grid. Aether's settings are chosen from `AETHER_GRID` on that seed.
+glibc keeps freed memory for all, as Aether's stage has it. Each peer is tuned first, Llama at the full budget and the others at `SHORT` of it, on a
+seed that the comparison does not use: its learning rate to an optimum inside the grid, in the batch that Llama does best with.
+Aether's settings are chosen from `AETHER_GRID` on that seed, at `SHORT` of the budget.
 Every side is charged by the processor's clock, and its schedule follows the share of the budget that is spent. Aether also
 trains for `SHORT` of the budget: what it reaches there is measured, not interpolated. A training that DIR has is not made again,
 so the whole may be made in pieces (`--minutes`; exit code 3 while some are left).
@@ -143,17 +144,30 @@ class Bench:
             self.workers[name] = Worker(*commands[side])
         return self.workers[name]
 
-    def tune(self, side: str) -> dict[str, Any]:
+    def batch(self) -> int:
+        """Llama's best batch, from 4 windows downwards, with the rate that the square root of the batch asks for."""
+        settings = self.tune("llama", 4)
+        best = self.train("llama", settings, TUNING_SEED)["bits_per_byte"]
+        while settings["batch"] > 1:
+            smaller = settings | {"batch": settings["batch"] // 2, "lr": settings["lr"] / 2**0.5}
+            found = self.train("llama", smaller, TUNING_SEED)["bits_per_byte"]
+            if found >= best:
+                break
+            settings, best = smaller, found
+        return settings["batch"]
+
+    def tune(self, side: str, batch: int) -> dict[str, Any]:
         """The best learning rate by factors of two, with a worse one tried on each side of it."""
+        share = 1.0 if side == "llama" else SHORT
 
         def score(rate: float) -> float:
-            return self.train(side, asdict(Settings(rate)), TUNING_SEED)["bits_per_byte"]
+            return self.train(side, asdict(Settings(rate, batch)), TUNING_SEED, share)["bits_per_byte"]
 
         rates = {rate: score(rate) for rate in FIRST_RATES}
         while (best := min(rates, key=lambda rate: rates[rate])) in (min(rates), max(rates)):
             rate = best / 2 if best == min(rates) else best * 2
             rates[rate] = score(rate)
-        return asdict(Settings(best))
+        return asdict(Settings(best, batch))
 
     def choose_aether(self) -> dict[str, Any]:
         """The best of `AETHER_GRID` at the short budget."""
@@ -270,7 +284,8 @@ def main() -> None:
     until = time.monotonic() + 60 * given.minutes
     bench = Bench(given.data.resolve(), given.work.resolve(), given.peers_python, given.cpu_seconds, until)
     bench.prepare([*seeds, TUNING_SEED])
-    tuned = {side: bench.tune(side) for side in (*TRAINER, *OUTSIDE)}
+    batch = bench.batch()
+    tuned = {side: bench.tune(side, batch) for side in (*TRAINER, *OUTSIDE)}
     rows = compare(bench, bench.choose_aether(), tuned, seeds)
     words = ["--data", "RUN/steps/data", "--peers-python", "PEERS/bin/python", "--work", "DIR"]
     words += ["--cpu-seconds", f"{given.cpu_seconds:g}", "--seeds", str(given.seeds)]
