@@ -17,6 +17,8 @@ from aether.counsel.agent.providers import model_of
 from aether.counsel.agent.session import load_session, new_session
 from aether.counsel.keeping import KeptPlan
 from aether.counsel.launching import proposal
+from aether.counsel.measuring import RedTeamOrder
+from aether.counsel.toolbox import Toolbox
 from aether.planning.decide import make_plan
 from aether.running.folder import RunFolder, worked_s
 from aether.running.jobs import cancel, report_of
@@ -294,3 +296,24 @@ def test_an_endpoint_that_is_not_there_is_said(tmp_path):
 def test_a_model_without_a_provider_is_bad_input():
     with pytest.raises(InputError, match="PROVIDER:NAME"):
         model_of("gpt")
+
+
+def test_work_that_asks_a_model_is_told_first_and_approved_with_what_it_asks(tmp_path):
+    order = {"target": "http://127.0.0.1:9/v1", "model": "m", "settings": ["attacks=direct", "behaviours=2"]}
+    asked = []
+
+    def no(ask):
+        asked.append(ask)
+        return False
+
+    told = ("red_team", {"order": order, "run": "red"})
+    conversation = talk(tmp_path, told, "It would ask that.", approver=no)
+    say(conversation, "Red-team it.")
+    assert asked == [], "what spends nothing is not asked about"
+    hash_shown = Toolbox(tmp_path).red_team(RedTeamOrder.model_validate(order), "red").details["approve"]
+    for approve in (hash_shown, "0" * 64):
+        wish = ("red_team", {"order": order, "run": "red", "approve": approve})
+        say(talk(tmp_path, wish, "Not started.", approver=no), "Start.")
+    (one,) = asked
+    assert one.hash == hash_shown and "at most 4 questions" in one.what and "cost is unknown" in one.objection
+    assert report_of(tmp_path / "red").state == "none"

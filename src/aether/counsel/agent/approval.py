@@ -6,11 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from aether.counsel.agent.budget import Budget
 from aether.counsel.launching import came_to_usd, proposal
+from aether.counsel.measuring import JudgeOrder, RedTeamOrder, SuiteOrder, work_of
+from aether.counsel.toolbox_common import Folder
 from aether.evidence.hashing import hash_value
 from aether.running.jobs import report_of
 from aether.spec.errors import AetherError
+
+ORDERS = {"evaluate_model": SuiteOrder, "red_team": RedTeamOrder, "judge_pairs": JudgeOrder}
+TELL_FIRST = frozenset({"reproduce_run", *ORDERS})
+"""Tools whose call without a hash starts nothing: it tells what the call with it would do."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +46,27 @@ def deny_all(ask: Ask) -> bool:
     return False
 
 
+def only_tells(tool: str, arguments: dict[str, Any]) -> bool:
+    """Whether a call spends nothing, so that no person needs to be asked."""
+    return tool in TELL_FIRST and not arguments.get("approve")
+
+
+def _ask_to_measure(tool: str, arguments: dict[str, Any], root: Path, budget: Budget) -> Ask:
+    """The question for work that asks a model: how much of it, where its answers go, and its hash."""
+    inside, run = Folder(root).inside, str(arguments.get("run", ""))
+    try:
+        work = work_of(ORDERS[tool].model_validate(arguments.get("order")), inside(run, "run"), inside)
+    except (AetherError, ValidationError) as error:
+        return Ask(tool, run, None, None, hash_value({"tool": tool, "arguments": arguments}), f"void: {error}")
+    void = "void: the hash is not that of what would be asked" if arguments["approve"] != work.approve else None
+    what = f"{work.said}, kept in {run}: aether {' '.join(work.command)}"
+    return Ask(tool, what, None, None, work.approve, void or budget.objection(None))
+
+
 def ask_for(tool: str, arguments: dict[str, Any], root: Path, budget: Budget) -> Ask:
     """The question for one call. A launch whose hash is not that of the present plan has an objection that no yes overrules."""
+    if tool in ORDERS:
+        return _ask_to_measure(tool, arguments, root, budget)
     digest = hash_value({"tool": tool, "arguments": arguments})
     cost = time = run = None
     what = ", ".join(f"{key} = {value}" for key, value in arguments.items())[:400]

@@ -16,6 +16,7 @@ from aether.counsel.agent.approval import (
     ask_for,
     decide,
     deny_all,
+    only_tells,
     says_yes,
     settle_ended,
 )
@@ -199,6 +200,8 @@ class Conversation:
         }
 
     async def _decide(self, call: Call) -> str | None:
+        if only_tells(call.tool, call.arguments):
+            return None
         ask = ask_for(call.tool, call.arguments, self.root, self.budget)
         refused = await decide(ask, self.approver, self.budget)
         self.session.append(kind="approval", tool=call.tool, hash=ask.hash, cost_usd=ask.cost_usd, refused=refused)
