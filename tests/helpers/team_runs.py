@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mixer_runs import mixer_errors
 
 from aether.models.config import DecoderConfig
 from aether.spec.run import StepContext
-from aether.stages.train.fakes import CountingTokens
+from aether.stages.train.fakes import CountingTokens, PoisonedTokens
 from aether.stages.train.metrics import read_losses
 from aether.stages.train.parallel.loop import SharedLoop, new_shared_state
 from aether.stages.train.parallel.mesh import joined, team
@@ -35,10 +36,10 @@ class Cut(Exception):
 
 
 class CutShort:
-    """The toy's stream to window `end`, where the run is cut. Most windows hold two documents."""
+    """The toy's stream to window `end`, where the run is cut, `noise` at some windows. Most windows hold two documents."""
 
-    def __init__(self, tokens: int, end: int | None) -> None:
-        self._inner, self._end = CountingTokens(64, tokens), end
+    def __init__(self, tokens: int, end: int | None, noise: Collection[int] = ()) -> None:
+        self._inner, self._end = PoisonedTokens(CountingTokens(64, tokens), 64, noise), end
 
     def batch(self, first, count):
         if self._end is not None and first >= self._end:
@@ -48,13 +49,13 @@ class CutShort:
         return tokens, 2 * ids + (np.arange(tokens.shape[1]) >= border)
 
 
-def losses_of(recipe: TrainRecipe, out: Path, end: int | None = None) -> list[float]:
+def losses_of(recipe: TrainRecipe, out: Path, end: int | None = None, noise: Collection[int] = ()) -> list[float]:
     """Train over the recipe's layout, to window `end`. A collective."""
     everyone = team(recipe.parallel, "cpu")
     context = StepContext("train", out, {}, 0, 1, lambda progress: None)
     state = new_shared_state(recipe, 0, everyone)
     with suppress(Cut):
-        SharedLoop(recipe, state, CutShort(recipe.model.context_tokens, end), context, everyone).run("toy")
+        SharedLoop(recipe, state, CutShort(recipe.model.context_tokens, end, noise), context, everyone).run("toy")
     everyone.tell_all(None)
     return list(read_losses(out / "metrics.jsonl").values())
 
@@ -68,7 +69,7 @@ if __name__ == "__main__":
             if (check := changes.get("check")) is not None:
                 found[name] = CHECKS[check]()
                 continue
-            where, end = out / changes.pop("out", name), changes.pop("end", None)
-            found[name] = losses_of(toy_recipe(**changes), where, end)
+            end, noise = changes.pop("end", None), changes.pop("noise", ())
+            found[name] = losses_of(toy_recipe(**changes), out / name, end, noise)
     if os.environ["RANK"] == "0":
         Path(os.environ["RESULT"]).write_text(json.dumps(found))

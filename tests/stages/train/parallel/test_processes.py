@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -38,14 +39,20 @@ MIXTURE = Mixture(count=4, active=2, balance_loss=0.05, z_loss=0.01, bias_rate=0
 PARTS = TOY.model_copy(update={"norm": "layer", "positions": "learned", "activation": "gelu", "qk_norm": "none"})
 EXPERTS = TOY.model_copy(update={"experts": MIXTURE})
 HYBRID = TOY.model_copy(update={"mixer_pattern": ("mamba2", "attention", "gated_delta", "attention")})
+NOISE = list(range(10 * 12, 12 * 12))
+"""The windows of two updates."""
+LADDER = {
+    "steps": 15,
+    "spikes": {"window_steps": 8, "sigmas": 3.0, "skips_before_rewind": 2, "snapshot_every_steps": 2},
+}
 LOOKS = {"watch": {"cost_share": 1.0}}
 EVERY_STEP = {"checkpoint_every_s": 1e-9, "spikes": {"snapshot_every_steps": 3}}
 
 
-def alone(out: Path, recipe: TrainRecipe) -> tuple[list[float], torch.nn.Module]:
+def alone(out: Path, recipe: TrainRecipe, noise: Collection[int] = ()) -> tuple[list[float], torch.nn.Module]:
     torch.set_num_threads(1)
     state = new_state(recipe, 0)
-    data = CutShort(recipe.model.context_tokens, None)
+    data = CutShort(recipe.model.context_tokens, None, noise)
     Loop(recipe, state, data, StepContext("train", out, {}, 0, 1, lambda progress: None)).run("toy")
     return list(read_losses(out / "metrics.jsonl").values()), state.model
 
@@ -72,6 +79,7 @@ def two(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
         "expert": {"parallel": {"expert": 2}, "model": EXPERTS.model_dump(mode="json")},
         "parts ring": {"parallel": {"context": 2}, "model": PARTS.model_dump(mode="json")},
         "parts tensor": {"parallel": {"tensor": 2}, "model": PARTS.model_dump(mode="json")},
+        "ladder": {"parallel": {"shard": 2}, "noise": NOISE} | LADDER,
         "cut": {"parallel": {"shard": 2}, "end": 60} | EVERY_STEP,
     }
     return out, together(2, out, runs)
@@ -86,6 +94,16 @@ def one(tmp_path_factory) -> tuple[list[float], torch.nn.Module]:
 def test_two_processes_have_the_losses_of_one(one, two, name):
     assert len(one[0]) == 8
     assert two[1][name] == pytest.approx(one[0], abs=2e-6)
+
+
+def test_a_rewind_of_two_processes_is_that_of_one(two, tmp_path):
+    """What a skipped batch's passes had gathered must not hide the weights that come back."""
+    alone(tmp_path, toy_recipe(**LADDER), NOISE)
+    one, shared = (read_lines(out / "metrics.jsonl") for out in (tmp_path, two[0] / "ladder"))
+    assert {"skip", "rewind"} <= {row["judgement"] for row in one}
+    for wanted, row in zip(one, shared, strict=True):
+        assert (row["step"], row["judgement"]) == (wanted["step"], wanted["judgement"])
+        assert row["loss"] == pytest.approx(wanted["loss"], abs=2e-6)
 
 
 @pytest.mark.parametrize("name", ["shard", "ring", "tensor", "pipeline"])
