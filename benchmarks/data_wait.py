@@ -28,8 +28,8 @@ from aether.stages.train.streaming import StreamedWindows
 from benchmarks.records import circumstances, write
 
 VOCABULARY, CONTEXT = 4096, 256
-SHAPES = ((128, 2, 16, 150), (64, 2, 16, 300))
-"""(width, layers, windows, updates): one of the demo's size, and one whose updates are short."""
+SHAPES = ((128, 2, 16, 120),)
+"""(width, layers, windows, updates): the demo's size."""
 WORKERS = (0, 1, 2)
 _SAMPLE_BYTES = 2_000_000
 """Text that the tokenizer is learnt from."""

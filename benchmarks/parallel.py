@@ -59,8 +59,6 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "shard 4": {"shard": 4},
     "shard 2 x tensor 2": {"shard": 2, "tensor": 2},
     "ring 4": {"context": 4},
-    "ulysses 4": {"context": 4, "attention": "ulysses"},
-    "pipeline 4": {"pipeline": 4},
     "experts 4": {"expert": 4},
 }
 UPDATES, WARM_UPS = 4, 1
