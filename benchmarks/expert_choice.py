@@ -22,7 +22,10 @@ SHAPE = {
     "vocab_size": 256, "hidden_size": 64, "layers": 2, "heads": 2, "kv_heads": 2, "head_size": 32, "mlp_size": 64,
     "context_tokens": 64,
 }  # fmt: skip
-ROUTERS = {"expert_choice": {"router": "expert_choice"}, "softmax": {"router": "softmax", "balance_loss": 0.01}}
+ROUTERS = {
+    "expert_choice": {"router": "expert_choice", "normalise": False},
+    "softmax": {"router": "softmax", "balance_loss": 0.01},
+}
 SEEDS, BATCH, HELD_OUT = (0, 1, 2), 16, 160
 
 
@@ -65,7 +68,7 @@ def told(value: dict[str, float | int], sign: str = "") -> str:
 def main() -> None:
     """Train, score, record."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=120)
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = [measure(router, options.steps) for router in ROUTERS]
