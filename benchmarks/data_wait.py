@@ -28,7 +28,7 @@ from aether.stages.train.streaming import StreamedWindows
 from benchmarks.records import circumstances, write
 
 VOCABULARY, CONTEXT = 4096, 256
-SHAPES = ((128, 2, 16, 120),)
+SHAPES = ((128, 2, 16, 100),)
 """(width, layers, windows, updates): the demo's size."""
 WORKERS = (0, 1, 2)
 _SAMPLE_BYTES = 2_000_000
