@@ -274,7 +274,7 @@ def kill_second(parent: psutil.Process, folder: Path, checkpoints: str) -> psuti
 @pytest.mark.slow
 def test_a_killed_process_costs_no_more_than_the_steps_since_the_last_checkpoint(tmp_path):
     data = write_tiny_data(tmp_path / "data")
-    recipe = stage_recipe(steps=150, checkpoint_every_s=0.05)
+    recipe = stage_recipe(steps=150, checkpoint_every_s=0.5)
     wanted = stage(tmp_path / "one", recipe, data)
     heard = []
     shared = recipe.model_copy(update={"parallel": Parallel(shard=2)})
