@@ -36,7 +36,8 @@ class Optimisers:
             rule = muon(matrices, settings, model.dtype) if settings.kind == "muon" else Soap(matrices, settings)
             self.matrices = [w.parameter for w in matrices]
             rest = [w for w in self.weights if w.kind not in ("matrices", "routers")]
-            self.rules: dict[str, Rule] = {settings.kind: rule, "adam": adamw(rest, settings)}
+            # A stage in the middle of a pipeline may have nothing but matrices.
+            self.rules: dict[str, Rule] = {settings.kind: rule} | ({"adam": adamw(rest, settings)} if rest else {})
         else:
             name = "adam" if settings.kind == "adamw" else settings.kind
             self.matrices, self.rules = [], {name: _for_all(self.weights, settings)}
