@@ -211,8 +211,8 @@ class StreamedWindows:
             sampler=map(self._lines.spans, itertools.islice(rest, 1, None)),  # pyright: ignore[reportArgumentType]
             num_workers=self._workers,
             collate_fn=_as_it_is,
-            # Not "fork": a thread of this process could hold a lock that no worker would ever see opened.
-            multiprocessing_context="forkserver" if self._workers else None,
+            # Not "fork": a lock that a thread holds would never open there. Not "forkserver": its workers outlive a killed parent.
+            multiprocessing_context="spawn" if self._workers else None,
         )
         coming = iter(loader)
         yield first, self._dataset[self._lines.spans(first)]
