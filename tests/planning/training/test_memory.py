@@ -1,7 +1,7 @@
 """Worked examples of Korthikanti et al. 2022 (arXiv 2205.05198) and of ZeRO (arXiv 1910.02054)."""
 
 import pytest
-from training_setups import gpt, llama_8b, setup
+from training_setups import gpt, llama_8b, moe, setup
 
 from aether.knowledge.library import device
 from aether.models.accounting import parameters
@@ -122,6 +122,16 @@ def test_gradients_that_add_up_before_they_are_split_are_whole():
     assert whole.weights_bytes == split.weights_bytes == pytest.approx(2 * count / 4)
     # With one micro-batch there is nothing to add up.
     assert ledger(sharded(WHOLE, 1), "full").gradients_bytes == pytest.approx(2 * count / 4)
+
+
+@pytest.mark.parametrize(("tp", "ep", "replicas"), [(1, 1, 8), (1, 8, 1), (1, 4, 2), (2, 8, 2)])
+def test_experts_are_split_over_their_own_replicas_alone(tp, ep, replicas):
+    """`ep` takes its devices from those that hold replicas: what it splits is not split by them again."""
+    counts = parameters(moe())
+    layout = Layout(tp=tp, dp=8, ep=ep, zero_stage=3)
+    found = ledger(setup(moe(), devices=8 * tp, layout=layout, global_batch=64, master_weights=False), "full")
+    held = (counts.total - counts.experts) / tp / 8 + counts.experts / ep / replicas
+    assert found.weights_bytes == pytest.approx(2 * held) and found.gradients_bytes == pytest.approx(2 * held)
 
 
 def test_the_root_unit_of_fsdp_stays_gathered_and_its_gradient_is_copied():

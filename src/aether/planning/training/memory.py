@@ -13,7 +13,7 @@ from aether.models.accounting import parameters
 from aether.models.accounting_parts import conv_channels
 from aether.planning.training.operators import layer_groups, layer_work, tokens_per_micro_batch
 from aether.planning.training.setup import Recompute, TrainingSetup
-from aether.planning.training.work import local_parameters, trainable_parameters
+from aether.planning.training.work import local_parameters, sharded_parameters, trainable_parameters
 from aether.spec.architecture import Attention, Experts, FeedForward, LatentAttention, LayerGroup
 
 CONTEXT_BYTES = 0.7e9
@@ -177,30 +177,28 @@ def _frozen_weights_bytes(setup: TrainingSetup, local: float, learning: float) -
 
 def _stored(setup: TrainingSetup) -> tuple[float, float, float]:
     """Bytes of weights, gradients and optimiser states on one device."""
-    layout, tuned = setup.layout, setup.fine_tuning
-    local = sum(local_parameters(setup))
-    learning = local if tuned.kind == "full" else trainable_parameters(setup) / (layout.tp * layout.pp)
-    ranks = layout.dp * layout.cp
-    weights_shards, gradient_shards, state_shards = (ranks if layout.zero_stage >= stage else 1 for stage in (3, 2, 1))
-    if setup.software.accumulates_whole and setup.micro_batches > 1:
-        gradient_shards = 1
+    layout, tuned, zero = setup.layout, setup.fine_tuning, setup.layout.zero_stage
+    local, sharded = sum(local_parameters(setup)), sharded_parameters(setup)
+    learning, learning_sharded = local, sharded
+    if tuned.kind != "full":
+        learning = trainable_parameters(setup) / (layout.tp * layout.pp)
+        learning_sharded = learning / (layout.dp * layout.cp)
+    whole_gradients = zero < 2 or (setup.software.accumulates_whole and setup.micro_batches > 1)
+    gradients = learning if whole_gradients else learning_sharded
+    updated = learning_sharded if zero >= 1 else learning
     mixed = setup.master_weights and setup.precision != "fp32"
     value = _value_bytes(setup)
     states = STATE_BYTES[setup.optimiser] * (1.0 if mixed or value == 4.0 else 0.5)
     if tuned.kind != "full":
-        weights = _frozen_weights_bytes(setup, local, learning) / weights_shards
-        return weights, learning * value / gradient_shards, learning * states / state_shards
+        weights = _frozen_weights_bytes(setup, local, learning) * (sharded / local if zero == 3 else 1.0)
+        return weights, gradients * value, updated * states
     gradient = {"megatron": 4.0}.get(setup.software.framework, 2.0) if mixed else value
     copies = 4.0 if mixed else 0.0
     if mixed and setup.software.framework in ("fsdp", "torchtitan"):
         value, gradient, copies = 4.0, 4.0, 0.0  # the sharded weights are the float32 ones
     if layout.offload == "optimiser":
         states, copies = 0.0, 0.0
-    return (
-        local * value / weights_shards,
-        local * gradient / gradient_shards,
-        local * (states + copies) / state_shards,
-    )
+    return (sharded if zero == 3 else local) * value, gradients * gradient, updated * (states + copies)
 
 
 def _gathered_bytes(setup: TrainingSetup, activations: float) -> float:

@@ -11,7 +11,7 @@ from aether.hardware.network import Group, Topology, collective_s
 from aether.knowledge.library import Device, Rate
 from aether.models.accounting import Parameters, parameters, training_flops_per_token
 from aether.planning.training.operators import LayerWork, Product, layer_groups, layer_work, tokens_per_micro_batch
-from aether.planning.training.setup import Precision, Recompute, TrainingSetup
+from aether.planning.training.setup import Layout, Precision, Recompute, TrainingSetup
 from aether.spec.architecture import Attention, Experts, LatentAttention, LayerGroup
 from aether.spec.errors import InputError
 
@@ -105,6 +105,18 @@ def local_parameters(setup: TrainingSetup, counts: Parameters | None = None) -> 
     layout = setup.layout
     dense = (counts.total - counts.experts + counts.multi_token) / (layout.tp * layout.pp)
     return dense, counts.experts / (layout.ep * layout.pp)
+
+
+def sharded_parameters(setup: TrainingSetup) -> float:
+    """Weights that one device keeps where all replicas share them out. Experts have fewer replicas: `ep` takes its ranks from them."""
+    layout = setup.layout
+    dense, experts = local_parameters(setup)
+    return dense / (layout.dp * layout.cp) + experts / expert_replicas(layout)
+
+
+def expert_replicas(layout: Layout) -> int:
+    """Devices of one pipeline stage that hold the same experts."""
+    return max(1, layout.dp * layout.cp * layout.tp // layout.ep)
 
 
 def trainable_parameters(setup: TrainingSetup) -> float:
@@ -256,7 +268,7 @@ def _replica_traffic(setup: TrainingSetup, net: Topology, recompute: Recompute) 
         dense, experts = trainable_parameters(setup) / (layout.tp * layout.pp), 0.0
     gradient_bytes = 4.0 if setup.master_weights and setup.precision != "fp32" else 2.0
     ranks = Group(layout.dp * layout.cp, layout.tp)
-    expert_ranks = Group(max(1, layout.dp * layout.cp * layout.tp // layout.ep), layout.ep)
+    expert_ranks = Group(expert_replicas(layout), layout.ep)
     spent = {"gather_s": 0.0, "dp_s": 0.0}
     calls = setup.architecture.layers / layout.pp if layout.zero_stage == 3 else 1.0
     for count, group in ((dense, ranks), (experts, expert_ranks)):
@@ -281,15 +293,14 @@ def training_work(setup: TrainingSetup, device: Device, recompute: Recompute, sh
     layout, net = setup.layout, topology(device)
     terms = _stage_sums(setup, device, recompute)
     terms |= _layer_traffic(setup, net, recompute) | _replica_traffic(setup, net, recompute)
-    dense, experts = local_parameters(setup)
-    learning = dense + experts
+    updated = sharded_parameters(setup) if layout.zero_stage else sum(local_parameters(setup))
     if setup.fine_tuning.kind != "full":
-        learning = trainable_parameters(setup) / (layout.tp * layout.pp)
-    shards = layout.dp * layout.cp if layout.zero_stage else 1
-    update_bytes = learning * OPTIMISER_BYTES_PER_PARAMETER[setup.optimiser] / shards
+        shards = layout.dp * layout.cp if layout.zero_stage else 1
+        updated = trainable_parameters(setup) / (layout.tp * layout.pp) / shards
+    update_bytes = updated * OPTIMISER_BYTES_PER_PARAMETER[setup.optimiser]
     if layout.offload == "optimiser":
         link = device.host_link_bytes_per_s or 32e9
-        terms["offload_s"] = learning / shards * 6.0 / link
+        terms["offload_s"] = updated * 6.0 / link
     terms["optimiser_s"] = update_bytes / device.memory_bandwidth_bytes_per_s
     terms["micro_batches"] = float(setup.micro_batches)
     terms["bubble"] = (layout.pp - 1) / layout.virtual_stages
