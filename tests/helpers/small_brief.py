@@ -1,4 +1,4 @@
-"""A brief that a test can afford: real code (packages of the standard library), a small load, four minutes of budget."""
+"""A brief that a test can afford: real code (packages of the standard library), a small load, four minutes at most."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ SMALL = {
         "build_time <= 4 min",
     ],
     "data": {
-        "sources": ["python:package/asyncio", "python:package/email"],
+        "sources": ["python:package/email"],
         "out_of_distribution": "python:package/json",
     },
     "hardware": {"name": "this-machine", "price_usd_per_hour": 0.1},

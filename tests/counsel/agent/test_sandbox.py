@@ -22,7 +22,7 @@ def test_a_snippet_runs_with_nothing_around_it():
     ],
 )
 def test_what_it_must_not_do_fails(code):
-    assert run_python(code, isolation()).code not in (0, None)
+    assert run_python(code, isolation(), cpu_s=1).code not in (0, None)
 
 
 def test_where_nothing_isolates_nothing_runs():

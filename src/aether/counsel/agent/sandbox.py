@@ -40,8 +40,8 @@ def isolation() -> tuple[str, ...] | None:
     return None
 
 
-def run_python(code: str, words: tuple[str, ...] | None) -> Ran:
-    """Run a snippet behind the words of `isolation`; its output is data."""
+def run_python(code: str, words: tuple[str, ...] | None, cpu_s: int = CPU_S) -> Ran:
+    """Run a snippet behind the words of `isolation`, for `cpu_s` seconds of a processor; its output is data."""
     if words is None:
         return Ran(None, why="no way to take the network away was found (unshare)")
     with tempfile.TemporaryDirectory(prefix="aether-snippet-") as folder:
@@ -52,7 +52,7 @@ def run_python(code: str, words: tuple[str, ...] | None) -> Ran:
                 cwd=folder,
                 env={"HOME": folder, "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
                 timeout=WALL_S,
-                preexec_fn=_limit,
+                preexec_fn=functools.partial(_limit, cpu_s),
                 check=False,
             )
         except subprocess.TimeoutExpired:
@@ -61,8 +61,8 @@ def run_python(code: str, words: tuple[str, ...] | None) -> Ran:
     return Ran(done.returncode, said[:OUTPUT_CHARACTERS])
 
 
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+def _limit(cpu_s: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
