@@ -51,9 +51,12 @@ class Deadly(PoisonedTokens):
 def train(wanted: TrainRecipe, out: Path, inputs: dict[str, Path], deadly: set[int]) -> None:
     torch.set_num_threads(1)
     noise = [4 * step + row for step in NOISE for row in range(4)]
-    data = Deadly(windows(wanted, inputs, 0), wanted.model.vocab_size, noise)
+    batches = windows(wanted, inputs, 0)
+    data = Deadly(batches, wanted.model.vocab_size, noise)
     object.__setattr__(data, "deadly", deadly)
     Loop(wanted, new_state(wanted, 0), data, StepContext("train", out, inputs, 0, 1, lambda progress: None)).run("x")
+    if isinstance(batches, StreamedWindows):
+        batches.close()
 
 
 def outlived(wanted: TrainRecipe, out: Path, inputs: dict[str, Path], kills: set[int]) -> list[int]:
