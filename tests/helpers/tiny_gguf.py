@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from aether.models.config import DecoderConfig
 from aether.models.decoder import Decoder
-from aether.models.gguf_file import write_gguf
+from aether.models.gguf_file import finish, write_gguf
 from aether.models.weights import to_qwen3
 
 NAMED = ["<|begin|>", "<|end|>", "<|turn|>"]
@@ -57,9 +57,6 @@ def write_chat_gguf(path: Path, pre: str, config: DecoderConfig = CONFIG, seed: 
     writer.add_chat_template(TEMPLATE)
     for tensor in read.tensors:
         writer.add_tensor(tensor.name, tensor.data)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     plain.unlink()
     return model

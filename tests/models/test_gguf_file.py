@@ -4,7 +4,7 @@ import torch
 from tiny_served_model import CONFIG
 
 from aether.models.decoder import Decoder
-from aether.models.gguf_file import LARGEST_VOCABULARY, TOKEN_ZERO, tokens_of, write_gguf
+from aether.models.gguf_file import LARGEST_VOCABULARY, TOKEN_ZERO, finish, tokens_of, write_gguf
 from aether.models.gguf_given import copy_with_ids, decoder_of, main_type, read_file, shape_of
 from aether.models.gguf_names import own_name
 from aether.models.parts.decoder import decoder
@@ -69,10 +69,7 @@ def test_a_quantised_file_is_copied_as_it_is_or_in_the_type_that_is_asked_for(tm
     for tensor in plain.tensors:
         flat = tensor.data.ndim < 2
         writer.add_tensor(tensor.name, tensor.data if flat else gguf.quants.quantize(tensor.data, kind), raw_dtype=None if flat else kind)  # fmt: skip
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     given = read_file(tmp_path / "given.gguf")
     assert main_type(given) == "Q4_1"
     shape = shape_of(given)

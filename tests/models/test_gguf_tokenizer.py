@@ -11,7 +11,7 @@ from tiny_served_model import CONFIG
 
 from aether.models.decoder import Decoder
 from aether.models.gguf_byte_level import SPLITTINGS
-from aether.models.gguf_file import write_gguf
+from aether.models.gguf_file import finish, write_gguf
 from aether.models.gguf_tokenizer import begins, read_tokenizer
 from aether.models.weights import to_qwen3
 from aether.spec.errors import InputError
@@ -79,10 +79,7 @@ def write(folder, prefix, bos):
     writer.add_chat_template("{{ messages[0]['content'] }}")
     for tensor in read.tensors:
         writer.add_tensor(tensor.name, tensor.data)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return folder / "model.gguf"
 
 

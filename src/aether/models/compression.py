@@ -46,14 +46,13 @@ class SinkCache(KVCache):
         cls, config: DecoderConfig, slots: int, sinks: int, window: int, dtype: torch.dtype = torch.float32
     ) -> "SinkCache":
         """An empty cache of `sinks` + `window` positions. Raises InputError for layers that would read what is gone."""
-        if config.positions == "alibi" or config.window is not None or not _every_key(config):
-            name = (
-                "positions"
-                if config.positions == "alibi"
-                else "window"
-                if config.window is not None
-                else _other(config)
-            )
+        parts = (
+            ("positions", config.positions == "alibi"),
+            ("window", config.window is not None),
+            (_other(config), not _every_key(config)),
+        )
+        name = next((part for part, reads_what_is_gone in parts if reads_what_is_gone), None)
+        if name is not None:
             raise InputError.of(
                 f"model.{name}", str(getattr(config, name)), "forgetting the middle needs full attention without ALiBi"
             )

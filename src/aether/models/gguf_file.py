@@ -44,10 +44,7 @@ def write_gguf(path: Path, config: DecoderConfig, weights: Mapping[str, Tensor],
     add_id_vocabulary(writer, config.vocab_size)
     for name, tensor in _theirs(config, weights).items():
         _write_tensor(writer, name, tensor, dtype)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
 
 
 def add_id_vocabulary(writer: gguf.GGUFWriter, size: int) -> None:
@@ -76,6 +73,14 @@ def _theirs(config: DecoderConfig, weights: Mapping[str, Tensor]) -> dict[str, T
             tensor = tensor[rows.transpose(1, 2).flatten()]
         found.setdefault(tensor_name(name), []).append(tensor)
     return {name: torch.stack(parts) if len(parts) > 1 else parts[0] for name, parts in found.items()}
+
+
+def finish(writer: gguf.GGUFWriter) -> None:
+    """Write what was added, and close the file."""
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def _write_shape(writer: gguf.GGUFWriter, config: DecoderConfig) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from aether.models.config import DecoderConfig
 from aether.models.decoder import Decoder
-from aether.models.gguf_file import GgufType, add_array, add_id_vocabulary
+from aether.models.gguf_file import GgufType, add_array, add_id_vocabulary, finish
 from aether.models.gguf_names import own_name
 from aether.models.weights import model_of
 from aether.spec.errors import InputError
@@ -95,7 +95,4 @@ def copy_with_ids(reader: gguf.GGUFReader, path: Path, dtype: GgufType | None = 
             writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
         else:
             add_array(writer, tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type), dtype)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from parts_toys import random_parts, shape, tokens_of
+from parts_toys import random_parts, read_in_parts, shape, tokens_of
 from torch.nn.functional import elu
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -84,19 +84,7 @@ def test_the_parallel_form_and_its_gradients_are_those_of_the_equations(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_recurrent_form_over_a_cache_is_the_whole_pass(kind):
-    config = shape(**KINDS[kind])
-    model = random_parts(config).double()
-    tokens = tokens_of(config, batch=2, tokens=31)
-    whole = model(tokens)
-    cache = KVCache.allocate(config, slots=3, dtype=torch.float64)
-    for row, length in ((0, 4), (1, 13)):
-        model.extend(tokens[row : row + 1, :3], cache, first=row)
-        last = model.extend(tokens[row : row + 1, 3:length], cache, first=row)
-        torch.testing.assert_close(last[0], whole[row, length - 1], rtol=1e-6, atol=1e-6)
-    ragged, counts, here = torch.zeros(2, 5, dtype=torch.long), [5, 2], list(cache.lengths)
-    for row, count in enumerate(counts):
-        ragged[row, :count] = tokens[row, here[row] : here[row] + count]
-    model.extend(ragged, cache, counts=counts)
+    model, tokens, whole, cache = read_in_parts(shape(**KINDS[kind]), (4, 13), tokens=31, tolerance=1e-6)
     for place in range(10):
         at = [9 + place, 15 + place]
         step = torch.stack([tokens[0, at[0]], tokens[1, at[1]]])[:, None]

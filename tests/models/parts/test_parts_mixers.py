@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parts_toys import random_parts, shape, tokens_of
+from parts_toys import random_parts, read_in_parts, shape, tokens_of
 from pydantic import ValidationError
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -133,21 +133,7 @@ def test_products_of_a_decoding_step_and_bytes_of_its_cache_are_those_that_the_c
 
 @pytest.mark.parametrize("kind", EVERY)
 def test_generation_through_the_cache_is_the_whole_pass(kind):
-    config = shape(**EVERY[kind])
-    model = random_parts(config).double()
-    tokens = tokens_of(config, batch=2, tokens=24)
-    whole = model(tokens)
-    cache = KVCache.allocate(config, slots=3, dtype=torch.float64)
-    for row, length in ((0, 9), (1, 13)):
-        model.extend(tokens[row : row + 1, :4], cache, first=row)
-        last = model.extend(tokens[row : row + 1, 4:length], cache, first=row)
-        torch.testing.assert_close(last[0], whole[row, length - 1], rtol=1e-5, atol=1e-5)
-    ragged, counts, here = torch.zeros(2, 5, dtype=torch.long), [5, 2], list(cache.lengths)
-    for row, count in enumerate(counts):
-        ragged[row, :count] = tokens[row, here[row] : here[row] + count]
-    logits = model.extend(ragged, cache, counts=counts)
-    for row, count in enumerate(counts):
-        torch.testing.assert_close(logits[row], whole[row, here[row] + count - 1], rtol=1e-5, atol=1e-5)
+    model, tokens, whole, cache = read_in_parts(shape(**EVERY[kind]), (9, 13), tokens=24, tolerance=1e-5)
     cache.move(1, 2)
     torch.testing.assert_close(model.extend(tokens[1:, 15:16], cache, first=2)[0], whole[1, 15], rtol=1e-5, atol=1e-5)
     cache.free(0)

@@ -15,10 +15,10 @@ from aether.models.packing import PackedTokens
 from aether.spec.errors import InputError
 from aether.spec.run import StepContext
 from aether.stages.data.tokenizer import save_tokenizer, train_tokenizer
-from aether.stages.train import streaming
 from aether.stages.train.batches import windows
 from aether.stages.train.loop import Loop, new_state
 from aether.stages.train.metrics import Logs
+from aether.stages.train.streaming import StreamedWindows
 
 torch.set_num_threads(1)
 VOCABULARY = 300
@@ -37,14 +37,10 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    monkeypatch.setattr(streaming, "_BLOCK_BYTES", 6_000)
-
-
-def stream(data: Path, workers: int = 0, seed: int = 0) -> streaming.StreamedWindows:
+def stream(data: Path, workers: int = 0, seed: int = 0, context: int = 16) -> StreamedWindows:
+    """Of small blocks."""
     tokenizer = data / "data" / "tokenizer" / "tokenizer.json"
-    return streaming.StreamedWindows(data / "texts.jsonl", tokenizer, 16, seed, workers, keep=8)
+    return StreamedWindows(data / "texts.jsonl", tokenizer, context, seed, workers, keep=8, block_bytes=6_000)
 
 
 def test_every_token_is_an_input_once_in_an_epoch_and_never_over_its_document(data):
@@ -109,7 +105,10 @@ def test_a_run_goes_on_to_the_sample(data, tmp_path):
 
     def loop(out: str) -> Loop:
         context = StepContext("train", tmp_path / out, inputs, 0, 1, lambda progress: None)
-        return Loop(wanted, new_state(wanted, 0), windows(wanted, inputs, 0), context)
+        batches = stream(data, context=config.context_tokens)
+        return Loop(wanted, new_state(wanted, 0), batches, context)
+
+    assert wanted.batch_sequences <= 8 and isinstance(windows(wanted, inputs, 0), StreamedWindows)
 
     whole, cut, again = loop("whole"), loop("cut"), loop("again")
     whole.run("x")
@@ -123,7 +122,7 @@ def test_a_run_goes_on_to_the_sample(data, tmp_path):
 
 def test_what_is_no_document_is_named_and_what_does_not_go_together_refused(data, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"words": "b"}\n')
-    own = streaming.StreamedWindows(tmp_path / "bad.jsonl", data / "data" / "tokenizer" / "tokenizer.json", 16, 0, 0, 8)
+    own = StreamedWindows(tmp_path / "bad.jsonl", data / "data" / "tokenizer" / "tokenizer.json", 16, 0, 0, 8)
     with pytest.raises(InputError, match="line 2 is not an object"):
         own.batch(0, 1)
     with pytest.raises(InputError, match="make tokens of it in a data step"):

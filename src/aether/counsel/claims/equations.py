@@ -116,11 +116,9 @@ def _sign(words: str) -> str | None:
 
 def _part(match: re.Match[str], offset: int) -> Part:
     if match[0].startswith("("):
-        inner = tuple(_part(one, offset + match.start()) for one in re.finditer(_NUMBER, match[0], re.IGNORECASE))
-        signs = (
-            -1.0 if re.search(r"[−-]\s*$", match[0][: one.start()]) else 1.0
-            for one in re.finditer(_NUMBER, match[0], re.IGNORECASE)
-        )
+        numbers = list(re.finditer(_NUMBER, match[0], re.IGNORECASE))
+        inner = tuple(_part(one, offset + match.start()) for one in numbers)
+        signs = (-1.0 if re.search(r"[−-]\s*$", match[0][: one.start()]) else 1.0 for one in numbers)
         return Part(inner[0].start, sum(s * p.value for s, p in zip(signs, inner, strict=True)), 0.0, inner=inner)
     shown = re.search(rf"({_DIGITS})\s?([A-Za-z]+|%)?", match[0])
     assert shown is not None

@@ -2,7 +2,7 @@
 
 Like OLMo-core's skip-step rule it compares loss and gradient norm with those of the last accepted steps, but by median and median absolute
 deviation, and the norm by its logarithm: norms have heavy tails, above all those of small batches, so that mean and standard deviation called twice
-as many healthy updates spikes and missed more of the planted ones (benchmarks/spikes.py). Several skips within the window cut every learning rate,
+as many healthy updates spikes and missed more of the planted ones (LOG.md). Several skips within the window cut every learning rate,
 which then recovers over accepted steps. Several in a row, or a cut below the least share, rewind to a snapshot and go on with the data after the one that
 broke it; the rates stay cut. It wraps any optimiser: it holds no weights. Deterministic; its whole state is a JSON value.
 """

@@ -25,7 +25,7 @@ from aether.models.corpus import SEPARATOR_ID, Document
 from aether.models.packing import mix64
 from aether.spec.errors import InputError
 
-_BLOCK_BYTES = 500_000
+BLOCK_BYTES = 500_000
 """Text of a block. Tokenising one takes about 0.2 s (measured, `data.estimate`), which only a run's first update waits for."""
 _SCAN_BYTES = 1 << 24
 _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
@@ -42,8 +42,8 @@ class _Block(NamedTuple):
 class _Lines:
     """Where each line of a file begins, and the order of an epoch. 8 bytes in memory for each."""
 
-    def __init__(self, file: Path, seed: int) -> None:
-        self._seed, ends, at = seed, [np.zeros(1, np.int64)], 0
+    def __init__(self, file: Path, seed: int, block_bytes: int) -> None:
+        self._seed, self._block_bytes, ends, at = seed, block_bytes, [np.zeros(1, np.int64)], 0
         with file.open("rb") as text:
             while part := text.read(_SCAN_BYTES):
                 ends.append(np.flatnonzero(np.frombuffer(part, np.uint8) == ord("\n")) + at + 1)
@@ -72,7 +72,7 @@ class _Lines:
             ends_D = np.cumsum(self.bounds[order + 1] - self.bounds[order])
             while begin < self.count:
                 before = int(ends_D[begin - 1]) if begin else 0
-                end = min(self.count, int(np.searchsorted(ends_D, before + _BLOCK_BYTES)) + 1)
+                end = min(self.count, int(np.searchsorted(ends_D, before + self._block_bytes)) + 1)
                 yield _Block(one, begin, end)
                 begin = end
             begin = 0
@@ -157,9 +157,12 @@ class _Windows:
 class StreamedWindows:
     """Samples in order: those of the last `keep` samples may be asked for again, earlier ones not. `close` ends the workers."""
 
-    def __init__(self, texts: Path, tokenizer: Path, context_tokens: int, seed: int, workers: int, keep: int) -> None:
+    def __init__(
+        self, texts: Path, tokenizer: Path, context_tokens: int, seed: int, workers: int, keep: int,
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:  # fmt: skip
         self._dataset = _Tokenised(texts, tokenizer)
-        self._texts, self._lines = texts, _Lines(texts, seed)
+        self._texts, self._lines = texts, _Lines(texts, seed, block_bytes)
         self._context, self._seed, self._workers, self._keep = context_tokens, seed, workers, keep
         self._held: deque[_Windows] = deque()
         self._next = _Place()
