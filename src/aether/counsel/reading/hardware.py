@@ -42,6 +42,8 @@ _COUNT_LABEL = re.compile(
     r"(?:\b|_)(?:count|num|number of gpus|n?_?gpus|devices|num_devices|cards|world_size)\s*[:=]\s*(?P<count>\d{1,6})\b"
 )
 _MEMORY = re.compile(r"[\s_-]*\(?(?:sxm\d?|pcie|nvl)?[\s_-]*(?P<gb>\d{2,3})\s*(?:gb|gib|g)\b\)?")
+_BARE_MEMORY = re.compile(r"[-_](?:sxm\d?|pcie)?[-_]?(?P<gb>40|80)(?![\w.])")
+"""After a device: "A100-40"."""
 _FORM = re.compile(r"[\s_-]*\(?(?P<form>sxm\d?|pcie|nvl)\b\)?")
 _EACH_HOLDS = re.compile(
     r"s?(?:\s+(?:gpus?|cards?))?\s*[,(]?\s*(?:with\s+|of\s+)?(?P<gb>\d{2,3})\s*(?:gb|gib|g)\s*(?:each|per (?:card|gpu)|apiece|vram|memory|version|variant|model|ones|kind)\b\)?"
@@ -181,17 +183,19 @@ def _speaks_of_devices(text: Text, at: int, words: str) -> bool:
 
 def _variant(text: Text, name: str, end: int) -> tuple[str, int]:
     """The device with the memory or the socket that follows its name."""
-    for pattern, key in ((_MEMORY, "gb"), (_EACH_HOLDS, "gb"), (_FORM, "form")):
+    for pattern, key in ((_MEMORY, "gb"), (_BARE_MEMORY, "gb"), (_EACH_HOLDS, "gb"), (_FORM, "form")):
         match = pattern.match(text.plain, end)
         if match is None or not text.is_free(Span(end, match.end())):
             continue
         family = re.match(r"[A-Z]+-?\d+[A-Z]*", name)
         said = re.sub(r"(\d)\s*(?:g|gib)\b", r"\1gb", match[0])
-        said = f"{match['gb']}gb" if pattern is _EACH_HOLDS else said
+        said = f"{match['gb']}gb" if pattern in (_EACH_HOLDS, _BARE_MEMORY) else said
         words = f"{family[0] if family else name} {said}"
         try:
             return device(re.sub(r"[()]", " ", words)).name, match.end()
         except InputError:
+            if pattern is _BARE_MEMORY:
+                continue
             own = re.search(r"(\d{2,3})GB", name)
             if key == "gb" and own and abs(int(own[1]) - int(match["gb"])) <= 2:
                 return name, match.end()

@@ -283,7 +283,7 @@ def _weigh_questions(text: Text, scores: _Scores, signs: Signs, opening: str) ->
         scores.add("explain", 4)
     if signs.methods and _CHOOSES.search(text.plain) and re.search(r"\b(?:or|and|vs)\b", text.plain):
         scores.add("compare", 10)
-    if _COMPARES.match(opening) or re.search(r"\b(?:vs\.?|versus)\b", text.plain):
+    if _COMPARES.match(opening) or re.search(r"\b(?:vs\.?|versus|compared (?:to|with))\b", text.plain):
         scores.add("compare", 3)
     aims = scores.seen or amounts or any((signs.model, signs.here, signs.files, signs.sources))
     if signs.opens and not aims and (signs.topics or (signs.methods and len(text.plain.split()) <= _BARE)):

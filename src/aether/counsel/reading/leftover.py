@@ -1,7 +1,8 @@
-"""What no field took: numbers with their units, and names that look like models or hardware. They are said, never dropped."""
+"""What no field took: numbers with their units, names that look like models or hardware, wishes without a field. Said, never dropped."""
 
 import re
 
+from aether.counsel.reading.constraints import constraints
 from aether.counsel.reading.findings import Findings
 from aether.counsel.reading.quantities import Quantity
 from aether.counsel.reading.text import Span
@@ -27,11 +28,21 @@ def unread(found: Findings) -> list[str]:
         start = next((i for i, place in enumerate(text.origin) if place >= match.start()), None)
         if start is not None and text.is_free(Span(start, start + 1)) and not _in_method(found, Span(start, start + 1)):
             said.append((start, match[0]))
-    return [words for _, words in sorted(said) if words]
+    wishes = constraints(text)
+    said = [one for one in said if not any(at <= one[0] < at + len(words) for at, words in wishes)]
+    return [words for _, words in sorted([*said, *wishes]) if words]
 
 
 def _in_method(found: Findings, span: Span) -> bool:
-    return any(span.overlaps(named.span) for named in found.methods)
+    """Whether it is a part of a technique's own name ("int4"), and not only stands among the words that told of it."""
+    plain = found.text.plain
+    return any(
+        span.overlaps(named.span)
+        and any(re.search(r"\d", words) for words in (*named.method.spellings, *named.method.short))
+        and re.sub(r"[\s_-]+", " ", plain[named.span.start : named.span.end])
+        in {re.sub(r"[\s_-]+", " ", words) for words in (*named.method.spellings, *named.method.short)}
+        for named in found.methods
+    )
 
 
 def _with_neighbour(found: Findings, quantity: Quantity) -> str:

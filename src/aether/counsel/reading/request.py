@@ -102,7 +102,10 @@ def _quality_loss(found: Findings) -> tuple[float, Span] | None:
     """ "lose at most 1 % of quality"."""
     for quantity in found.rest:
         near = _around(found, quantity.span)
-        loses = re.search(r"\b(?:los\w+|drop\w*|degrad\w+|worse|regress\w*|hit)\b", near) and (
+        loses = re.search(
+            r"\b(?:los\w+|drop\w*|degrad\w+|worse|regress\w*|hit|increase\w*|rise|ris(?:es|ing)|decrease\w*|decline|penalty|points? off|giv(?:e|ing) up|sacrific\w+)\b",
+            near,
+        ) and (
             re.search(r"\b(?:quality|accuracy|perplexity|ppl|score)\b", near)
             or (found.wanted.intent == "compress" and AT_MOST.search(near))
         )

@@ -17,9 +17,11 @@ _LATENCY = {
     "itl": r"itl|inter[\s-]?token(?:\s+(?:latency|time|delay|gap))?|between\s+tokens|token[\s-]to[\s-]token|decode\s+latency|tbt|time\s+between\s+tokens",
     "e2e": r"e2e(?:\s+latency)?|end[\s-]to[\s-]end(?:\s+(?:latency|time|response time))?|total\s+latency|full\s+(?:response|answer|reply)|whole\s+(?:response|answer|request|reply)|response\s+times?|request\s+latency|latency|latencies|respond|reply\s+time|answers?\s+(?:within|in|under)|(?:be\s+)?(?:finished|complete|completed|done|fully there)\s+(?:within|in|under|after)|(?:answers?|responses?|replies|requests?|calls?)\s+(?:(?:should|must|may|can|do|does|need)(?:n['o]?t| not)?\s+)?(?:to\s+)?(?:take|last|finish|complete|be (?:done|complete|finished|back))",
 }
-_METRIC = re.compile("|".join(f"(?P<{name}>(?<![\\w-])(?:{words})(?![\\w]))" for name, words in _LATENCY.items()))
+_METRIC = re.compile(
+    "|".join(f"(?P<{name}>(?<![\\w-])(?:{words})(?![a-z]|\\d{{3}}|[\\w]$))" for name, words in _LATENCY.items())
+)
 _SHARE = re.compile(
-    r"(?<![\w.])(?:p[\s-]?(?P<p>50|90|95|99)(?![\w.])|(?P<th>50|90|95|99)\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|%ile|ile)|(?:(?:in|for|of|with)\s+)?(?P<of>50|90|95|99)\s*(?:%|percent|per cent|(?:in|of|out of) (?:a )?(?:100|hundred))\s+(?:of\s+)?(?:the\s+|all\s+|our\s+|my\s+)?(?:cases|(?:[a-z]+\s+)?(?:requests?|users?|calls?|queries|prompts?|answers?|responses?|replies|customers?|people|chats?|messages?|hits)|times?)\b|(?P<median>(?<!rps )(?<!qps )(?<!/s )(?<!/sec )(?<!second )(?:median|typical|average|avg|mean))\b(?!\s*(?:of\s*|about\s*)?\d[\d.,]*\s*k?\s*(?:rps|qps|req|requests|queries|tok|tokens|users)))"
+    r"(?:(?<=ttft)|(?<=tpot)|(?<=itl)|(?<=e2e))p?(?P<glued>50|90|95|99)(?![\w.])|(?<![\w.])(?:p[\s-]?(?P<p>50|90|95|99)(?![\w.])|(?P<hundred>50|90|95|99)\s*(?:in|of|out of) (?:a |every )?(?:100|hundred)\b(?!\s*(?:users|requests|cases))|(?P<th>50|90|95|99)\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|%ile|ile)|(?:(?:in|for|of|with)\s+)?(?P<of>50|90|95|99)\s*(?:%|percent|per cent|(?:in|of|out of) (?:a )?(?:100|hundred))\s+(?:of\s+)?(?:the\s+|all\s+|our\s+|my\s+)?(?:cases|(?:[a-z]+\s+)?(?:requests?|users?|calls?|queries|prompts?|answers?|responses?|replies|customers?|people|chats?|messages?|hits)|times?)\b|(?P<median>(?<!rps )(?<!qps )(?<!/s )(?<!/sec )(?<!second )(?:median|typical|average|avg|mean))\b(?!\s*(?:of\s*|about\s*)?\d[\d.,]*\s*k?\s*(?:rps|qps|req|requests|queries|tok|tokens|users)))"
 )
 _PER_TOKEN = re.compile(r"\s*(?:per|/|a|each)\s*(?:output\s+|generated\s+)?tok(?:en)?s?\b")
 AT_LEAST = re.compile(
@@ -59,6 +61,10 @@ class _State:
 _CORRECTS = re.compile(
     r"\b(?:actually|sorry|correction|i mean|or rather|make that|no,|scratch that|better)\b[^.;]{0,25}$"
 )
+_IS_NOW = re.compile(
+    r"\b(?:currently|at present|at the moment|right now|today|so far|as of now|we (?:see|get|have|measured?)|measured|observed|went from|up from|down from)\b[^,;.]{0,40}$"
+)
+"""Before a time it makes it what is there already, and no bound."""
 _BY_IT = re.compile(r"\s*(?:to|for|until|till)?\s*(?:the\s+)?")
 _AND = re.compile(r"[^,;.\d]{0,25}\b(?:and|&)\b[^,;.\d]{0,30}")
 """Joins a second metric to a first: it has the same percentile."""
@@ -98,6 +104,9 @@ def _latency(text: Text, quantity: Quantity, times: list[Quantity], state: _Stat
     right = [m for m in _METRIC.finditer(plain, quantity.span.end, after) if _free(m, state)]
     shares = [m for m in _SHARE.finditer(plain, before, quantity.span.start) if _free(m, state)]
     later = [m for m in _SHARE.finditer(plain, quantity.span.end, after) if _free(m, state)]
+    if _IS_NOW.search(text.plain, max(before, text.plain.rfind(",", 0, quantity.span.start)), quantity.span.start):
+        state.metric = left[-1].lastgroup if left else state.metric
+        return None
     per_token = _PER_TOKEN.match(text.plain, quantity.span.end)
     metric, taken = state.metric, [quantity.span]
     if per_token:
@@ -164,7 +173,7 @@ def _share(shares, later, quantity: Quantity, text: Text, taken: list[Span]) -> 
     taken.append(Span(*match.span()))
     if match["median"]:
         return "p50", "" if match["median"] == "median" else f"{match['median']} read as p50"
-    number = match["p"] or match["th"] or match["of"]
+    number = match["glued"] or match["p"] or match["hundred"] or match["th"] or match["of"]
     return ("p95", "p90 read as p95, the careful side") if number == "90" else (f"p{number}", "")
 
 
@@ -175,7 +184,7 @@ _SHRINK = re.compile(
     r"\b(?:get|bring|shrink|squeeze|reduce|compress|quanti[sz]e|cut)\b[^.;]{0,40}\b(?:under|below|into|to|within)\s*$"
 )
 _ABOUT = {
-    "size_on_disk": r"on disk|disk space|file size|model file|checkpoint size|download|artifact|artefact|model size|to ship",
+    "size_on_disk": r"on disk|on the disk|\bfile\b|disk space|file size|model file|checkpoint size|download|artifact|artefact|model size|to ship",
     "device_memory": r"vram|gpu memory|per gpu|per device|device memory|hbm|memory|ram|fit|fits|fitting",
 }
 _QUALITY = {
@@ -214,7 +223,8 @@ def _other(text: Text, quantity: Quantity, serving: bool, here: bool) -> Bounded
                 quantity.note == "per user"
                 or _ONE_USER.search(text.plain)
                 or re.search(
-                    r"per (?:user|stream|request|sequence)|single[- ]stream|interactive|reading speed|each user", near
+                    r"per (?:user|stream|request|sequence)|single[- ]stream|interactive|reading speed|(?:each|every|an?|one) (?:user|client|person|customer|stream|session)|\|\s*each\b|users? (?:should|must|needs? to|has to) (?:see|get|read)|\bat home\b",
+                    near + (text.plain if "at home" in text.plain else ""),
                 )
             )
             if each:

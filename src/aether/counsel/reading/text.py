@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from aether.counsel.reading.german import in_english
+from aether.counsel.reading.languages import in_english
 
 MAX_CHARACTERS = 20_000
 """What is read of a request; the rest is said to be unread."""
@@ -121,7 +121,7 @@ def negated(text: Text, at: int, words: int = 3) -> bool:
 
 
 _OPENS = re.compile(
-    r"\b(?:not|no|without|never|avoid|except|instead of|rather than|don't use|do not use)\s+(?:on|with|using|for|in|at|to)?\s*(?:an?|the|any)?\s*$"
+    r"\b(?:not|no|without|never|avoid|except|instead of|rather than|don't use|do not use|forget(?: about)?|ditch|scrap|get rid of)\s+(?:on|with|using|for|in|at|to)?\s*(?:an?|the|any)?\s*$"
 )
 _NEGATIONS = frozenset(
     {

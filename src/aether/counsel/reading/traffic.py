@@ -11,7 +11,7 @@ _IN = r"(?:in(?:put)?s?|prompts?|context|isl|prefill|contexts?)"
 _READ = rf"(?:{_IN}|documents?|docs?|questions?|passages?|articles?|e?-?mails?|transcripts?|files|pages|tickets?|reports?|contracts?)"
 """Things that a model is given to read: they have a length when it stands after them."""
 _OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|e|ions)|completions?|answers?|responses?|replies|reply|osl|decode|new tokens|summary|summaries|generated text|translations?)"
-_ABOUT_SO = r"(?:\s*(?:more like|rather|closer to|now|of|is|are|be|being|between|from|has|have|contains?|should|shall|will|would|may|can|must|could|usually|typically|often|mostly|:|=|~|about|around|roughly|some|averag\w*|approximately|approx\.?|ca\.?|circa|up to|under|below|at most|max(?:imum)?|at|with))*"
+_ABOUT_SO = r"(?:\s*(?:\(|like|say|just|only|pretty|quite|very|really|fairly|long|short|large|big|small|tiny|huge|more like|rather|closer to|now|of|is|are|be|being|between|from|has|have|contains?|should|shall|will|would|may|can|must|could|usually|typically|often|mostly|:|=|~|about|around|roughly|some|averag\w*|approximately|approx\.?|ca\.?|circa|up to|under|below|at most|max(?:imum)?|at|with))*"
 _PAIRS = re.compile(r"\s*\w+\s+(?:pairs?|rankings?|samples?|examples?|sets?)\b")
 _COUNTED = re.compile(r"\s*(?:answers|responses|replies|generations|completions|summaries|prompts|inputs|outputs)\b")
 _NO_NUMBER = r"(?!\s*(?:length|tokens?|size)?\s*(?:of|:|=|is|are)?\s*~?\d[\d,.]*k?(?![\w.])(?!\s*(?:tokens?\s+)?(?:in|out|input|output|prompt|answer)s?\b))"
@@ -20,7 +20,7 @@ _PAIR = re.compile(
     r"(?<![\w.,/])(\d[\d,]*(?:\.\d+)?k?)\s*(?:/|->|→|:)\s*(\d[\d,]*(?:\.\d+)?k?)(?:\s*(?:tokens?|toks?|in/out|isl/osl))"
 )
 _BARE_PAIR = re.compile(
-    r"(?<![\w.,/$€])(\d[\d,]*(?:\.\d+)?k|\d{2,6})\s?(?:/|:|->|→)\s?(\d[\d,]*(?:\.\d+)?k|\d{2,6})(?=\s*(?:[,;.?!)|\n]|$|(?:at|on|with|and|for|@)\s))"
+    r"(?<![\w.,/$€])(\d[\d,]*(?:\.\d+)?k|\d{2,6})\s?(?:/|:|->|→)\s?(\d[\d,]*(?:\.\d+)?k|\d{2,6})(?=\s*(?:[,;.?!)|\n]|$)|\s+(?!(?:ms|msecs?|s|secs?|seconds|g|gb|gib|mb|tb|b|x|usd|dollars|questions|items|users|rps|qps|req\w*|hours?|h|days?|steps?|layers?|gpus?|per|of)\b|%|[/=-])[a-z@])"
 )
 """Of a load alone: "800/200", "3k:400"."""
 _PREFIXED = re.compile(
@@ -55,6 +55,7 @@ class Field:
 
 def find_traffic(text: Text, found: list[Quantity], training: bool) -> tuple[list[Field], list[Quantity]]:
     """Fields of load, model and hardware; the quantities that are left."""
+    found, lower = _of_the_peak(text, found)
     fields = _pairs(text, any(q.dimension in ("request rate", "token rate", "money per M tokens") for q in found))
     rest: list[Quantity] = []
     for quantity in found:
@@ -66,7 +67,35 @@ def find_traffic(text: Text, found: list[Quantity], training: bool) -> tuple[lis
         else:
             fields.append(field)
             text.take(field.span)
-    return fields, rest
+    return fields, [*rest, *lower]
+
+
+_PEAK = r"\b(?:peaks?|bursts?|burst(?:y|ing)|spik(?:es?|ing)|rush|busiest|worst case|max(?:imum)?|up to)\b"
+_USUAL = r"\b(?:average|avg|mean|typical(?:ly)?|usual(?:ly)?|normal(?:ly)?|off[- ]?peak|quiet|idle|night|base(?:line)?|median|steady|sustained)\b"
+
+
+def _of_the_peak(text: Text, found: list[Quantity]) -> tuple[list[Quantity], list[Quantity]]:
+    """ "40 rps peak, 10 rps average" are one load, that of the peak, which the machines must bear; the others come second."""
+    rates = [one for one in found if one.dimension == "request rate"]
+    words = {one.span: _own_words(text, one, rates) for one in rates}
+    low = [one for one in rates if re.search(_USUAL, words[one.span])]
+    peak = [one for one in rates if one not in low and re.search(_PEAK, words[one.span])]
+    if len(rates) < 2 or not (peak or len(low) == len(rates) - 1) or len({one.high for one in rates}) < 2:
+        return found, []
+    highest = max(peak or [one for one in rates if one not in low], key=lambda one: one.high)
+    if not low or any(one.high > highest.high for one in low):
+        return found, []
+    return [one for one in found if one not in low], low
+
+
+def _own_words(text: Text, one: Quantity, others: list[Quantity]) -> str:
+    """What stands around a rate, up to half way of the next one, a comma or the end of the clause."""
+    clause = text.clause(one.span.start)
+    before = max([clause.start, *(o.span.end for o in others if o.span.end <= one.span.start)])
+    after = min([clause.end, *(o.span.start for o in others if o.span.start >= one.span.end)])
+    left = re.split(r"[,;]|\bbut\b|\band\b", text.plain[before : one.span.start])[-1]
+    right = re.split(r"[,;]|\bbut\b|\band\b|\bpeak\s*$", text.plain[one.span.end : after])[0]
+    return f"{left} | {right}"
 
 
 def _pairs(text: Text, loaded: bool) -> list[Field]:
@@ -147,7 +176,7 @@ def _which(left: str, right: str, tokens: bool, training: bool) -> str | None:
     """Whether the words around a number make it a prompt's or an answer's length."""
     joint = r"[\s-]*(?:tokens?[\s-]*)?(?:of\s+|for\s+(?:the\s+)?|long\s+|per\s+)?(?:(?:system|user|rag|full|typical|average|avg|max|shared|cached)\s+)?"
     if plain := re.match(
-        r"\s*(?:(?:tokens?|toks?|ctx|context|length)\s+)?(in|out|back)\b(?!\s+(?:the|a|an|my|our|total|\d+\s*(?:days?|weeks?|hours?|minutes?|months?|ms|s)\b))",
+        r"\s*(?:(?:tokens?|toks?|ctx|context|length)\s+)?(in|out|back)\b(?!\s+(?:of|the|a|an|my|our|total|\d+\s*(?:days?|weeks?|hours?|minutes?|months?|ms|s)\b))",
         right,
     ):
         return "prompt" if plain[1] == "in" else "output"

@@ -46,6 +46,8 @@ _TURNS: dict[Intent, tuple[str, ...]] = {
         r"\b(?:scores?|scored|gets?|got|reach(?:es|ed)?)\b.{0,25}\d.{0,40}\b(?:vs\.?|versus|against|old|before|baseline|other|previous)\b.{0,25}\d",
         r"\b(?:llm[ -]as[ -]a?[ -]?judge|judge bias|judges?|blind test|side[- ]by[- ]side (?:test|study)|a/b test|win[ -]rates? (?:of|against|for)|leak(?:s|ed|age)?\b.{0,20}\b(?:test|benchmark|training))\b",
         r"\bhow (?:good|accurate|reliable|safe|robust|well|capable|toxic|biased)\b.{0,30}\b(?:is|are|does|do)\b",
+        r"\b(?:los[est]+|worse|drop\w*|hurt\w*|degrad\w+|keeps?|match\w*|suffer\w*)\b.{0,30}\b(?:quality|accuracy|math|coding|skills?|scores?)?.{0,20}\b(?:against|compared (?:to|with)|vs\.?|versus|relative to|than)\b.{0,15}\b(?:the )?(?:original|base|unquanti[sz]ed|bf16|fp16|full[- ]precision|parent|teacher)\b",
+        r"^\s*(?:did|has|have)\b.{0,40}\b(?:quanti[sz]\w+|prun\w+|merg\w+|distill\w*|fine-?tun\w+)\b.{0,40}\b(?:hurt|harm\w*|damage\w*|degrade\w*|cost|lose|lost|worse\w*|break|broke\w*)\b",
     ),
     "compress": (
         r"\bmake\b.{1,40}\b(?:fit|smaller|lighter)\b|\b(?:get|bring)\b.{1,40}\b(?:under|below|into|down to)\s*\d+(?:\.\d+)?\s*g|\b(?:int4|int8|fp8|nvfp4|4-bit|8-bit)\s+(?:weights|version|checkpoint|quants?)\b",
