@@ -6,7 +6,7 @@ As in a build, the machine is probed and the planner's own pilots are trained; f
 `loss_per_compute`, `shakespeare` and `training_step`, which are trained afterwards. Each training runs the stage's loop, with
 snapshots, logs and checkpoints, on random tokens in a process of its own, with one thread: an update's seconds are the processor's,
 so that neighbours disturb little, and the median over its updates without the first three. Also shown: the ledger and the
-roofline without any pilot. The probe's rates want an idle machine.
+probe's rates without any pilot. The probe's rates want an idle machine.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from aether.planning.options import training_memory
 from aether.planning.pilots import pilot_steps
 from aether.planning.recipes import precision_for
 from aether.planning.timing import StepTime, fit_step_time
+from aether.planning.unproven import ProbedStepTime
 from aether.policy.brief_file import to_brief
 from aether.spec.run import StepContext
 from aether.stages.train.recipe import TrainRecipe
@@ -44,6 +45,15 @@ BRIEF = {
 UPDATES, WARM_UPS = 12, 3
 CHECKPOINT_S = 1.0
 """Often enough that the peak has a checkpoint in it, as that of a longer run has."""
+PROBED = {
+    "layer_overhead_s",
+    "matmul_by_size",
+    "matmul_flops_per_s",
+    "memory_bandwidth_bytes_per_s",
+    "softmax_values_per_s",
+    "threads",
+}
+"""What an update's time is predicted from without pilots."""
 LEVEL_Z = 1.2816
 """Half-width of 80 % in standard deviations: what `planning.budget` makes of a step time's spread."""
 
@@ -139,7 +149,9 @@ def pilots_of(machine: Machine, facts: DataFacts) -> tuple[PilotResult, ...]:
     return tuple(found)
 
 
-def predicted(recipe: TrainRecipe, time: StepTime, pilots: tuple[PilotResult, ...]) -> dict[str, dict[str, float]]:
+def predicted(
+    recipe: TrainRecipe, time: StepTime | ProbedStepTime, pilots: tuple[PilotResult, ...]
+) -> dict[str, dict[str, float]]:
     """Value and ends of the 80 % interval, of an update's seconds and of the memory."""
     step_s, half = time.seconds(recipe), LEVEL_Z * time.relative_spread
     memory = training_memory(recipe, pilots)
@@ -176,7 +188,7 @@ def measure(facts: DataFacts) -> dict[str, Any]:
     without = {name: predicted(recipe, bare, ()) for name, recipe in wanted.items()}
     took = {name: alone(recipe) for name, recipe in wanted.items()}
     return {
-        "probe": machine.model_dump(mode="json", include={"matmul_flops_per_s", "layer_overhead_s", "threads"}),
+        "probe": machine.model_dump(mode="json", include=PROBED),
         "pilots": [p.model_dump(mode="json", exclude={"loss", "recipe"}) for p in pilots],
         "left_out": list(fitted.left_out),
         "rows": [judged(name, wanted[name], said[name], took[name]) for name in wanted],
@@ -219,7 +231,7 @@ def markdown(record: dict[str, Any]) -> str:
         "",
         *table(record["rows"]),
     ]
-    lines += ["", "Without pilots (rate of the probe, ledger alone):", "", *table(record["without_pilots"])]
+    lines += ["", "Without pilots (the probe's rates, ledger alone):", "", *table(record["without_pilots"])]
     return "\n".join(lines) + "\n"
 
 

@@ -33,7 +33,8 @@ def test_pilots_are_short_distinct_and_repeat(machine, facts, pilots):
     assert steps == pilot_steps(demo(), nudged, facts)
     assert [s.name for s in steps] == ["pilot-0", "pilot-1", "pilot-2", "pilot-3"]
     assert len({p.decoder.parameters() for p in pilots}) == 3
-    assert sum(p.seconds_per_step * p.recipe.steps for p in pilots) <= 75.0
+    # The toy's updates take up to 1.3 times what its probe says: 72 s of ten minutes are meant.
+    assert sum(p.seconds_per_step * p.recipe.steps for p in pilots) <= 1.3 * 72.0
     assert all(p.recipe.tokens() <= facts.train_tokens for p in pilots)
 
 

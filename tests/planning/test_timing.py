@@ -34,10 +34,6 @@ def test_no_rate_is_above_the_peak(machine, facts):
     assert fit_step_time(machine, fast).rate_flops_per_s <= machine.peak_flops_per_s("train")
 
 
-def test_without_pilots_the_interval_is_a_factor_of_two(machine):
-    assert fit_step_time(machine, ()).relative_spread == pytest.approx(0.693, abs=0.01)
-
-
 @given(st.floats(1, 1e12), st.integers(64, 8192))
 def test_batches_are_powers_of_two(tokens, context):
     sequences = batch_sequences(tokens, context)

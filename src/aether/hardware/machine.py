@@ -4,6 +4,7 @@ A rate is the best median over the sizes tried: what a kernel reaches here, not 
 describe clusters: links between machines are not in it.
 """
 
+import itertools
 import json
 import math
 import os
@@ -39,6 +40,8 @@ class Machine(Noun):
     matmul_by_size: dict[str, dict[str, float]] = {}
     """dtype -> edge of the square product -> median rate."""
     memory_bandwidth_bytes_per_s: float
+    softmax_values_per_s: dict[str, float] = {}
+    """dtype -> values a second through a softmax over rows: what exponentials and sums over rows cost."""
     launch_overhead_s: float | None = None
     """One decode step of the smallest decoder (2 layers, width 64, one sequence): the floor of a token."""
     layer_overhead_s: float | None = None
@@ -92,6 +95,20 @@ class Machine(Noun):
             return self.matmul_flops_per_s[dtype]
         nearest = min(sizes, key=lambda size: (abs(math.log(int(size) / max(edge, 1))), int(size)))
         return sizes[nearest]
+
+    def rate_between(self, dtype: str, edge: float) -> float:
+        """The rate (FLOP/s) at `edge`, between measured sizes by the logarithms; below the smallest in proportion to the edge, as of a
+        product that waits for its values."""
+        sizes = sorted((int(size), rate) for size, rate in self.matmul_by_size.get(dtype, {}).items())
+        if not sizes:
+            return self.matmul_flops_per_s[dtype]
+        if edge <= sizes[0][0]:
+            return sizes[0][1] * edge / sizes[0][0]
+        for (low, slow), (high, fast) in itertools.pairwise(sizes):
+            if edge <= high:
+                share = math.log(edge / low) / math.log(high / low)
+                return slow * (fast / slow) ** share
+        return sizes[-1][1]
 
 
 def bytes_per_value(dtype: str) -> int:

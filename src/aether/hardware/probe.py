@@ -24,6 +24,7 @@ from aether.spec.run import StepContext
 CPU_EDGES = (128, 256, 512, 1024)
 CUDA_EDGES = (1024, 4096, 8192)
 _COPY_BYTES = 96 * 2**20
+_SOFTMAX_VALUES, _SOFTMAX_ROW = 2**20, 256
 _MOST_RATE_S = 1.0
 """A size that would take longer is not tried: without its instructions a dtype is a hundred times slower, and 1,024 would
 take half a minute (measured, bfloat16 and int8 on Zen 3)."""
@@ -74,6 +75,7 @@ def _probe(recipe: ProbeRecipe, context: StepContext, torch: Any) -> tuple[Evide
     rates = matrix_rates(torch, device, timer, recipe.cores)
     context.tell(1, 4, "parts", "memory")
     bandwidth = copy_bandwidth(torch, device, timer)
+    softmax = softmax_rates(torch, device, timer)
     context.tell(2, 4, "parts", "smallest decode step")
     torch.set_num_threads(1)
     step, layer = decode_floors(torch, device, timer)
@@ -89,6 +91,7 @@ def _probe(recipe: ProbeRecipe, context: StepContext, torch: Any) -> tuple[Evide
         matmul_flops_per_s={dtype: sampled.value for dtype, sampled in best.items()},
         matmul_by_size={d: {str(edge): s.value for edge, s in by.items()} for d, by in rates.items()},
         memory_bandwidth_bytes_per_s=bandwidth.value,
+        softmax_values_per_s={dtype: sampled.value for dtype, sampled in softmax.items()},
         launch_overhead_s=step.value,
         layer_overhead_s=layer,
         served_ttft_p50_s=served[0].value if served else None,
@@ -186,6 +189,15 @@ def copy_bandwidth(torch: Any, device: str, timer: Timer) -> Sampled:
     source_N = torch.zeros(_COPY_BYTES // 4, dtype=torch.float32, device=device)
     target_N = torch.zeros_like(source_N)
     return timer.samples(lambda: target_N.copy_(source_N)).scaled(2.0 * source_N.numel() * 4)
+
+
+def softmax_rates(torch: Any, device: str, timer: Timer) -> dict[str, Sampled]:
+    """dtype -> values a second of a softmax over rows of `_SOFTMAX_ROW`, in a buffer of the size that one training layer has."""
+    found = {}
+    for name in ("float32", "bfloat16"):
+        x_RS = torch.zeros((_SOFTMAX_VALUES // _SOFTMAX_ROW, _SOFTMAX_ROW), dtype=getattr(torch, name), device=device)
+        found[name] = timer.samples(lambda x=x_RS: torch.softmax(x, dim=-1)).scaled(float(_SOFTMAX_VALUES))
+    return found
 
 
 def _instruction_sets() -> tuple[str, ...]:

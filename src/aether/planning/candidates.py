@@ -12,6 +12,7 @@ from aether.planning.forecast import Forecast, Prediction
 from aether.planning.laws import effective_tokens
 from aether.planning.recipes import Compile, Precision, train_recipe
 from aether.planning.timing import StepTime
+from aether.planning.unproven import ProbedStepTime
 from aether.stages.train.estimate import COMPILE_S
 from aether.stages.train.recipe import TrainRecipe
 
@@ -51,7 +52,7 @@ class Knowledge:
     """What predictions rest on: the data, the step times, and the curve (None before any pilot)."""
 
     facts: DataFacts
-    step_time: StepTime
+    step_time: StepTime | ProbedStepTime
     curve: Forecast | None
     precision: Precision
     compiles: bool = False

@@ -8,14 +8,16 @@ in the main run.
 """
 
 import math
+from collections.abc import Sequence
 
 from aether.hardware.machine import Machine
+from aether.models.config import DecoderConfig
 from aether.planning.batch import LEAST_STEPS, coarse, settle
 from aether.planning.budget import STARTS_S, budget_of, load_test_s, working_price
 from aether.planning.facts import DataFacts
 from aether.planning.ladder import context_for, ladder
 from aether.planning.recipes import precision_for, train_recipe, train_step
-from aether.planning.timing import UTILISATION_UNPROVEN, step_flops
+from aether.planning.timing import step_flops, unproven_step_time
 from aether.spec.brief import Brief
 from aether.spec.recipe import Step
 from aether.stages.train.recipe import TrainRecipe
@@ -36,6 +38,9 @@ _SIZES = (0.3, 0.5, 0.8)
 _TOKENS = (1.0, 0.5, 1.0)
 """Their tokens over those of the longest (chosen)."""
 
+_ROUNDS = 4
+"""Of size and rate, each from the other (chosen: they settle within three on every machine tried)."""
+
 _AGAIN = 0.25
 """Tokens of the smallest size's second run, over those of its first (chosen)."""
 
@@ -44,12 +49,10 @@ def pilot_steps(brief: Brief, machine: Machine, facts: DataFacts) -> tuple[Step,
     """The pilots of a brief on a machine: steps `pilot-0` .. `pilot-3` of the train stage. Raises InputError without a time bound."""
     budget = budget_of(brief, 0.0, working_price(brief, machine))
     spent_s = min(MOST_PILOT_S, SHARE_OF_TIME * budget.limit_s)
-    flops_per_s = _round_rate(machine.peak_flops_per_s("train") * UTILISATION_UNPROVEN)
-    # C = 6 N D with D = r N gives the size that the main run is likely to be.
-    main_flops = flops_per_s * max(30.0, 0.8 * budget.limit_s - spent_s - sum(STARTS_S.values()) - load_test_s(brief))
-    main = math.sqrt(main_flops / (6.0 * TOKENS_PER_PARAMETER))
     context = context_for(brief.load.prompt_tokens, brief.load.output_tokens)
     shapes = ladder(facts.vocab_size, context, 0.0, math.inf)
+    main_s = max(30.0, 0.8 * budget.limit_s - spent_s - sum(STARTS_S.values()) - load_test_s(brief))
+    main, flops_per_s = _likely(shapes, main_s, machine)
     sizes: list[int] = []
     for share in _SIZES:
         fresh = [i for i in range(len(shapes)) if i not in sizes]
@@ -62,6 +65,19 @@ def pilot_steps(brief: Brief, machine: Machine, facts: DataFacts) -> tuple[Step,
         train_step(f"pilot-{i}", _over(recipe, share * tokens), brief, machine)
         for i, (recipe, share) in enumerate(runs)
     )
+
+
+def _likely(shapes: Sequence[DecoderConfig], seconds: float, machine: Machine) -> tuple[float, float]:
+    """Parameters of the main run that `seconds` are likely to train, and the FLOP/s that it reaches."""
+    time, precision = unproven_step_time(machine), precision_for(machine)
+    parameters, rate = 0.0, machine.peak_flops_per_s("train")
+    for _ in range(_ROUNDS):
+        # C = 6 N D with D = r N gives the size.
+        parameters = math.sqrt(rate * seconds / (6.0 * TOKENS_PER_PARAMETER))
+        shape = min(shapes, key=lambda one: abs(math.log(one.parameters() / parameters)))
+        recipe = _over(train_recipe(shape, LEAST_STEPS, 1, precision), TOKENS_PER_PARAMETER * parameters)
+        rate = _round_rate(step_flops(recipe) / time.seconds(recipe))
+    return parameters, rate
 
 
 def _over(recipe: TrainRecipe, tokens: float) -> TrainRecipe:

@@ -3,8 +3,8 @@
 t = FLOPs / rate + tokens x c + layers x d, fitted to the pilots by non-negative least squares of relative errors; small
 models spend more on a token's softmax and norms than on its products. A pilot that was disturbed is left out, by name.
 FLOPs are the matrix products of forward and backward and the optimiser's Newton-Schulz products, as
-`stages.train.estimate` counts them. Without pilots the probe's peak and an assumed utilisation stand in, with a factor of two either
-way. It does not know caches, nor what else runs on the machine.
+`stages.train.estimate` counts them. Without pilots a processor's update is counted and the probe's rates stand in (`planning.unproven`); of an
+accelerator its peak and an assumed utilisation, with a factor of two either way. It does not know caches, nor what else runs on the machine.
 """
 
 import math
@@ -16,12 +16,12 @@ from scipy import optimize
 
 from aether.hardware.machine import Machine
 from aether.planning.facts import PilotResult
+from aether.planning.unproven import ProbedStepTime
 from aether.stages.train import estimate
 from aether.stages.train.recipe import TrainRecipe
 
-UTILISATION_UNPROVEN = 0.35
-"""Share of the probe's peak that training reaches, before any pilot has run. Measured on two cores, 1,024 tokens a step:
-0.22 to 0.43 from width 64 to 128."""
+_UTILISATION_UNPROVEN = 0.35
+"""Share of its peak that training reaches on an accelerator, before any pilot has run (assumed)."""
 
 _DISTURBED = 6.0
 """A pilot that does this many times less work per second than the best one was disturbed; shapes of the ladder and batches
@@ -57,12 +57,20 @@ class StepTime:
         return (work_s + recipe.model.layers * self.overhead_per_layer_s) * estimate.step_share(recipe)
 
 
-def fit_step_time(machine: Machine, pilots: Sequence[PilotResult]) -> StepTime:
+def unproven_step_time(machine: Machine) -> StepTime | ProbedStepTime:
+    """The step time that the probe, or the data sheet, says before any pilot."""
+    if machine.accelerator is None:
+        return ProbedStepTime(machine)
+    layer = 20.0 * (machine.layer_overhead_s or 0.0)
+    rate = machine.peak_flops_per_s("train") * _UTILISATION_UNPROVEN
+    return StepTime(rate, 0.0, layer, math.log(2.0), 5.0)
+
+
+def fit_step_time(machine: Machine, pilots: Sequence[PilotResult]) -> StepTime | ProbedStepTime:
     """The step time that explains the pilots, or the probe's, when there are none."""
     peak = machine.peak_flops_per_s("train")
     if not pilots:
-        layer = 20.0 * (machine.layer_overhead_s or 0.0)
-        return StepTime(peak * UTILISATION_UNPROVEN, 0.0, layer, math.log(2.0), 5.0)
+        return unproven_step_time(machine)
     believed, left_out = _believed(pilots)
     taken_P = np.array([p.seconds_per_step for p in believed])
     flops_P = np.array([step_flops(p.recipe) for p in believed])
