@@ -2,8 +2,9 @@
 
     python -m benchmarks.data_wait [--json]
 
-The real loop over Python's standard library as texts.jsonl, bfloat16, one thread for the updates. The share is of all updates' wall time,
-the first one included, in which a block is tokenised while workers start; the losses of every number of workers must be equal to the bit.
+The real loop over Python's standard library as texts.jsonl, bfloat16, one thread for the updates, as one text and as a mixture of two. The share is
+of all updates' wall time. Before the first one, workers start and the first block of each text is tokenised: that start is timed apart. The losses of
+every number of workers must be equal to the bit.
 """
 
 import argparse

@@ -16,6 +16,7 @@ from aether.models.config import DecoderConfig
 from aether.spec.run import StepContext
 from aether.stages.train.fakes import CountingTokens, PoisonedTokens
 from aether.stages.train.metrics import read_losses
+from aether.stages.train.parallel.handing import Handed
 from aether.stages.train.parallel.loop import SharedLoop, new_shared_state
 from aether.stages.train.parallel.mesh import joined, team
 from aether.stages.train.recipe import TrainRecipe
@@ -49,13 +50,18 @@ class CutShort:
         return tokens, 2 * ids + (np.arange(tokens.shape[1]) >= border)
 
 
-def losses_of(recipe: TrainRecipe, out: Path, end: int | None = None, noise: Collection[int] = ()) -> list[float]:
-    """Train over the recipe's layout, to window `end`. A collective."""
+def losses_of(
+    recipe: TrainRecipe, out: Path, end: int | None = None, noise: Collection[int] = (), data: str | None = None
+) -> list[float]:
+    """Train over the recipe's layout, to window `end`, or on its texts with the folder `data`. A collective."""
     everyone = team(recipe.parallel, "cpu")
     context = StepContext("train", out, {}, 0, 1, lambda progress: None)
     state = new_shared_state(recipe, 0, everyone)
+    batches = CutShort(recipe.model.context_tokens, end, noise)
+    if data is not None:
+        batches = Handed.of(everyone, recipe, {"data": Path(data)}, 0)
     with suppress(Cut):
-        SharedLoop(recipe, state, CutShort(recipe.model.context_tokens, end, noise), context, everyone).run("toy")
+        SharedLoop(recipe, state, batches, context, everyone).run("toy")
     everyone.tell_all(None)
     return list(read_losses(out / "metrics.jsonl").values())
 
@@ -69,7 +75,7 @@ if __name__ == "__main__":
             if (check := changes.get("check")) is not None:
                 found[name] = CHECKS[check]()
                 continue
-            end, noise = changes.pop("end", None), changes.pop("noise", ())
-            found[name] = losses_of(toy_recipe(**changes), out / name, end, noise)
+            extra = {key: changes.pop(key) for key in ("end", "noise", "data") if key in changes}
+            found[name] = losses_of(toy_recipe(**changes), out / name, **extra)
     if os.environ["RANK"] == "0":
         Path(os.environ["RESULT"]).write_text(json.dumps(found))

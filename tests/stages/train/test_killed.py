@@ -15,12 +15,11 @@ from tiny_training import lines, recipe
 from aether.spec.run import StepContext
 from aether.stages.data.tokenizer import save_tokenizer, train_tokenizer
 from aether.stages.train import checkpoint
-from aether.stages.train.batches import windows
+from aether.stages.train.batches import ShuffledWindows, windows
 from aether.stages.train.fakes import PoisonedTokens
 from aether.stages.train.loop import Loop, new_state
 from aether.stages.train.recipe import Schedule, TrainRecipe
 from aether.stages.train.recipe_watch import Spikes
-from aether.stages.train.streaming import StreamedWindows
 
 torch.set_num_threads(1)
 NOISE = (60, 64, 68, 80, 81, 82, 83, 84)
@@ -41,11 +40,13 @@ class Deadly(PoisonedTokens):
         return super().batch(first, count)
 
     def state(self, cursor):
-        return self.inner.state(cursor) if isinstance(self.inner, StreamedWindows) else {}
+        return self.inner.state(cursor)
 
     def load(self, state):
-        if state:
-            self.inner.load(state)
+        self.inner.load(state)
+
+    def ready(self):
+        self.inner.ready()
 
 
 def train(wanted: TrainRecipe, out: Path, inputs: dict[str, Path], deadly: set[int]) -> None:
@@ -55,8 +56,8 @@ def train(wanted: TrainRecipe, out: Path, inputs: dict[str, Path], deadly: set[i
     data = Deadly(batches, wanted.model.vocab_size, noise)
     object.__setattr__(data, "deadly", deadly)
     Loop(wanted, new_state(wanted, 0), data, StepContext("train", out, inputs, 0, 1, lambda progress: None)).run("x")
-    if isinstance(batches, StreamedWindows):
-        batches.close()
+    assert not isinstance(batches, ShuffledWindows)
+    batches.close()
 
 
 def outlived(wanted: TrainRecipe, out: Path, inputs: dict[str, Path], kills: set[int]) -> list[int]:
@@ -111,5 +112,8 @@ def test_text_under_two_workers_killed_on_every_rung(tmp_path):
     inputs = {"data": write_tiny_data(tmp_path / "data")}
     save_tokenizer(train_tokenizer(iter(texts), 280), inputs["data"] / "tokenizer")
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    config = recipe().model.model_copy(update={"vocab_size": 280})
-    same_ends(recipe(**LADDER, model=config, texts=str(tmp_path / "texts.jsonl"), workers=2), tmp_path, inputs)
+    config, texts = recipe().model.model_copy(update={"vocab_size": 280}), str(tmp_path / "texts.jsonl")
+    same_ends(recipe(**LADDER, model=config, texts=texts, workers=2), tmp_path, inputs)
+    sources = {"sources": [MIXED["sources"][0], {"input": "other", "weight": 2, "epochs": 9}]}
+    mixed = recipe(**LADDER, model=config, mixture=sources, texts={"other": texts}, workers=2)
+    same_ends(mixed, tmp_path / "mixed", inputs)

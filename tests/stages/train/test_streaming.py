@@ -15,10 +15,12 @@ from aether.models.packing import PackedTokens
 from aether.spec.errors import InputError
 from aether.spec.run import StepContext
 from aether.stages.data.tokenizer import save_tokenizer, train_tokenizer
-from aether.stages.train.batches import windows
+from aether.stages.train.batches import MixedWindows, ShuffledWindows, windows
 from aether.stages.train.loop import Loop, new_state
 from aether.stages.train.metrics import Logs
+from aether.stages.train.mixing import MixturePlan, Stretch, Turns
 from aether.stages.train.streaming import StreamedWindows
+from aether.stages.train.tokenising import Tokenising
 
 torch.set_num_threads(1)
 VOCABULARY = 300
@@ -39,8 +41,22 @@ def data(tmp_path_factory) -> Path:
 
 def stream(data: Path, workers: int = 0, seed: int = 0, context: int = 16) -> StreamedWindows:
     """Of small blocks."""
+    return StreamedWindows(supply(data, workers, seed), 0, context, seed, keep=8)
+
+
+def supply(data: Path, workers: int = 0, seed: int = 0, files: int = 1) -> Tokenising:
+    """`files` times the same file, in blocks of another order each."""
     tokenizer = data / "data" / "tokenizer" / "tokenizer.json"
-    return StreamedWindows(data / "texts.jsonl", tokenizer, context, seed, workers, keep=8, block_bytes=6_000)
+    return Tokenising([data / "texts.jsonl"] * files, tokenizer, seed, workers, block_bytes=6_000)
+
+
+def mixed(data: Path, workers: int = 0) -> MixedWindows:
+    """Three parts of one text and one of another, of which a second phase takes more, with one part that is packed."""
+    texts = supply(data, workers, files=2)
+    streams = {f"text {place}": StreamedWindows(texts, place, 16, place, keep=8) for place in range(2)}
+    packed = ShuffledWindows(PackedTokens(data / "data" / "train", 16, 0), 0)
+    plan = MixturePlan([Stretch(0, Turns((3, 1, 1))), Stretch(200, Turns((1, 4, 0)))])
+    return MixedWindows(streams | {"packed": packed}, plan, keep=8)
 
 
 def test_every_token_is_an_input_once_in_an_epoch_and_never_over_its_document(data):
@@ -72,13 +88,13 @@ def test_every_token_is_an_input_once_in_an_epoch_and_never_over_its_document(da
 
 
 @pytest.mark.slow
-def test_batches_are_the_same_with_any_number_of_workers(data):
+@pytest.mark.parametrize("make", [stream, mixed])
+def test_batches_are_the_same_with_any_number_of_workers(data, make):
     """Over more than an epoch."""
-    one = stream(data)
+    one = make(data)
     wanted = [one.batch(first, 8) for first in range(0, 1200, 8)]
-    assert one._next.epoch > 0
     for workers in (1, 2):
-        other = stream(data, workers)
+        other = make(data, workers)
         for first, (tokens, ids) in zip(range(0, 1200, 8), wanted, strict=True):
             got = other.batch(first, 8)
             assert np.array_equal(got[0], tokens) and np.array_equal(got[1], ids), (workers, first)
@@ -86,12 +102,13 @@ def test_batches_are_the_same_with_any_number_of_workers(data):
     assert not np.array_equal(stream(data, seed=1).batch(0, 8)[0], wanted[0][0])
 
 
-@pytest.mark.parametrize("cursor", [0, 5, 123, 400])
-def test_a_state_goes_on_at_its_sample(data, cursor):
-    one = stream(data)
+@pytest.mark.parametrize("make", [stream, mixed])
+@pytest.mark.parametrize("cursor", [0, 5, 123, 400, 1100])
+def test_a_state_goes_on_at_its_sample(data, cursor, make):
+    one = make(data)
     for first in range(0, cursor, 5):
         one.batch(first, min(5, cursor - first))
-    again = stream(data)
+    again = make(data)
     again.load(json.loads(json.dumps(one.state(cursor))))
     for first in range(cursor, cursor + 60, 6):
         for a, b in zip(again.batch(first, 6), one.batch(first, 6), strict=True):
@@ -122,10 +139,22 @@ def test_a_run_goes_on_to_the_sample(data, tmp_path):
 
 def test_what_is_no_document_is_named_and_what_does_not_go_together_refused(data, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"words": "b"}\n')
-    own = StreamedWindows(tmp_path / "bad.jsonl", data / "data" / "tokenizer" / "tokenizer.json", 16, 0, 0, 8)
+    own = Tokenising([tmp_path / "bad.jsonl"], data / "data" / "tokenizer" / "tokenizer.json", 0, 0)
     with pytest.raises(InputError, match="line 2 is not an object"):
-        own.batch(0, 1)
-    with pytest.raises(InputError, match="make tokens of it in a data step"):
-        recipe(texts="x.jsonl", parallel={"shard": 2})
+        StreamedWindows(own, 0, 16, 0, 8).batch(0, 1)
+    two = {"sources": [{"input": "data", "weight": 1, "epochs": 99}, {"input": "web", "weight": 1}]}
+    for texts, mixture, mend in (
+        ("x.jsonl", two, "give a file for some of the sources data, web"),
+        ({"web": "x.jsonl"}, {}, "without a mixture give one file"),
+        ({"wob": "x.jsonl"}, two, "no source of the mixture has that name"),
+    ):
+        with pytest.raises(InputError, match=mend):
+            recipe(texts=texts, mixture=mixture)
+    texts, inputs = str(data / "texts.jsonl"), {"data": data / "data"}
+    with pytest.raises(InputError, match="texts has it too"):
+        windows(recipe(texts={"data": texts}, mixture=two), inputs, 0)
+    config = recipe().model.model_copy(update={"vocab_size": VOCABULARY})
+    with pytest.raises(InputError, match=r"web would be read 1\.\d+ times \(1,280 windows\)"):
+        windows(recipe(model=config, steps=640, texts={"web": texts}, mixture=two), inputs, 0)
     assert not {"texts", "workers"} & set(recipe().model_dump())
     assert isinstance(windows(recipe(), {"data": data / "data"}, 0)._packed, PackedTokens)

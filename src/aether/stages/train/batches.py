@@ -7,8 +7,9 @@ once per block, any sample at once from its index, nothing random left to rememb
 Shapes: B windows, T tokens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -20,6 +21,7 @@ from aether.spec.errors import InputError
 from aether.stages.train.mixing import MixturePlan, Stretch, Turns
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.streaming import StreamedWindows
+from aether.stages.train.tokenising import Tokenising
 
 _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 """The increment of splitmix64 (Steele et al., OOPSLA 2014): spreads neighbouring seeds apart."""
@@ -62,15 +64,25 @@ class ShuffledWindows:
 
 
 class MixedWindows:
-    """Several corpora, whose turns `plan` gives; each in its own shuffled order, none again before all of it was read."""
+    """Several corpora, whose turns `plan` gives; each in its own shuffled order, none again before all of it was read.
 
-    def __init__(self, sources: Sequence[ShuffledWindows], plan: MixturePlan) -> None:
-        self._sources, self.plan = sources, plan
+    Of a text that is tokenised meanwhile, samples older than `keep` may not be asked for again.
+    """
+
+    def __init__(
+        self, sources: Mapping[str, ShuffledWindows | StreamedWindows], plan: MixturePlan, keep: int = 0
+    ) -> None:
+        self._sources, self.plan, self._keep = list(sources.values()), plan, keep
+        places = enumerate(sources.items())
+        self._streamed = {name: (place, one) for place, (name, one) in places if isinstance(one, StreamedWindows)}
 
     def batch(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """As `ShuffledWindows.batch`. Document ids tell the documents of one window apart, not those of two corpora."""
         places = [self.plan.at(index) for index in range(first, first + count)]
         samples = [self._sources[source].sample(own) for source, own in places]
+        before = self.plan.counts(max(0, first - self._keep))
+        for place, source in self._streamed.values():
+            source.forget(int(before[place]))
         return np.stack([tokens for tokens, _ in samples]), np.stack([ids for _, ids in samples])
 
     def documents(self, index: int) -> tuple[Document, ...]:
@@ -79,9 +91,35 @@ class MixedWindows:
         return self._sources[source].documents(own)
 
     def read(self, samples: int) -> list[tuple[int, float]]:
-        """(samples, epochs) of each source among the first `samples`."""
-        counts = self.plan.counts(samples).tolist()
-        return [(count, count / source.size) for count, source in zip(counts, self._sources, strict=True)]
+        """(samples, epochs) of each source among the first `samples`; of a streamed one, which must be there, to a block."""
+        counts = zip(self.plan.counts(samples).tolist(), self._sources, strict=True)
+        return [(n, n / one.size if isinstance(one, ShuffledWindows) else one.epochs(n)) for n, one in counts]
+
+    def will_read(self, samples: int) -> list[tuple[int, float]]:
+        """As `read`, before anything was: the size of a streamed source is estimated from its first block."""
+        counts = zip(self.plan.counts(samples).tolist(), self._sources, strict=True)
+        sizes = (one.size if isinstance(one, ShuffledWindows) else one.windows_of_an_epoch() for one in self._sources)
+        return [(n, n / size) for (n, _), size in zip(counts, sizes, strict=True)]
+
+    def ready(self) -> None:
+        """Start the workers, and have the first windows of every text at hand."""
+        for _, source in self._streamed.values():
+            source.ready()
+
+    def state(self, cursor: int) -> dict[str, Any]:
+        """As JSON: where each text that is tokenised meanwhile goes on at sample `cursor`."""
+        counts = self.plan.counts(cursor)
+        return {name: one.state(int(counts[place])) for name, (place, one) in self._streamed.items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        for name, (_, source) in self._streamed.items():
+            source.load(state[name])
+
+    def close(self) -> None:
+        """End the workers."""
+        for _, source in self._streamed.values():
+            source.close()
 
 
 def windows(
@@ -89,29 +127,44 @@ def windows(
 ) -> ShuffledWindows | MixedWindows | StreamedWindows:
     """What the recipe reads, from the step's inputs. Raises InputError for an input that is missing or would be read too often."""
     mixture, context = recipe.mixture, recipe.model.context_tokens
-    if recipe.texts is not None:
-        texts = Path(recipe.texts).expanduser()
-        if recipe.texts_sha256 and hash_file(texts) != recipe.texts_sha256:
-            raise InputError.of("texts", recipe.texts, "it has changed; build again to use it as it is")
-        tokenizer = inputs["data"] / "tokenizer" / "tokenizer.json"
-        return StreamedWindows(texts, tokenizer, context, seed, recipe.workers, recipe.batch_sequences)
+    streamed = _streamed(recipe, inputs["data"], seed)
     if not mixture.sources:
-        return ShuffledWindows(PackedTokens(inputs["data"] / "train", context, seed), seed)
-    missing = [one.input for one in mixture.sources if one.input not in inputs]
-    if missing:
-        raise InputError.of("mixture.sources.input", missing[0], f"the step has the inputs {', '.join(inputs)}")
-    own = [ShuffledWindows(PackedTokens(inputs[s.input] / "train", context, seed), seed) for s in mixture.sources]
+        return streamed.get("") or ShuffledWindows(PackedTokens(inputs["data"] / "train", context, seed), seed)
+    own: dict[str, ShuffledWindows | StreamedWindows] = {}
+    for name in (one.input for one in mixture.sources):
+        if (name in streamed) == (name in inputs):
+            held = f"the step has the inputs {', '.join(inputs)}"
+            mend = (
+                f"{held}, and texts has it too; leave one out" if name in streamed else f"{held}; texts has it neither"
+            )
+            raise InputError.of("mixture.sources.input", name, mend)
+        own[name] = streamed.get(name) or ShuffledWindows(PackedTokens(inputs[name] / "train", context, seed), seed)
     weights, stretches, first = [source.weight for source in mixture.sources], [], 0
     for phase, until in mixture.ends(recipe.steps):
         stretches.append(Stretch(first, Turns(phase.weights or weights)))
         first = recipe.tokens_until(until) // context
-    mixed = MixedWindows(own, MixturePlan([*stretches, Stretch(first, Turns(weights))]))
+    plan = MixturePlan([*stretches, Stretch(first, Turns(weights))])
+    mixed = MixedWindows(own, plan, recipe.batch_sequences)
     total = recipe.tokens() // context
-    for source, (samples, epochs) in zip(mixture.sources, mixed.read(total), strict=True):
+    for source, (samples, epochs) in zip(mixture.sources, mixed.will_read(total), strict=True):
         if epochs > source.epochs:
             mend = f"{source.input} would be read {epochs:.3g} times ({samples:,} windows); allow that, give it less weight, or more text"
             raise InputError.of("mixture.sources.epochs", source.epochs, mend)
     return mixed
+
+
+def _streamed(recipe: TrainRecipe, data: Path, seed: int) -> dict[str, StreamedWindows]:
+    """The recipe's texts by source, one supply for all; a text that is read alone has no name."""
+    files = {name: Path(text).expanduser() for name, text in recipe.texts_by_source().items()}
+    known = recipe.texts_sha256 if isinstance(recipe.texts_sha256, dict) else {"": recipe.texts_sha256}
+    for name, file in files.items():
+        if known.get(name) and hash_file(file) != known[name]:
+            raise InputError.of("texts", str(file), "it has changed; build again to use it as it is")
+    if not files:
+        return {}
+    supply = Tokenising([*files.values()], data / "tokenizer" / "tokenizer.json", seed, recipe.workers)
+    context, keep = recipe.model.context_tokens, recipe.batch_sequences
+    return {name: StreamedWindows(supply, place, context, seed, keep) for place, name in enumerate(files)}
 
 
 def cut(tokens_BT: Tensor, ids_BT: Tensor, context_tokens: int) -> tuple[Tensor, Tensor]:

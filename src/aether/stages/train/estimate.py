@@ -162,11 +162,15 @@ def _plain_activations(model: DecoderConfig, tokens: int, width: int) -> float:
 
 def pin(recipe: TrainRecipe) -> TrainRecipe:
     """The recipe with its start and texts fixed by content, so that others are another step."""
-    if recipe.texts is not None:
-        texts = Path(recipe.texts).expanduser().resolve()
-        if not texts.is_file():
-            raise InputError.of("texts", recipe.texts, "there is no such file")
-        recipe = recipe.model_copy(update={"texts": str(texts), "texts_sha256": hash_file(texts)})
+    files = {name: Path(text).expanduser().resolve() for name, text in recipe.texts_by_source().items()}
+    for file in files.values():
+        if not file.is_file():
+            raise InputError.of("texts", str(file), "there is no such file")
+    if files:
+        paths, hashes = {n: str(f) for n, f in files.items()}, {n: hash_file(f) for n, f in files.items()}
+        alone = isinstance(recipe.texts, str)
+        changes = {"texts": paths[""] if alone else paths, "texts_sha256": hashes[""] if alone else hashes}
+        recipe = recipe.model_copy(update=changes)
     if recipe.start is None:
         return recipe
     folder = model_folder(Path(recipe.start).expanduser().resolve())

@@ -61,7 +61,11 @@ class AnyLook(Protocol):
 
 @runtime_checkable
 class Ordered(Protocol):
-    """Batches that are read in order, and go on from a state: `streaming.StreamedWindows`."""
+    """Batches that are read in order, and go on from a state: `streaming.StreamedWindows`, or a mixture with one."""
+
+    def ready(self) -> None:
+        """Have the first windows at hand, so that no update waits for a start."""
+        ...
 
     def state(self, cursor: int) -> dict[str, Any]:
         """As JSON: where sample `cursor` is found."""
@@ -69,6 +73,15 @@ class Ordered(Protocol):
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from there."""
+        ...
+
+
+@runtime_checkable
+class HandedOver(Protocol):
+    """Batches that one process reads for several: `parallel.handing.Handed`."""
+
+    def take(self, first: int, count: int) -> None:
+        """Have samples first .. first + count - 1 at hand. A collective."""
         ...
 
 
@@ -122,9 +135,21 @@ class TimedBatches:
         self.waited_s += time.perf_counter() - began_s
         return found
 
+    def take(self, first: int, count: int) -> None:
+        """Have a batch handed over, where another process reads it."""
+        if isinstance(self.inner, HandedOver):
+            began_s = time.perf_counter()
+            self.inner.take(first, count)
+            self.waited_s += time.perf_counter() - began_s
+
     def state(self, cursor: int) -> dict[str, Any] | None:
         """What batches that come in order go on from at sample `cursor`; None for those that know every sample at once."""
         return self.inner.state(cursor) if isinstance(self.inner, Ordered) else None
+
+    def ready(self) -> None:
+        """Have the first windows at hand."""
+        if isinstance(self.inner, Ordered):
+            self.inner.ready()
 
     def load(self, state: dict[str, Any] | None) -> None:
         """Go on from a state."""
@@ -156,6 +181,7 @@ class Loop:
         Raises InputError when the run diverges for good, EnvironmentFault when the disk is full.
         """
         self._resume(identity)
+        self.data.ready()
         state, recipe = self.state, self.recipe
         with self._open_logs() as logs:
             while state.step < recipe.steps:

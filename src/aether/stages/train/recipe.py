@@ -113,12 +113,12 @@ class TrainRecipe(Extended):
     mixture: Mixture = Field(
         default=Mixture(), description="Corpora by weights, and a curriculum; by default `data` alone."
     )
-    texts: str | None = Field(
+    texts: str | dict[str, str] | None = Field(
         default=None,
         description='A .jsonl file with {"text": ...} on each line, tokenised while it trains with the tokenizer of `data`, in place of its '
-        "training split.",
+        "training split; with a mixture, files by the names of its sources.",
     )
-    texts_sha256: str = Field(default="", description="Its content, from `estimate.pin`.")
+    texts_sha256: str | dict[str, str] = Field(default="", description="Their content, from `estimate.pin`.")
     workers: int = Field(
         default=1,
         ge=0,
@@ -203,12 +203,22 @@ class TrainRecipe(Extended):
     def _texts_fit(self) -> "TrainRecipe":
         if self.texts is None:
             return self
-        if self.mixture.sources:
-            raise InputError.of("texts", self.texts, "mixture.sources says what is read; leave one of them out")
-        if self.parallel.processes > 1:
-            mend = "each process would tokenise all of it; make tokens of it in a data step"
+        names = [source.input for source in self.mixture.sources]
+        if isinstance(self.texts, str) == bool(names):
+            mend = (
+                f"give a file for some of the sources {', '.join(names)}"
+                if names
+                else "without a mixture give one file"
+            )
             raise InputError.of("texts", self.texts, mend)
+        unknown = sorted(self.texts_by_source().keys() - set(names or [""]))
+        if unknown:
+            raise InputError.of("texts", unknown[0], f"no source of the mixture has that name: {', '.join(names)}")
         return self
+
+    def texts_by_source(self) -> dict[str, str]:
+        """The files that are tokenised meanwhile, by source; one that is read alone has no name."""
+        return {"": self.texts} if isinstance(self.texts, str) else self.texts or {}
 
     @model_validator(mode="after")
     def _mixture_fits(self) -> "TrainRecipe":

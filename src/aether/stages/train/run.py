@@ -26,17 +26,16 @@ from aether.spec.errors import EnvironmentFault, InputError
 from aether.spec.evidence import Evidence
 from aether.spec.run import StepContext
 from aether.stages.train import continued, start
-from aether.stages.train.batches import MixedWindows, windows
+from aether.stages.train.batches import MixedWindows, ShuffledWindows, windows
 from aether.stages.train.compiling import Compilation, compile_for
 from aether.stages.train.estimate import flops_per_token
-from aether.stages.train.loop import Loop, new_model, new_state
+from aether.stages.train.loop import Loop, TimedBatches, new_model, new_state
 from aether.stages.train.loss_scale import half_fault
 from aether.stages.train.metrics import ALERTS, BLAMED, curve, read_lines, read_losses
 from aether.stages.train.mixed import check_mixture, mixing_evidence
 from aether.stages.train.parallel import launch
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.state import TrainState
-from aether.stages.train.streaming import StreamedWindows
 
 BLAMED_TOLD = 8
 """Batches of blamed.jsonl that stand in train.json and in the evidence: the first ones."""
@@ -61,18 +60,20 @@ def run(recipe: TrainRecipe, context: StepContext) -> tuple[Evidence, ...]:
     try:
         before = _score_start(recipe, context)
         if recipe.parallel.processes > 1:
-            compilation, state = Compilation(), launch.train(recipe, context)
+            compilation, (state, place) = Compilation(), launch.train(recipe, context)
+            TimedBatches(batches).load(place)
         else:
             state = new_state(recipe, context.seed)
             compilation = _compile(recipe, state, context)
             # A run that began compiled cannot go on plain: the bits would be those of neither.
             choices = [recipe.model_dump(mode="json", exclude=set(recipe.circumstance)), compilation.used]
-            others = [read_json(context.inputs[one.input] / "data.json") for one in recipe.mixture.sources]
+            made = [one.input for one in recipe.mixture.sources if one.input in context.inputs]
+            others = [read_json(context.inputs[name] / "data.json") for name in made]
             identity = hash_value([*choices, described, context.seed, context.threads, *others])
             try:
                 Loop(recipe, state, batches, context).run(identity)
             finally:
-                if isinstance(batches, StreamedWindows):
+                if not isinstance(batches, ShuffledWindows):
                     batches.close()
         validation = _validate(recipe, state.model, data_folder, context)
         after = {} if before is None else continued.score_all(recipe, state.model, context, "after")

@@ -1,116 +1,23 @@
-"""Windows of a text that is tokenised while it trains: by worker processes ahead of the updates, the same windows with any number.
+"""Windows of a text that is tokenised while it trains, the same with any number of workers, alone or as one source of a mixture.
 
-The documents of a .jsonl file ({"text": ...} on each line) come in an order of (seed, epoch), cut into blocks by bytes. torch's DataLoader
-tokenises blocks in its workers and gives them back in order; windows are cut from the stream of blocks, what is left of one begins
-the next, and come in a shuffled order within their block. Where the current block begins, and what was left before it, is the whole state:
-a run that goes on tokenises that block again and no other. One token more than a window is read, as in `models.packing`.
+Windows are cut from the stream of a file's blocks (`tokenising`), what is left of one begins the next, and come in a shuffled order within
+their block. Where the current block begins, and what was left before it, is the whole state: a run that goes on tokenises that block again
+and no other. One token more than a window is read, as in `models.packing`.
 
-Shapes: D documents of the file, d of a block, T tokens of a window, B windows.
+Shapes: T tokens of a window, B windows.
 """
 
-import itertools
-import json
-import os
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
-from torch.utils.data import DataLoader, Dataset
 
-from aether.models.corpus import SEPARATOR_ID, Document
+from aether.models.corpus import Document
 from aether.models.packing import mix64
-from aether.spec.errors import InputError
+from aether.stages.train.tokenising import Block, Tokenising
 
-BLOCK_BYTES = 500_000
-"""Text of a block. Tokenising one takes about 0.2 s (measured, `data.estimate`), which only a run's first update waits for."""
-_SCAN_BYTES = 1 << 24
 _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
-
-
-class _Block(NamedTuple):
-    """Documents begin .. end - 1 of an epoch's order."""
-
-    epoch: int
-    begin: int
-    end: int
-
-
-class _Lines:
-    """Where each line of a file begins, and the order of an epoch. 8 bytes in memory for each."""
-
-    def __init__(self, file: Path, seed: int, block_bytes: int) -> None:
-        self._seed, self._block_bytes, ends, at = seed, block_bytes, [np.zeros(1, np.int64)], 0
-        with file.open("rb") as text:
-            while part := text.read(_SCAN_BYTES):
-                ends.append(np.flatnonzero(np.frombuffer(part, np.uint8) == ord("\n")) + at + 1)
-                at += len(part)
-        self.bounds = np.concatenate(ends)
-        if self.bounds[-1] < at:
-            self.bounds = np.append(self.bounds, at)
-        self.count = len(self.bounds) - 1
-        if not self.count:
-            raise InputError.of("texts", str(file), "it has no line; give one document on each")
-        self._orders: dict[int, np.ndarray] = {}
-
-    def order(self, epoch: int) -> np.ndarray:
-        """The lines in this epoch's order, [D]; the last two are kept."""
-        if epoch not in self._orders:
-            key = mix64(np.array([self._seed], np.uint64) * _GOLDEN_RATIO + np.uint64(epoch) + np.uint64(1))
-            keys_D = mix64(key + np.arange(self.count, dtype=np.uint64) * _GOLDEN_RATIO)
-            self._orders = {one: order for one, order in self._orders.items() if one == epoch - 1}
-            self._orders[epoch] = np.argsort(keys_D, kind="stable")
-        return self._orders[epoch]
-
-    def blocks(self, epoch: int, begin: int) -> Iterator[_Block]:
-        """The blocks from a place on, without end."""
-        for one in itertools.count(epoch):
-            order = self.order(one)
-            ends_D = np.cumsum(self.bounds[order + 1] - self.bounds[order])
-            while begin < self.count:
-                before = int(ends_D[begin - 1]) if begin else 0
-                end = min(self.count, int(np.searchsorted(ends_D, before + self._block_bytes)) + 1)
-                yield _Block(one, begin, end)
-                begin = end
-            begin = 0
-
-    def spans(self, block: _Block) -> np.ndarray:
-        """(line, first byte, end) of the block's documents, [d, 3]."""
-        lines = self.order(block.epoch)[block.begin : block.end]
-        return np.stack((lines, self.bounds[lines], self.bounds[lines + 1]), axis=1)
-
-
-class _Tokenised(Dataset):
-    """Blocks of a file as tokens, by their spans; a worker has a tokenizer of its own."""
-
-    def __init__(self, file: Path, tokenizer: Path) -> None:
-        self._file, self._tokenizer = file, tokenizer
-        self._encoder: Tokenizer | None = None
-
-    def __getitem__(self, spans: np.ndarray) -> tuple[np.ndarray, np.ndarray] | str:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """(tokens of all documents with their separators, how many each has [d]); a sentence for a line that is no document."""
-        if self._encoder is None:
-            os.environ["TOKENIZERS_PARALLELISM"] = "false"
-            self._encoder = Tokenizer.from_file(str(self._tokenizer))
-            self._encoder.encode_special_tokens = True
-        texts = []
-        with self._file.open("rb") as file:
-            for line, begin, end in spans.tolist():
-                file.seek(begin)
-                try:
-                    texts.append(json.loads(file.read(end - begin))["text"])
-                except (ValueError, TypeError, KeyError):
-                    return f'line {line + 1} is not an object with a field "text"; mend it'
-        encoded = self._encoder.encode_batch_fast(texts, add_special_tokens=False)
-        found = [[SEPARATOR_ID, *one.ids] for one in encoded]
-        return np.array([*itertools.chain(*found)], np.int64), np.array([len(ids) for ids in found])
-
-
-def _as_it_is(made: Any) -> Any:
-    return made
 
 
 @dataclass(frozen=True)
@@ -127,7 +34,7 @@ class _Place:
 class _Windows:
     """The windows that one block completes."""
 
-    def __init__(self, place: _Place, block: _Block, counts: np.ndarray, tokens: np.ndarray, context: int) -> None:
+    def __init__(self, place: _Place, block: Block, counts: np.ndarray, tokens: np.ndarray, context: int) -> None:
         self.place, self._context = place, context
         numbers = np.repeat(np.arange(block.begin, block.end), counts)
         self._tokens = np.concatenate((np.array(place.tokens, np.int64), tokens))
@@ -140,7 +47,7 @@ class _Windows:
         self._order = np.argsort(keys, kind="stable")
         return self
 
-    def after(self, block: _Block, documents: int) -> _Place:
+    def after(self, block: Block, documents: int) -> _Place:
         """Where the next block's windows begin."""
         rest = slice((self.end - self.place.sample) * self._context, None)
         tokens, numbers = self._tokens[rest].tolist(), self._documents[rest]
@@ -155,25 +62,29 @@ class _Windows:
 
 
 class StreamedWindows:
-    """Samples in order: those of the last `keep` samples may be asked for again, earlier ones not. `close` ends the workers."""
+    """Samples of one file in order: those of the last `keep` samples may be asked for again, earlier ones not."""
 
-    def __init__(
-        self, texts: Path, tokenizer: Path, context_tokens: int, seed: int, workers: int, keep: int,
-        block_bytes: int = BLOCK_BYTES,
-    ) -> None:  # fmt: skip
-        self._dataset = _Tokenised(texts, tokenizer)
-        self._texts, self._lines = texts, _Lines(texts, seed, block_bytes)
-        self._context, self._seed, self._workers, self._keep = context_tokens, seed, workers, keep
+    def __init__(self, supply: Tokenising, source: int, context_tokens: int, seed: int, keep: int) -> None:
+        self._supply, self._source = supply, source
+        self._file, self._lines = supply.files[source], supply.lines[source]
+        self._context, self._seed, self._keep = context_tokens, seed, keep
         self._held: deque[_Windows] = deque()
         self._next = _Place()
-        self._made: Iterator[tuple[_Block, Any]] | None = None
+
+    def sample(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Sample `index`: (tokens int64 [T + 1], document ids int64 [T + 1])."""
+        return self._at(index).sample(index)
 
     def batch(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Samples first .. first + count - 1: (tokens int64 [B, T + 1], document ids int64 [B, T + 1])."""
-        samples = [self._at(index).sample(index) for index in range(first, first + count)]
-        while self._held[0].end <= first - self._keep:
-            self._held.popleft()
+        samples = [self.sample(index) for index in range(first, first + count)]
+        self.forget(first - self._keep)
         return np.stack([tokens for tokens, _ in samples]), np.stack([ids for _, ids in samples])
+
+    def forget(self, index: int) -> None:
+        """Samples before `index` are not asked for again."""
+        while self._held and self._held[0].end <= index:
+            self._held.popleft()
 
     def documents(self, index: int) -> tuple[Document, ...]:
         """The documents with a token in sample `index`: their lines of the file."""
@@ -183,8 +94,25 @@ class StreamedWindows:
             epochs, place = divmod(number, self._lines.count)
             line = int(self._lines.order(windows.place.epoch + epochs)[place])
             size = int(self._lines.bounds[line + 1] - self._lines.bounds[line])
-            found.append(Document(f"{self._texts.name}:{line + 1}", self._texts.name, size, 0, 0))
+            found.append(Document(f"{self._file.name}:{line + 1}", self._file.name, size, 0, 0))
         return tuple(found)
+
+    def ready(self) -> None:
+        """Start the workers, and have the first windows at hand."""
+        if not self._held:
+            self._advance()
+
+    def windows_of_an_epoch(self) -> float:
+        """An estimate: the tokens of the first block, and the bytes of the file."""
+        size_bytes, tokens = self._supply.first(self._source)
+        return float(self._lines.bounds[-1]) / size_bytes * tokens / self._context
+
+    def epochs(self, cursor: int) -> float:
+        """How often the file was read before the block of sample `cursor`, by bytes."""
+        place = self._place(cursor)
+        lines = self._lines.order(place.epoch)[: place.document]
+        before = int((self._lines.bounds[lines + 1] - self._lines.bounds[lines]).sum())
+        return place.epoch + before / float(self._lines.bounds[-1])
 
     def _at(self, index: int) -> _Windows:
         while index >= self._next.sample:
@@ -192,47 +120,27 @@ class StreamedWindows:
         return next(windows for windows in self._held if windows.place.sample <= index < windows.end)
 
     def _advance(self) -> None:
-        if self._made is None:
-            self._made = self._start(self._next)
-        block, made = next(self._made)
-        if isinstance(made, str):
-            raise InputError.of("texts", str(self._texts), made)
-        tokens, counts = made
+        block, tokens, counts = self._supply.next(self._source)
         windows = _Windows(self._next, block, counts, tokens, self._context)
         key = np.array([self._seed], np.uint64) * _GOLDEN_RATIO + np.uint64(self._next.sample)
         self._held.append(windows.shuffled(mix64(key)))
         self._next = windows.after(block, self._lines.count)
 
-    def _start(self, place: _Place) -> Iterator[tuple[_Block, Any]]:
-        """Blocks and their tokens. The first is made here, while the workers start."""
-        blocks = self._lines.blocks(place.epoch, place.document)
-        first = next(blocks)
-        rest = self._lines.blocks(place.epoch, place.document)
-        loader = DataLoader(
-            self._dataset,
-            batch_size=None,
-            sampler=map(self._lines.spans, itertools.islice(rest, 1, None)),  # pyright: ignore[reportArgumentType]
-            num_workers=self._workers,
-            collate_fn=_as_it_is,
-            # Not "fork": a lock that a thread holds would never open there. Not "forkserver": its workers outlive a killed parent.
-            multiprocessing_context="spawn" if self._workers else None,
-        )
-        coming = iter(loader)
-        yield first, self._dataset[self._lines.spans(first)]
-        yield from zip(blocks, coming, strict=True)
+    def _place(self, cursor: int) -> _Place:
+        places = [windows.place for windows in self._held if windows.place.sample <= cursor < windows.end]
+        return places[0] if places else self._next
 
     def state(self, cursor: int) -> dict[str, Any]:
         """As JSON: what `load` goes on from at sample `cursor`, which is not before those that may be asked for again."""
-        places = [windows.place for windows in self._held if windows.place.sample <= cursor < windows.end]
-        return asdict(places[0] if places else self._next)
+        return asdict(self._place(cursor))
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
-        self.close()
+        self._held.clear()
         left = (tuple(state[name]) for name in ("tokens", "documents"))
         self._next = _Place(state["epoch"], state["document"], state["sample"], *left)
+        self._supply.go_on(self._source, self._next.epoch, self._next.document)
 
     def close(self) -> None:
         """End the workers."""
-        self._made = None
-        self._held.clear()
+        self._supply.close()

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -24,6 +25,8 @@ from aether.models.config import DecoderConfig
 from aether.models.config_parts import Mixture
 from aether.models.weights import load as load_folder
 from aether.spec.run import StepContext
+from aether.stages.data.tokenizer import save_tokenizer, train_tokenizer
+from aether.stages.train.batches import windows
 from aether.stages.train.loop import Loop, new_model, new_state
 from aether.stages.train.metrics import read_lines, read_losses
 from aether.stages.train.parallel import checkpoint
@@ -61,10 +64,23 @@ def together(processes: int, out: Path, runs: dict) -> dict[str, Any]:
     return run_ranks(processes, SCRIPT, out, json.dumps(runs))
 
 
+def streamed(folder: Path) -> dict[str, Any]:
+    """Changes of a toy's recipe that mix a corpus with a text that is tokenised meanwhile."""
+    rng, words = np.random.default_rng(0), [f"w{number}" for number in range(40)]
+    texts = [" ".join(words[(start + i) % 40] for i in range(60)) for start in rng.integers(0, 40, 200)]
+    data, file = write_tiny_data(folder / "data"), folder / "texts.jsonl"
+    save_tokenizer(train_tokenizer(iter(texts), 280), data / "tokenizer")
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    sources = [{"input": "data", "weight": 1, "epochs": 9}, {"input": "web", "weight": 2}]
+    model = TOY.model_copy(update={"vocab_size": 280}).model_dump(mode="json")
+    return {"model": model, "texts": {"web": str(file)}, "mixture": {"sources": sources}, "workers": 0}
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     """Everything that two processes do in the fast tests, in one launch."""
     out = tmp_path_factory.mktemp("two")
+    text = streamed(out / "streamed")
     runs = {
         "shard": {"parallel": {"shard": 2}} | LOOKS,
         "replicate": {"parallel": {"replicate": 2}, "micro_batch_sequences": 2},
@@ -81,6 +97,7 @@ def two(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
         "parts tensor": {"parallel": {"tensor": 2}, "model": PARTS.model_dump(mode="json")},
         "ladder": {"parallel": {"shard": 2}, "noise": NOISE} | LADDER,
         "cut": {"parallel": {"shard": 2}, "end": 60} | EVERY_STEP,
+        "text": {"parallel": {"shard": 2}, "data": str(out / "streamed" / "data")} | text,
     }
     return out, together(2, out, runs)
 
@@ -94,6 +111,15 @@ def one(tmp_path_factory) -> tuple[list[float], torch.nn.Module]:
 def test_two_processes_have_the_losses_of_one(one, two, name):
     assert len(one[0]) == 8
     assert two[1][name] == pytest.approx(one[0], abs=2e-6)
+
+
+def test_text_that_the_first_process_tokenises_is_that_of_one(two, tmp_path):
+    wanted, inputs = toy_recipe(**streamed(tmp_path)), {"data": tmp_path / "data"}
+    torch.set_num_threads(1)
+    context = StepContext("train", tmp_path / "out", inputs, 0, 1, lambda progress: None)
+    Loop(wanted, new_state(wanted, 0), windows(wanted, inputs, 0), context).run("toy")
+    losses = list(read_losses(tmp_path / "out" / "metrics.jsonl").values())
+    assert two[1]["text"] == pytest.approx(losses, abs=2e-6)
 
 
 def test_a_rewind_of_two_processes_is_that_of_one(two, tmp_path):

@@ -25,6 +25,7 @@ from aether.spec.base import Noun
 from aether.spec.errors import AetherError
 from aether.spec.run import Listener, StepContext
 from aether.stages.train.batches import windows
+from aether.stages.train.parallel.handing import Handed
 from aether.stages.train.parallel.loop import SharedLoop, new_shared_state
 from aether.stages.train.parallel.mesh import joined, team
 from aether.stages.train.recipe import TrainRecipe
@@ -62,12 +63,14 @@ def carry_out(job: Job, listener: Listener, store: Store | None = None) -> None:
     keep_freed_memory()
     # What a checkpoint must agree in to be gone on from: all but the layout.
     described = read_json(job.inputs["data"] / "data.json")
-    identity = hash_value([recipe.model_dump(mode="json", exclude={"parallel", "start"}), described, seed])
+    choices = recipe.model_dump(mode="json", exclude={"parallel", *recipe.circumstance})
+    identity = hash_value([choices, described, seed])
     with joined(recipe.device, store):
         everyone = team(recipe.parallel, recipe.device)
         context = job.context(listener if everyone.first else lambda progress: None)
         state = new_shared_state(recipe, seed, everyone)
-        SharedLoop(recipe, state, windows(recipe, job.inputs, seed), context, everyone).run(identity)
+        batches = Handed.of(everyone, recipe, job.inputs, seed) if recipe.texts else windows(recipe, job.inputs, seed)
+        SharedLoop(recipe, state, batches, context, everyone).run(identity)
 
 
 class Crew:

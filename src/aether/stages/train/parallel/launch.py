@@ -29,8 +29,8 @@ from aether.stages.train.state import TrainState
 _LAST_LINES = 3
 
 
-def train(recipe: TrainRecipe, context: StepContext) -> TrainState:
-    """Train to the last step with the recipe's processes; the state of one process with all weights.
+def train(recipe: TrainRecipe, context: StepContext) -> tuple[TrainState, dict[str, Any] | None]:
+    """Train to the last step with the recipe's processes: the state of one process with all weights, and the place in the data.
 
     Raises what the processes raised, and EnvironmentFault when they were lost more often than `parallel.restarts`.
     """
@@ -56,7 +56,7 @@ def train(recipe: TrainRecipe, context: StepContext) -> TrainState:
     parameters = state.model.named_parameters()
     checkpoint.load(place, [p for n, t in parameters for p in pieces_of(t.detach(), blocks[n], "model.")], alone=True)
     state.load_plain(plain | {"snapshot": None})
-    return state
+    return state, plain.get("data")
 
 
 def command(parallel: Parallel, job: Path) -> list[str]:

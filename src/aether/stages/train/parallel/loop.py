@@ -21,6 +21,7 @@ from aether.stages.train.loop import Batches, Loop, new_clipper, new_model
 from aether.stages.train.metrics import Logs
 from aether.stages.train.optimisers.optimisers import Optimisers
 from aether.stages.train.parallel import checkpoint
+from aether.stages.train.parallel.handing import Handed
 from aether.stages.train.parallel.layout import lay_out
 from aether.stages.train.parallel.mesh import Team
 from aether.stages.train.parallel.muon import SharedMuon
@@ -93,6 +94,8 @@ class SharedLoop(Loop):
         try:
             super().run(identity)
         finally:
+            if isinstance(self.data.inner, Handed):
+                self.data.inner.close()
             self._saver.finish()
 
     def _open_logs(self) -> Logs:
@@ -115,11 +118,13 @@ class SharedLoop(Loop):
         self.state.expect(plain)
         checkpoint.load(place, self.state.pieces())
         self.state.load_plain(plain)
+        self.data.load(plain.get("data"))
         self.context.tell(self.state.step, self.recipe.steps, "steps", f"going on from step {self.state.step}")
 
     def _save(self, logs: Logs, identity: str) -> None:
         self.state.log_bytes = logs.flush(to_disk=True)
-        self._saver.save(self.state.step, self.state.pieces(), self.state.plain() | {"identity": identity})
+        plain = self.state.plain() | {"identity": identity, "data": self.data.state(self.state.cursor)}
+        self._saver.save(self.state.step, self.state.pieces(), plain)
         self._saved_s = time.monotonic()
 
     def _gradients(self) -> tuple[float, float]:
@@ -128,6 +133,7 @@ class SharedLoop(Loop):
         share = sequences // self.recipe.parallel.readers
         first = self.state.cursor + self.team.reader * share
         waited_s, speaks, shards = self.data.waited_s, self.team.first, self.state.shards
+        self.data.take(self.state.cursor, sequences)
         # Sums of flags that the first process alone may raise.
         flags = [float(speaks and super()._is_due()), float(speaks and super()._look_due())]
         loss = self._backward(first, share, sequences)
