@@ -1,15 +1,20 @@
 """What a smaller cache costs: loss by position of held-out code, against the bytes that the cache holds.
 
     python -m benchmarks.memory_compression
+    python -m benchmarks.memory_compression --learnt --trainings FILE [--seconds 420]
 
-Trains one small decoder on the bytes of the standard library's modules (every eighth file held out), then reads held-out windows
+The first trains one small decoder on the bytes of the standard library's modules (every eighth file held out), then reads held-out windows
 token by token over each cache of `aether.models.compression` and over the whole one. The first `SCORED_FROM` tokens, which every cache
-holds, are left out of the loss. Differences are paired by window, with a Student-t interval over windows.
+holds, are left out of the loss. Differences are paired by window, with a Student-t interval over windows. The second trains a decoder for each memory of `LEARNT` and
+seed; FILE keeps what is trained, so that the work can be done in pieces.
 """
 
 import argparse
+import math
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +25,7 @@ from aether.models.compression import QuantisedCache, SinkCache
 from aether.models.config import DecoderConfig
 from aether.models.decoder import Decoder
 from aether.stages.train.recipe import TrainRecipe
+from benchmarks.kept import Kept, MoreToDoError
 from benchmarks.records import circumstances, mean_interval, write
 from benchmarks.stdlib_bytes import Trained, Windows, read, train
 
@@ -92,35 +98,50 @@ LEARNT = {
     "segments of 64 and a memory": {"memory": {"segment_tokens": 64}},
     "segments of 64 and a memory by the delta rule": {"memory": {"segment_tokens": 64, "update": "delta"}},
 }
-"""What is trained with its cache: Infini-attention (arXiv 2404.07143) beside a plain window that holds as many keys."""
+"""What is trained with its cache: Infini-attention (arXiv 2404.07143v2, section 3.1) beside a plain window that holds as many keys."""
 
 
-@torch.inference_mode()
-def learnt(steps: int, windows: int) -> list[dict[str, Any]]:
-    """One row for each of `LEARNT`, trained alike: loss of whole passes, which its cache equals (tested)."""
+def learnt_one(name: str, seed: int, steps: int, windows: int) -> dict[str, Any]:
+    """One of `LEARNT`, trained: loss of whole passes, which its cache equals (tested), by quarter and by window."""
     tokens, _ = Windows(read(held_out=True), CONTEXT, seed=1).batch(0, windows)
     tokens_ST = torch.from_numpy(tokens)
-    rows, whole = [], None
-    for name, parts in LEARNT.items():
-        with torch.inference_mode(False), torch.enable_grad():
-            found = trained(steps, seed=0, parts=parts)
+    found = trained(steps, seed, LEARNT[name])
+    with torch.inference_mode():
         logits = torch.cat([found.model(part[:, :CONTEXT]) for part in tokens_ST.split(8)])
         nats = torch.nn.functional.cross_entropy(logits.mT, tokens_ST[:, 1:], reduction="none").numpy()
-        by_window = nats[:, SCORED_FROM:].mean(1)
-        whole = by_window if whole is None else whole
-        config = found.model.config
-        kept = config.window or CONTEXT
+    config = found.model.config
+    kept = config.window or CONTEXT
+    return {
+        "bytes_per_sequence": config.state_bytes(4) + kept * config.kv_bytes_per_token(4),
+        "loss": float(nats[:, SCORED_FROM:].mean()),
+        "loss_by_quarter": [float(nats[:, begin : begin + 128].mean()) for begin in range(0, CONTEXT, 128)],
+        "trained_cpu_s": found.cpu_s,
+    }
+
+
+def learnt(kept: Kept, seeds: int, steps: int, windows: int) -> list[dict[str, Any]]:
+    """One row for each of `LEARNT`, all trained alike; differences from the first are paired by seed. Raises MoreToDoError."""
+    found = {
+        (name, seed): kept.of(
+            {"cache": name, "seed": seed, "steps": steps, "windows": windows},
+            lambda name=name, seed=seed: learnt_one(name, seed, steps, windows),
+        )
+        for seed in range(seeds)
+        for name in LEARNT
+    }
+    rows = []
+    for name in LEARNT:
+        mine, whole = ([found[n, seed] for seed in range(seeds)] for n in (name, next(iter(LEARNT))))
         rows.append(
             {
                 "cache": name,
-                "bytes_per_sequence": config.state_bytes(4) + kept * config.kv_bytes_per_token(4),
-                "loss": mean_interval(by_window.tolist()),
-                "more_than_whole": mean_interval((by_window - whole).tolist()),
-                "loss_by_quarter": [float(nats[:, begin : begin + 128].mean()) for begin in range(0, CONTEXT, 128)],
-                "trained_cpu_s": found.cpu_s,
+                "bytes_per_sequence": mine[0]["bytes_per_sequence"],
+                "loss": mean_interval([one["loss"] for one in mine]),
+                "more_than_whole": mean_interval([a["loss"] - b["loss"] for a, b in zip(mine, whole, strict=True)]),
+                "loss_by_quarter": np.mean([one["loss_by_quarter"] for one in mine], axis=0).tolist(),
+                "trained_cpu_s": [one["trained_cpu_s"] for one in mine],
             }
         )
-        print(name, rows[-1]["bytes_per_sequence"], rows[-1]["loss"]["mean"], rows[-1]["more_than_whole"], flush=True)
     return rows
 
 
@@ -135,7 +156,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         interval = (
             ""
             if row["more_than_whole"]["mean"] == 0
-            else f"{more['mean']:+.4f} ({more['low']:+.4f} to {more['high']:+.4f})"
+            else f"{more['mean']:+.4f}" + (f" ({more['low']:+.4f} to {more['high']:+.4f})" if "low" in more else "")
         )
         quarters = ", ".join(f"{one:.3f}" for one in row["loss_by_quarter"])
         size, loss = row["bytes_per_sequence"] / 1024, row["loss"]["mean"]
@@ -143,20 +164,19 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def record_learnt(steps: int, windows: int) -> None:
-    """Train each of `LEARNT`, measure, record."""
-    rows = learnt(steps, windows)
-    here = circumstances("benchmarks.memory_compression")
+def record_learnt(rows: list[dict[str, Any]], seeds: int, steps: int, windows: int) -> None:
+    """Write the record of `learnt`."""
+    here = circumstances("benchmarks.memory_compression", words=["--learnt", "--trainings", "FILE"])
     head = f"""# A memory that is learnt
 
 {here["machine"]["cpu"]}, one thread, {here["date"]}, torch {here["packages"]["torch"]}, commit {here["commit"]}. `{here["command"]}`
 
-Four decoders of the shape of `memory_compression.md`, each trained alike from scratch ({steps} updates of 4 windows of {CONTEXT} bytes of the standard library, one
-seed, float32), and {windows} held-out windows. Loss in nats per byte from position {SCORED_FROM} on; differences are paired by window and hold one training each.
+Decoders of the shape of `memory_compression.md`, each trained alike from scratch ({steps} updates of 4 windows of {CONTEXT} bytes of the standard library,
+{seeds} seeds, float32), and {windows} held-out windows. Loss in nats per byte from position {SCORED_FROM} on, mean over seeds; differences are paired by seed.
 
 """
-    record = here | {"shape": SHAPE, "steps": steps, "windows": windows, "scored_from": SCORED_FROM, "rows": rows}
-    write("memory_learnt", record, head + table(rows))
+    record = here | {"shape": SHAPE, "steps": steps, "seeds": seeds, "windows": windows, "scored_from": SCORED_FROM}
+    write("memory_learnt", record | {"rows": rows}, head + table(rows))
 
 
 def main() -> None:
@@ -165,10 +185,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--windows", type=int, default=48)
     parser.add_argument("--learnt", action="store_true", help="memories that are trained, in a record of their own")
+    parser.add_argument("--seeds", type=int, default=3, help="of --learnt")
+    parser.add_argument("--trainings", type=Path, help="of --learnt")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="of --learnt: begin no training after so many")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.learnt:
-        record_learnt(options.steps, options.windows)
+        if options.trainings is None:
+            parser.error("--learnt needs --trainings")
+        kept, asked = Kept(options.trainings, options.seconds), (options.seeds, options.steps, options.windows)
+        try:
+            rows = learnt(kept, *asked)
+        except MoreToDoError:
+            sys.exit("more to do: the same command again")
+        record_learnt(rows, *asked)
         return
     found = trained(options.steps, seed=0)
     model = found.model

@@ -2,14 +2,15 @@
 
     python -m benchmarks.optimisers --trainings FILE [--seconds 540]
 
-One decoder on bytes of the standard library. Tuning, with a seed of its own: a grid of the kind's rate, then of the embedding's rate (and of the gains', for Muon)
-beside the best of it. Then three seeds with what was best: at equal tokens, and with as many updates as AdamW's CPU seconds at equal tokens
+One decoder on bytes of the standard library. Tuning, with a seed of its own: a grid of the blocks' rate, then of the embedding's and the last gain's (one rate) beside the best of it,
+then of the blocks' again beside that; a best value at an end of its grid moves the end. Then three seeds with what was best: at equal tokens, and with as many updates as AdamW's CPU seconds at equal tokens
 buy, by each kind's own seconds of an update there. Differences from AdamW are paired by seed. FILE keeps the trainings that are done.
 """
 
 import argparse
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,20 @@ SHAPE = {
     "vocab_size": 256, "hidden_size": 64, "layers": 2, "heads": 4, "kv_heads": 4, "head_size": 16, "mlp_size": 128,
     "context_tokens": 64,
 }  # fmt: skip
-STEPS, BATCH, SEEDS, TUNING_SEED, HELD_OUT = 120, 8, (0, 1, 2), 100, 128
+STEPS, BATCH, SEEDS, TUNING_SEED, HELD_OUT = 300, 8, (0, 1, 2), 100, 128
 CENTRE = DEFAULT_LR | {"muon": 0.02}
-RATE_EXPONENTS, EMBEDDING_FACTORS = (-2, -1, 0, 1, 2), (0.3, 1.0, 3.0)
+RATE_EXPONENTS, EMBEDDING_EXPONENTS = (-1, 0, 1), (-1, 0, 1)
+"""log2 of the blocks' rate over the kind's middle, log4 of the embedding's over the one it would have: where the grids begin."""
 KINDS = ("adamw", "muon", "soap", "lion", "adafactor", "schedule_free")
 
 
-def optimiser_of(kind: str, exponent: int, factor: float) -> dict[str, Any]:
-    """The recipe's `optimiser`: a point of the grid, and the embedding's rate over the one it would have."""
-    lr = CENTRE[kind] * 2.0**exponent
+def optimiser_of(kind: str, exponent: int, embedding: int) -> dict[str, Any]:
+    """The recipe's `optimiser` at a point of the grid."""
+    lr, factor = CENTRE[kind] * 2.0**exponent, 4.0**embedding
     if kind == "muon":
         return {"kind": kind, "muon_lr": lr, "embedding_lr": 0.03 * factor, "gain_lr": 0.03 * factor}
-    groups = [] if factor == 1 else [{"kind": "embedding", "lr": lr * factor}]
-    return {"kind": kind, "lr": lr, "groups": groups}
+    own = CENTRE[kind] * factor
+    return {"kind": kind, "lr": lr, "groups": [{"kind": of, "lr": own} for of in ("embedding", "gains")]}
 
 
 class Trainings:
@@ -48,19 +50,19 @@ class Trainings:
     def __init__(self, kept: Kept) -> None:
         self._kept, self._text, self._held = kept, read(held_out=False), read(held_out=True)
 
-    def row(self, kind: str, exponent: int, factor: float, steps: int, seed: int) -> dict[str, Any]:
+    def row(self, kind: str, exponent: int, embedding: int, steps: int, seed: int) -> dict[str, Any]:
         """Loss and CPU seconds of one; a run that stopped for good has an infinite loss, kept as None."""
-        question = {"kind": kind, "exponent": exponent, "factor": factor, "steps": steps, "seed": seed}
+        question = {"kind": kind, "exponent": exponent, "embedding": embedding, "steps": steps, "seed": seed}
         return self._kept.of(question, lambda: self._made(**question))
 
-    def _made(self, kind: str, exponent: int, factor: float, steps: int, seed: int) -> dict[str, Any]:
+    def _made(self, kind: str, exponent: int, embedding: int, steps: int, seed: int) -> dict[str, Any]:
         recipe = TrainRecipe.model_validate(
             {
                 "model": SHAPE,
                 "steps": steps,
                 "batch_sequences": BATCH,
                 "schedule": {"warmup_fraction": 0.05},
-                "optimiser": optimiser_of(kind, exponent, factor),
+                "optimiser": optimiser_of(kind, exponent, embedding),
                 "watch": {"cost_share": 0.0},
             }
         )
@@ -71,19 +73,27 @@ class Trainings:
         loss = held_out_loss(found.model, self._held, HELD_OUT)
         return {"loss": loss if math.isfinite(loss) else None, "cpu_s": found.cpu_s}
 
-    def tuned(self, kind: str) -> tuple[int, float]:
-        """(exponent of the rate, factor of the embedding's) with the least loss; a best rate at the grid's end widens it by a point."""
+    def tuned(self, kind: str) -> tuple[int, int]:
+        """(exponent of the blocks' rate, of the embedding's) with the least loss."""
 
-        def loss(exponent: int, factor: float) -> float:
-            found = self.row(kind, exponent, factor, STEPS, TUNING_SEED)["loss"]
+        def loss(exponent: int, embedding: int) -> float:
+            found = self.row(kind, exponent, embedding, STEPS, TUNING_SEED)["loss"]
             return math.inf if found is None else found
 
-        exponents = list(RATE_EXPONENTS)
-        best = min(exponents, key=lambda e: loss(e, 1.0))
-        while best in (exponents[0], exponents[-1]):
-            exponents = [exponents[0] - 1, *exponents] if best == exponents[0] else [*exponents, exponents[-1] + 1]
-            best = min(exponents, key=lambda e: loss(e, 1.0))
-        return best, min(EMBEDDING_FACTORS, key=lambda f: loss(best, f))
+        rate = best_of(RATE_EXPONENTS, lambda e: loss(e, 0))
+        own = best_of(EMBEDDING_EXPONENTS, lambda e: loss(rate, e))
+        return best_of((rate - 1, rate, rate + 1), lambda e: loss(e, own)), own
+
+
+def best_of(grid: tuple[int, ...], loss: Callable[[int], float]) -> int:
+    """The point with the least loss, inside the grid: a best end moves it by one, five times at most."""
+    points = list(grid)
+    for _ in range(5):
+        best = min(points, key=loss)
+        if best not in (points[0], points[-1]):
+            break
+        points = [points[0] - 1, *points] if best == points[0] else [*points, points[-1] + 1]
+    return min(points, key=loss)
 
 
 def measure(trainings: Trainings) -> list[dict[str, Any]]:
@@ -122,7 +132,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         rates = ", ".join(f"{k} {v:g}" for k, v in row["tuned"].items() if isinstance(v, float))
-        rates += "".join(f", embedding {group['lr']:g}" for group in row["tuned"].get("groups", []))
+        rates += "".join(f", embedding {group['lr']:g}" for group in row["tuned"].get("groups", [])[:1])
         both = ["" if row["kind"] == KINDS[0] else told(row[f"less_adamw_{b}"], "+") for b in ("tokens", "seconds")]
         lines.append(
             f"| `{row['kind']}` | {rates} | {told(row['loss_at_equal_tokens'])} | {both[0]} | {1e3 * row['step_s']:.1f} | "
@@ -149,7 +159,7 @@ def main() -> None:
 {here["machine"]["cpu"]}, one thread with other work beside it, {here["date"]}, torch {here["packages"]["torch"]}. `{here["command"]}`
 
 A decoder of width {SHAPE["hidden_size"]} and {SHAPE["layers"]} layers, {STEPS} updates of {BATCH} windows of {SHAPE["context_tokens"]} bytes of the standard library in bfloat16;
-held-out nats per byte, three seeds, 95 %; differences paired by seed. Tuned with another seed: the rate by factors of two, then the embedding's by 0.3, 1 and 3.
+held-out nats per byte, three seeds, 95 %; differences paired by seed. Tuned with another seed: the blocks' rate by factors of two, the embedding's and last gain's by factors of four, the blocks' again; no best rate lies at an end of what was tried.
 
 """
     write("optimisers", record, head + markdown(rows))

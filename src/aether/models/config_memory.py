@@ -15,7 +15,7 @@ class Memory(Noun):
     """Attention within segments, and a memory of fixed size of all segments before (Infini-attention, arXiv 2404.07143)."""
 
     segment_tokens: int = Field(gt=1)
-    """Tokens of a segment (the paper's N: 2048)."""
+    """Tokens of a segment (the paper's N: 2048 in its section 4.2)."""
     update: Literal["linear", "delta"] = "linear"
     """What a segment adds: its values, or what the memory does not give for its keys yet (the paper's Linear and Linear + Delta)."""
 

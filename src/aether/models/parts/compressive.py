@@ -1,13 +1,13 @@
-"""Compressive memory (Infini-attention, Munkhdalai et al. 2024, arXiv 2404.07143, section 2.1).
+"""Compressive memory (Infini-attention, Munkhdalai et al. 2024, arXiv 2404.07143v2, section 3.1, equations 7 to 10).
 
 Attention is causal within a segment. Beside it each head reads a memory M of all earlier segments, with s = ELU + 1:
 
     A_mem = s(Q) M / (s(Q) z),    M' = M + s(K)^T V,    z' = z + sum s(K),    A = g A_mem + (1 - g) A_dot,    g = sigmoid(beta)
 
 and by the delta rule M' = M + s(K)^T (V - s(K) M / (s(K) z)). z is one more column of M, whose values are ones. Keys and queries turn for
-A_dot alone, as the paper has it; since only distances count there, positions start again at each segment. A document begins with an
-empty memory, which reads as zero. A cache holds M and the keys and values of the segment that is not yet whole; one new token over it is the
-same arithmetic without the other segments.
+A_dot alone, as the paper has it (section 4.1); since only distances count there, positions start again at each segment. Scores are divided by the root of
+the head's size, as everywhere else (the paper's equation 6 has that of the width). A document begins with an empty memory, which reads as zero. A cache holds M and
+the keys and values of the segment that is not yet whole; one new token over it is the same arithmetic without the other segments.
 
 Shapes: B batch, T tokens, S segments, N tokens of a segment, H query heads, K key-value heads, D head size, E = D + 1.
 """
