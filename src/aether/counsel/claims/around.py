@@ -4,6 +4,7 @@ import itertools
 import re
 from dataclasses import dataclass, replace
 
+from aether.counsel.claims.conditions import Condition, conditions_in
 from aether.counsel.claims.facts import Ground, noun_after
 from aether.counsel.claims.labels import label_words
 from aether.counsel.claims.names import benchmarks_in, models_in, without_names
@@ -106,6 +107,8 @@ class Around:
     """The sentence says that something is better or more."""
     of_wish: bool = False
     """The sentence sets it beside what the person asked for, and names no metric."""
+    conditions: frozenset[Condition] = frozenset()
+    """The load, pace and size that its part of the sentence names."""
     labels: frozenset[str] = frozenset()
     """Words that may say of which of several like numbers it is."""
 
@@ -122,6 +125,8 @@ def around_of(number: Said, text: str, context: str, ground: Ground) -> Around:
     own, every = traits_of(part) | options_in(part, ground), subject.traits | options_in(about, ground)
     if of_another:
         own = every = frozenset()  # "from 16.1 GB to 9.08 GB": the first is of what was before
+    elif not own and (before := traits_of(text[: number.start])):
+        every = before | traits_of(context) | options_in(about, ground)  # what comes later is of what is compared with
     pair = _is_of_pair(text, number.start, end)
     if pair:  # "(358 vs 176 ms)": each is of one of two things
         subject, own, every = Subject(subject.family), frozenset(), frozenset()
@@ -148,9 +153,21 @@ def around_of(number: Said, text: str, context: str, ground: Ground) -> Around:
         direction=direction(part),
         total=_TOTAL.search(text[max(0, number.start - 10) : end + 10]) is not None,
         praised=_PRAISE.search(text) is not None,
+        conditions=_conditions(number, part),
         of_wish=subject.family is None and _BESIDE.search(text) is not None,
         labels=frozenset() if of_another or pair else label_words(f"{context} {part.replace(number.words, ' ', 1)}"),
     )
+
+
+def _conditions(number: Said, part: str) -> frozenset[Condition]:
+    """Those that bear on a number of its kind: a pace on a ratio, a load or a size on what has no unit of its own."""
+    if number.unit not in ("ratio", "fraction", "point", "count") or _SUM.search(part):
+        return frozenset()
+    found = conditions_in(part.replace(number.words, " ", 1))
+    return found if number.ratio else frozenset(one for one in found if one[0] != "pace")
+
+
+_SUM = re.compile(r"[×=÷/*]")
 
 
 def _benchmarks(number: Said, text: str, context: str, part: str) -> frozenset[str]:

@@ -20,7 +20,7 @@ from aether.counsel.claims.numbers import Said
 from aether.counsel.claims.rows import cells_of
 from aether.counsel.claims.settle import UNKNOWN, Sentence, without_places
 from aether.counsel.claims.tables import known_versions
-from aether.counsel.claims.verdicts import verdict_stands, without_verdict, wrong_superlatives
+from aether.counsel.claims.verdicts import verdict_stands, without_known_loss, without_verdict, wrong_superlatives
 from aether.counsel.claims.wording import is_denied, results_without_numbers
 
 _PRODUCT_VERSION = re.compile(
@@ -147,7 +147,7 @@ class _Reader:
         if stands is False:
             yield Problem("result", text.strip()[:60], "the tool judged that option otherwise")
         yield from (Problem("result", words, why) for words, why in wrong_superlatives(text, ground))
-        judged = without_verdict(text) if stands else text
+        judged = without_known_loss(without_verdict(text) if stands else text, ground)
         found = results_without_numbers(judged, ground.heard, seen=sentence.was_run())
         yield from (Problem("result", words, "a result that no tool found") for words in found)
         yield from _tools_not_called(text, ground)

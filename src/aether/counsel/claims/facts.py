@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from aether.counsel.claims.conditions import Condition, conditions_in, of_unit
 from aether.counsel.claims.labels import Siblings, label_words
 from aether.counsel.claims.names import benchmarks_in, models_in, without_names
 from aether.counsel.claims.normal import Unit, plain, units
@@ -60,6 +61,8 @@ class Fact:
     """What it has siblings of: a metric, a column."""
     labels: frozenset[str] = frozenset()
     """What sets it apart from them."""
+    conditions: frozenset[Condition] = frozenset()
+    """At which load and size it holds, and whether it says faster or slower."""
 
 
 @dataclass
@@ -81,6 +84,10 @@ class Ground:
     """What a tool said of an option's targets, by its traits: met, at risk, missed."""
     decided: frozenset[str] = frozenset()
     """Traits of the option that was decided: what is said without naming an option is of that one."""
+    alone: set[frozenset[str]] = field(default_factory=set)
+    """Traits of what a tool spoke of alone: its numbers need no trait beside them."""
+    chosen: frozenset[str] = frozenset()
+    """Traits of the option that the newest answer chose: what another is compared with where nothing else is named."""
     sources: list[str] = field(default_factory=list)
     """Titles and addresses that tools cited."""
     literals: set[str] = field(default_factory=set)
@@ -90,6 +97,10 @@ class Ground:
     """Which numbers are of the same kind, and by what they differ."""
     tools: set[str] = field(default_factory=set)
     """Those that were called."""
+    implied: tuple[int, tuple[Fact, ...]] | None = None
+    """What follows from so many facts (`identities`)."""
+    _about: frozenset[str] = frozenset()
+    """Traits of the option that the tool's text which is being read is about."""
     heard: str = ""
     """All that tools and the person said, without marks, case and spaces: a reply may quote from it."""
 
@@ -147,6 +158,7 @@ class Ground:
                     ran=one.kind == "measured",
                     group=one.metric,
                     labels=labels,
+                    conditions=of_unit(u),
                 )
                 for v, u in values
             ]
@@ -163,14 +175,24 @@ class Ground:
         """What a tool told, in words and in records: of the option that it decided, or that its first line names."""
         decided = _DECIDED.search(text)
         first = re.match(r"\*\*(.+?)\*\*", text)  # "**llama-3.1-70b on 8 x H100, bf16, tp8, 32 clients**"
-        option = decided[1] if decided else first[1] if first else ""
-        if decided:
+        option = (decided[1] or "") if decided else first[1] if first else ""
+        if decided and decided[1]:
             self.decided = traits_of(option)
+        if decided and (traits := traits_of(decided[1] or decided[2])):
+            self.chosen = traits
         self.add_evidence(records, option)
-        self.add_tool_text(text, references)
+        if not decided and option:
+            self.alone.add(traits_of(option))
+        self.add_tool_text(text, references, traits_of(option))
 
-    def add_tool_text(self, text: str, references: Iterable[Reference] = ()) -> None:
-        """What a tool said for reading: its sentences may be repeated, its numbers used where they are about the same."""
+    def add_tool_text(
+        self, text: str, references: Iterable[Reference] = (), option: frozenset[str] = frozenset()
+    ) -> None:
+        """What a tool said for reading: its sentences may be repeated, its numbers used where they are about the same.
+
+        `option`: the traits of the one that the text is about, which its numbers are of where it names no other.
+        """
+        self._about = option
         self.names |= models_in(plain(text))
         self.heard += "\n" + squeezed(plain(text))
         table = Table()
@@ -214,7 +236,13 @@ class Ground:
             before = len(self.facts)
             self._add_numbers(cell.text, cell.context, "tool", 1, unit.plain)
             self.facts[before:] = [
-                replace(f, group=cell.group, labels=cell.labels, subject=_of_option(f.subject, cell.name))
+                replace(
+                    f,
+                    group=cell.group,
+                    labels=cell.labels,
+                    subject=_of_option(f.subject, cell.name),
+                    conditions=f.conditions | cell.conditions,
+                )
                 for f in self.facts[before:]
             ]
 
@@ -228,7 +256,8 @@ class Ground:
         )
         asked = {(fact.value, fact.unit) for fact in self.facts if fact.kind == "person"}
         for number in numbers_of(without_names(sentence)):
-            if number.ratio and not re.search(r"fast|slow|speed|times|more|less|cheap", sentence):
+            part = number.ratio and number.spelled and number.high < 1
+            if number.ratio and not part and not re.search(r"fast|slow|speed|times|more|less|cheap", sentence):
                 continue  # "2x tp4" counts replicas
             if kind == "tool" and re.search(r"[A-Za-z]-$", sentence[: number.start]):
                 continue  # a part of a name: "wanda-50%"
@@ -243,12 +272,12 @@ class Ground:
                     else kind
                 )
                 subject = subject_of(sentence, number.start, number.start + len(number.words), context)
-                if of == "tool" and not subject.traits:
-                    subject = replace(subject, traits=self.decided)
-                self.facts.append(
+                if of == "tool" and not subject.traits and number.unit != "count":
+                    subject = replace(subject, traits=self._about)
+                self.facts += [
                     Fact(
                         value,
-                        "times" if number.ratio else number.unit,
+                        unit,
                         words,
                         names,
                         benches,
@@ -264,8 +293,18 @@ class Ground:
                         ),
                         of == "tool" and re.search(r"\bmeasured\b", sentence) is not None,
                         asked=kind == "person",
+                        conditions=_conditions_beside(sentence, number) if kind == "tool" else frozenset(),
                     )
-                )
+                    for unit in (("fraction", "times") if part else ("times" if number.ratio else number.unit,))
+                ]
+
+
+def _conditions_beside(sentence: str, number: Said) -> frozenset[Condition]:
+    """Those of its part of the sentence: up to the next comma or semicolon."""
+    start = max(sentence.rfind(mark, 0, number.start) for mark in (", ", "; ")) + 1
+    end = re.search(r"[,;]\s", sentence[number.start + len(number.words) :])
+    part = sentence[max(0, start) : number.start + len(number.words) + end.start() if end else len(sentence)]
+    return conditions_in(part.replace(number.words, " ", 1))
 
 
 def _of_option(subject: Subject, name: str) -> Subject:
@@ -275,7 +314,7 @@ def _of_option(subject: Subject, name: str) -> Subject:
 _INTERVAL = re.compile(r"(?<=\d)[^()\d]{0,24}\([^()\d]{0,3}\d[^()]{0,24}?(?:\bto\b|[–-])\s*\$?\d[^()]{0,16}\)")
 """ "4.08 USD (3.71 USD to 4.49 USD)": the ends stand in brackets."""
 _DEVICES_COUNTED = re.compile(r"\b(\d+|one|a single)\s*(?:x|×)?\s*(?=[A-Za-z])([\w-]+(?:[ -]\w+)?)", re.IGNORECASE)
-_DECIDED = re.compile(r"^\*\*Decision: (.+?)\.\*\*", re.MULTILINE)
+_DECIDED = re.compile(r"^\*\*Decision: (.+?)\.\*\*|^## Decision\s+\*\*(.+?)\*\*", re.MULTILINE)
 _BOUNDING = re.compile(
     r"\b(?:bounds?|targets?|limit|asked|at most|no more than)\b(?:\s+(?:of|is|was|:|=))?\s*$", re.IGNORECASE
 )

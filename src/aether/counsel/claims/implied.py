@@ -61,6 +61,7 @@ def implied(number: Said, text: str, context: str, ground: Ground) -> bool:
             and not fact.end
             and fact.kind in ("record", "tool")
             and fact.unit not in ("level", "outside", "n", "count", "missed")
+            and not fact.unit.startswith("times")
         ):
             fits = (
                 subject.bare().agrees(fact.subject.bare())
@@ -70,7 +71,10 @@ def implied(number: Said, text: str, context: str, ground: Ground) -> bool:
             if fits and (
                 subject.family is not None
                 or fact.words & _words(text)
-                or (fact.unit == number.unit and fact.labels & words)
+                or (
+                    fact.unit == number.unit
+                    and (fact.labels & words or (fact.unit in _HARD and _is_chosen(fact, ground)))
+                )
             ):
                 groups.setdefault(fact.group, []).append(fact)
     if _of_wish(number, text, ground):
@@ -113,6 +117,13 @@ _NARROW = frozenset(
 """A model as it was, and what compression made of it."""
 
 
+_HARD = frozenset({"USD", "s", "byte"})
+
+
+def _is_chosen(fact: Fact, ground: Ground) -> bool:
+    return bool(ground.chosen) and fact.subject.traits >= ground.chosen
+
+
 def _pairs(facts: list[Fact], words: frozenset[str], ground: Ground):
     """Two records of one metric: all there are, or the one that is named with the decided one or another that is named."""
     distinct = list({(f.value, f.labels): f for f in facts}.values())
@@ -123,7 +134,7 @@ def _pairs(facts: list[Fact], words: frozenset[str], ground: Ground):
     shared = frozenset.intersection(*(f.labels for f in distinct)) if distinct else frozenset()
     for a, b in itertools.combinations(distinct, 2):
         named = [bool((f.labels - shared) & words) for f in (a, b)]
-        decided = [bool(ground.decided) and f.subject.traits == ground.decided for f in (a, b)]
+        decided = [_is_chosen(f, ground) for f in (a, b)]
         if all(n or d for n, d in zip(named, decided, strict=True)) and any(named):
             yield a, b
 

@@ -11,7 +11,9 @@ _COMMON = frozenset(
 )  # fmt: skip
 _TOKEN = re.compile(r"[a-z][a-z0-9]*(?:[.+-][a-z0-9]+)*")
 _SIGNS = re.compile(r"\d+:\d+|\d+ ?%")
-_WITH_NUMBER = re.compile(r"\b(micro-?batch|seed|rank|fold|epoch|step|layers?|clients?|run|row|option)[ _=-]?(\d+)\b")
+_WITH_NUMBER = re.compile(
+    r"\b(micro-?batch|seed|rank|fold|epoch|step|layers?|clients?|run|row|option)(?: size)?(?: of| to|:)?[ _=-]?(\d+)\b"
+)
 
 
 BEFORE = frozenset(["base", "before", "baseline", "original", "old", "untuned", "pretrained", "was"])

@@ -20,7 +20,7 @@ _SIZE = r"\d+(?:\.\d+)?\s?[bBmM]\b"
 _NAMES = (
     r"(?<![\w.])(?:p|P)(?:50|90|95|99|99\.9)(?![\w%])",
     r"\b(?:int|uint|fp|bf|tf|nf|float|bfloat|mxfp|nvfp|w|a|q|e)\d{1,2}(?:a\d{1,2}|m\d)?(?:_[a-z0-9_]+)?\b",
-    r"\b(?:[2-8]|16|32|64)[ -]?bits?\b",
+    r"(?<![\w.])(?:[2-8]|16|32|64)[ -]?bits?\b",
     r"\b(?:two|three|four|five|six|eight|sixteen|thirty-two)[ -]bits?\b",
     r"\b(?:[Rr]ows?|[Oo]ptions?|[Ll]ines?|[Ii]tems?|[Cc]andidates?) \d{1,2}(?:(?:,| and| to| or|-|, and) ?\d{1,2})*(?![\w.%]*\d)(?! ?%)",
     r"\bslowest (?:one|1)(?: request)? in (?:a |every |one )?(?:hundred|100)\b",
@@ -37,9 +37,13 @@ _NAMES = (
     r"\b(?:H|A|B|L|T|V|P|MI|GB|GH|RTX|GTX|RX|TPU|M|EPYC|Xeon|Gaudi|Trainium|Inferentia|DGX|HGX|SXM|NVL|PCIe|NVLink|CUDA|ROCm|HBM|DDR|sm_|SM|Arc)[- ]?v?\d[\dA-Za-z.+-]*(?![\w%])",
     r"\b(?:top|Top|pass|Pass|hit|rank|recall|precision|exact match|best|maj|cons|k|n|N|K)[-@=]\d+\b",
     r"\bn-?gram\b|\b\d-gram\b",
+    r"\bWikiText[- ]?\d+\b",
     r"\bL[12]\b|\bF1\b|\bR2\b|\bR²\b|\b2:4\b|\b1F1B\b",
     r"\b(?:8|11|12|16|24|32|40|48|64|80|94|96|128|141|144|180|192|256|288)[ -]?GB (?:cards?|GPUs?|gpus?|devices?|accelerators?)\b",
     r"\b(?:stage|Stage|level|Level) [0-3]\b",
+    r"\[\d{1,2}\](?!\()",
+    r"\b(?:GPUs?|[Dd]evices?|[Nn]odes?|[Pp]orts?|[Cc]ores?|[Rr]anks) \d+(?:(?: ?[-,] ?| and | to |, and )\d+)*(?!\.?\d)(?! ?(?:%|[A-Za-z]?B\b|ms\b|x\b|times|points?|hours?|of\b))",
+    r"\bmicro-?batch(?:es)?(?: size)?(?: of| to| from| =|:)? \d+(?!\.?\d)",
 )  # fmt: skip
 _NAME = re.compile("|".join(_NAMES))
 _LABEL = re.compile(
@@ -67,6 +71,21 @@ def without_names(text: str) -> str:
     return text
 
 
+@functools.cache
+def _device_names() -> frozenset[str]:
+    return frozenset(_flat(d.name) for d in devices().values())
+
+
+def of_other_kind(asked: frozenset[str], known: frozenset[str]) -> bool:
+    """Whether both name models, and none in common, or both name devices, and none in common."""
+    for kind in (_device_names(), None):
+        mine = asked & kind if kind is not None else asked - _device_names()
+        theirs = known & kind if kind is not None else known - _device_names()
+        if mine and theirs and not mine & theirs:
+            return True
+    return False
+
+
 def _flat(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name.lower())
 
@@ -80,7 +99,7 @@ def _benchmark() -> re.Pattern[str]:
     return re.compile(rf"(?<![\w-])(?:{body})(?![\w])", re.IGNORECASE)
 
 
-_PLAIN_WORDS = frozenset({"drop", "spec", "needle", "pile", "ruler", "arc", "glue"})
+_PLAIN_WORDS = frozenset({"drop", "Drop", "spec", "Spec", "needle", "pile", "ruler", "arc", "glue"})
 """In small letters they are no benchmarks."""
 _CALLED_SO = re.compile(
     r"\b[A-Z][A-Za-z-]*[a-z][A-Za-z]*(?:[Bb]ench(?:mark)?|Eval|Arena|QA)(?:-\w+)?\b(?<!\bBenchmark)(?<!\bBench)(?<!\bEval)(?<!\bArena)(?<!\bQA)"

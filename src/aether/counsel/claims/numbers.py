@@ -54,7 +54,6 @@ _WORD_RATIOS = (
     (re.compile(r"\b(?:halve[sd]?|halving|half (?:the|of the|as (?:much|many)|its))\b", re.I), 0.5), (re.compile(r"\bin half\b", re.I), 0.5), (re.compile(r"\btenfold\b|\ban? order of magnitude\b", re.I), 10.0), (re.compile(r"\btwo-?thirds\b", re.I), 2 / 3),
     (re.compile(r"\b(?:one|a)[- ]third\b", re.I), 1 / 3), (re.compile(r"\b(?:three[- ]quarters)\b", re.I), 0.75), (re.compile(r"\b(?:one|a)[- ]quarter\b", re.I), 0.25), (re.compile(r"\borders of magnitude\b", re.I), 100.0),
     (re.compile(r"\b(?:two|three|four|five|six|seven|eight|nine)fold\b", re.I), 2.0),
-    (re.compile(r"\b(?:one|a|two|three|four|five)[- ](?:fifth|sixth|seventh|eighth|ninth|tenth|hundredth)s?\b", re.I), 0.2),
     (re.compile(r"\bone third|two thirds|thirds?\b of\b", re.I), 0.33),
 )  # fmt: skip
 _COUNTING = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -94,6 +93,13 @@ _DATE = re.compile(
 )
 
 
+_PARTS = re.compile(
+    r"\b(?P<top>one|a|two|three|four|five)[- ](?P<bottom>fifth|sixth|seventh|eighth|ninth|tenth|hundredth)s?\b(?! of an? (?:billion|million))",
+    re.IGNORECASE,
+)
+_TOPS = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
+
+
 @dataclass(frozen=True)
 class Said:
     """A number as it was said. `step`: half of it is the rounding that its digits allow."""
@@ -122,6 +128,10 @@ def numbers_of(sentence: str) -> list[Said]:
         for match in pattern.finditer(sentence):
             if not any(a < match.end() and match.start() < b for a, b in taken):
                 found.append(Said(value, value, "ratio", 0.1 * value, match[0], match.start(), True, True))
+    for match in _PARTS.finditer(sentence):
+        if not any(a < match.end() and match.start() < b for a, b in taken):
+            value = _TOPS[match["top"].lower()] / _ORDINALS[match["bottom"].lower()]
+            found.append(Said(value, value, "ratio", 0.1 * value, match[0], match.start(), True, True))
     return _durations(sentence, sorted(_shares(sentence, found), key=lambda s: s.start))
 
 

@@ -3,8 +3,12 @@
 import re
 from dataclasses import dataclass
 
+from aether.counsel.claims.conditions import Condition, conditions_in
 from aether.counsel.claims.labels import label_words
 from aether.counsel.claims.normal import Unit
+
+AGAIN = re.compile(r"\s*(?:the (?:same|first|second)|its?|that)\b", re.IGNORECASE)
+""" "The same, four bits": a row that goes on from the last that does not say so."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class Cell:
     group: str
     labels: frozenset[str]
     name: str = ""
+    conditions: frozenset[Condition] = frozenset()
 
 
 def cells_of(unit: Unit) -> list[tuple[str, str]]:
@@ -41,6 +46,7 @@ class Table:
     def __init__(self) -> None:
         self._header = ""
         self._names: dict[int, str] = {}
+        self._first = ""
 
     def cells(self, unit: Unit) -> list[Cell]:
         """The cells of the next row."""
@@ -53,7 +59,11 @@ class Table:
         if turned and not self._names:
             self._names = {place: f"{cells[place]} option {heads[place].strip()}" for place in range(1, len(cells))}
         found = []
+        conditions = conditions_in(" ; ".join(c for c in cells if not re.search(r"\d", c)))
+        again = AGAIN.match(cells[0]) is not None
+        inherited, self._first = (self._first, self._first) if again else ("", cells[0])
         for place, (text, context) in enumerate(cells_of(unit)):
+            context = f"{context} {inherited}" if inherited else context
             if turned:
                 name, group = self._names.get(place, ""), cells[0].strip()
             else:
@@ -62,6 +72,13 @@ class Table:
                 name = f"{named} option {number[1]}" if number else named
                 group = heads[place].strip()
             found.append(
-                Cell(text, context, f"{self._header[:80]}|{group}", label_words(name), name if turned or place else "")
+                Cell(
+                    text,
+                    context,
+                    f"{self._header[:80]}|{group}",
+                    label_words(name),
+                    name if turned or place else "",
+                    conditions,
+                )
             )
         return found

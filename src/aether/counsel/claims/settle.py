@@ -43,6 +43,7 @@ class Sentence:
         }
         bare = without_names(without_places(self.text))
         self.sums = computed(bare, self.said, self.text, self.context, self.ground, self.earlier)
+        self.supposed = list(hypothetical(self.text))
         self.stands: dict[int, Said] = {}
         """Where a number starts -> the reading of it that is supported."""
         self.derived: set[int] = set()
@@ -63,11 +64,13 @@ class Sentence:
 
     def was_run(self) -> bool:
         """Whether one of its numbers was measured here."""
+        if not any(fact.ran for fact in self.ground.facts):
+            return False
         return bool(self.sums) or any(self.supported(number, asked=False, ran=True) for number in self.said)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """(words, why) of the numbers that do not stand."""
-        open_parts = list(hypothetical(self.text))
+        open_parts = self.supposed
         for number in self.said:
             if (reading := self.supported(number)) is not None:
                 self.stands[number.start] = reading
@@ -129,6 +132,7 @@ class Sentence:
             ]
             known = [operand(end) for end in (*ends, *counts)] + spelled_operands(self.text)
             known += self._periods()
+            known += [operand(n) for n in self.said if any(a <= n.start < b for a, b in self.supposed)]
             named = f"{self.text} | {self.context}" if self.cell else self.text
             if concludes(self.text) or self.cell or "|" in self.context:
                 known += [replace(operand(r), start=-1 - i) for i, r in enumerate(self.earlier)]
@@ -227,7 +231,8 @@ _ATTRIBUTED = re.compile(
 )
 """Words that lay what is said at a paper's door."""
 _PERIOD = re.compile(
-    r"\b(?:over|in|for|per|of|every|a month of|a year of)\s+(?:a (?:month|year) of\s+)?(?P<span>24 hours|7 days|30 days|365 days|12 months|60 minutes|60 seconds)\b",
+    r"(?:\b(?:over|in|for|per|of|every|a month of|a year of)\s+(?:a (?:month|year) of\s+)?|\b(?:day|week|month|year)\b[^.;,\d]{0,16}\(\s*)"
+    r"(?P<span>24 h(?:ours)?|7 days|30 days|365 days|12 months|60 minutes|60 seconds|168 h(?:ours)?|720 h(?:ours)?|730 h(?:ours)?|8,?760 h(?:ours)?)\b",
     re.IGNORECASE,
 )
 _OF_ALL = re.compile(r"\b(?:each|apiece|in total|altogether|together|all of them|both)\b", re.IGNORECASE)

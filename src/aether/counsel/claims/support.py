@@ -5,14 +5,18 @@ import re
 from dataclasses import replace
 
 from aether.counsel.claims.around import SETTINGS, Around, around_of
+from aether.counsel.claims.conditions import Condition, clash
 from aether.counsel.claims.facts import Fact, Ground
+from aether.counsel.claims.identities import identities
+from aether.counsel.claims.names import of_other_kind
 from aether.counsel.claims.numbers import Said
 from aether.counsel.claims.subjects import Subject
 from aether.counsel.claims.tables import cited
-from aether.counsel.claims.values import same_value
+from aether.counsel.claims.values import close, same_value
 
 MEASURED = re.compile(
-    r"\b(?:measured|benchmarked|observed|timed|clocked|profiled|in (?:production|practice))\b", re.IGNORECASE
+    r"\b(?:measured(?! (?:against|relative|in|by|as)\b)|benchmarked|observed|timed|clocked|profiled|in (?:production|practice))\b",
+    re.IGNORECASE,
 )
 """Words that say that a number was not computed."""
 _TINY = 0.005
@@ -46,9 +50,23 @@ def supported(
 
     def is_known(value: float) -> bool:
         published = _published(value, number.unit, number.step, number.ratio, number.spelled)
-        return any(counts(f) and holds(number, value, f, around, ground) for f in (*ground.facts, *published))
+        every = (*ground.facts, *identities(ground), *published)
+        held = (f for f in every if counts(f) and holds(number, value, f, around, ground))
+        if not around.conditions:
+            return any(True for _ in held)
+        kept = [f for f in held if not clash(around.conditions, f.conditions)]
+        alike = [f for f in every if f.conditions and same_value(number, value, f)] if kept else []
+        return bool(kept) and not any(
+            all(clash({one}, f.conditions) or not _speaks_of(one, f) for f in (*kept, *alike))
+            and any(clash({one}, f.conditions) for f in alike)
+            for one in around.conditions
+        )
 
     return all(is_known(value) for value in {number.low, number.high})
+
+
+def _speaks_of(condition: Condition, fact: Fact) -> bool:
+    return any(key == condition[0] for key, _ in fact.conditions)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -58,6 +76,8 @@ def _published(value: float, unit: str, step: float, ratio: bool, spelled: bool)
     return tuple(fact for fact in cited() if same_value(number, value, fact))
 
 
+_EXACT = 0.001
+"""What a person asked for is said as it was asked."""
 _TELLING = 0.01
 """A rate with three digits is of nothing else in its conversation: assumed."""
 
@@ -81,6 +101,8 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
     if _says_otherwise(number, fact, around):
         return False
     if fact.kind == "person":
+        if around.wished and not close(value, fact.value, _EXACT * abs(fact.value)):
+            return False  # "your budget of 2 USD" is not one of 1.50
         loose = fact.unit in ("count", "token", "request/s", "parameter")
         return (
             not around.results
@@ -102,7 +124,7 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
         if fact.one_of and not around.words & fact.one_of:
             return False
         return of <= fact.names and (bool(fact.names & of) or not fact.names) and shared >= fact.needed
-    if not names <= (fact.names | ground.main) or (fact.names and names and not names & fact.names):
+    if not names <= (fact.names | ground.main) or of_other_kind(names, fact.names):
         return False
     if fact.unit in _SPECIAL:
         return _special(number, fact, around)
@@ -133,6 +155,8 @@ def _says_otherwise(number: Said, fact: Fact, around: Around) -> bool:
         return True
     if around.wished and fact.kind != "person":
         return True
+    if number.ratio and ("pace", "slower") in fact.conditions and not {c for c in around.conditions if c[0] == "pace"}:
+        return ("pace", "faster") not in fact.conditions
     if "difference" in fact.group and around.direction * fact.value < 0:
         return True
     if around.total and fact.unit == "byte" and "device" in fact.words:
@@ -187,9 +211,10 @@ def _has_bits(fact: Fact, bits: frozenset[str]) -> bool:
 
 def _of_this_option(asked: Subject, known: Subject, ground: Ground) -> bool:
     """A number of another option than the decided one needs a trait of that option beside it."""
-    if not known.traits or not ground.decided or known.traits == ground.decided:
+    if not known.traits or not ground.decided or known.traits == ground.decided or known.traits in ground.alone:
         return True
-    return bool(asked.traits) and asked.traits <= known.traits and not asked.traits <= ground.decided
+    named = asked.traits & known.traits if asked.several else asked.traits
+    return bool(named) and named <= known.traits and not named <= ground.decided
 
 
 _MISSED = frozenset(

@@ -4,9 +4,11 @@ import functools
 import re
 from collections.abc import Iterator
 
+from aether.counsel.claims.conditions import conditions_in, of_unit
 from aether.counsel.claims.facts import Fact
 from aether.counsel.claims.names import benchmarks_in, models_in
 from aether.counsel.claims.normal import plain
+from aether.counsel.claims.rows import AGAIN
 from aether.counsel.claims.words import content_words
 from aether.knowledge.library import compressed, constants, devices, laws, mixture_laws, power_laws, prices
 from aether.knowledge.models_library import published_models
@@ -84,11 +86,28 @@ def _topics() -> Iterator[Fact]:
         about = topic(name)
         called = content_words(plain(" ".join((name.replace("-", " "), about.title, *about.aliases))))
         of = called - _COMPARING - _COMMON
+        first = ""
         for number in about.number:
             claim = plain(number.claim)
-            words = content_words(f"{number.claim} {number.key} {about.title}") - _COMPARING
+            if AGAIN.match(claim):
+                claim = f"{claim} {first}"
+            else:
+                first = claim
+            words = content_words(f"{claim} {number.key} {about.title}") - _COMPARING
             names, benches = models_in(claim), benchmarks_in(claim)
-            yield Fact(number.value, number.unit, words | of, names, benches, 2, "cited", number.source, one_of=of)
+            held = conditions_in(f"{plain(number.claim)}; {number.where}") | of_unit(number.unit)
+            yield Fact(
+                number.value,
+                number.unit,
+                words | of,
+                names,
+                benches,
+                2,
+                "cited",
+                number.source,
+                one_of=of,
+                conditions=held,
+            )
 
 
 _COMPARING = content_words(

@@ -45,7 +45,7 @@ def same_value(number: Said, value: float, fact: Fact) -> bool:
     if unit == "point":
         return _in_points(number, value, fact)
     if number.ratio:
-        return other in ("ratio", "times as fast", "times", "x") and close(value, known, number.step)
+        return (other in ("ratio", "times", "x") or other.startswith("times as")) and close(value, known, number.step)
     if unit != other and other not in _SAME_UNITS.get(unit, set()):
         if unit == "count" and other == "request/s" and fact.kind == "person":
             return False

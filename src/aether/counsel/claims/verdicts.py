@@ -12,6 +12,14 @@ _VERDICT = re.compile(
     r"\b(?P<verb>meets?|met|hits?|keeps?|satisf(?:y|ies|ied)|miss(?:es|ed)?|fails?|failed|breaks?|violat(?:es|ed|e))\s+(?:the|your|its|all|every|both|this|that|our)\s+(?:\w+\s+){0,2}?(?:targets?|bounds?|slos?|limits?|requirements?)\b",
     re.IGNORECASE,
 )
+_PASSIVE = re.compile(
+    r"\b(?:targets?|bounds?|slos?|limits?|requirements?)\b(?: \w+){0,2}? (?:are|is) (?:all |both |each )?(?P<verb>met|kept|satisfied|missed|violated|broken)\b",
+    re.IGNORECASE,
+)
+_NO_LOSS = re.compile(
+    r"\b(?:no|zero|without(?: any)?) (?:known |predicted )?(?:quality|accuracy) loss\b|\b(?:quality|accuracy) loss (?:is|of|at) (?:zero|0 ?%?)(?![\w.])",
+    re.IGNORECASE,
+)
 _SUPERLATIVE = re.compile(
     r"\b(?:the )?(?P<word>lowest|smallest|(?<!at )least|cheapest|fastest|quickest|shortest|highest|largest|biggest|slowest|greatest|most expensive|second[- ](?:lowest|cheapest|fastest|smallest))\b(?P<what>[^.,;:]{0,40})",
     re.IGNORECASE,
@@ -29,20 +37,35 @@ _OF_ALL = re.compile(
 
 def verdict_stands(text: str, ground: Ground) -> bool | None:
     """Whether "meets the target" or "misses it" is what the tool said of the option that is named; None where nothing is claimed or known."""
-    match = _VERDICT.search(text)
+    match = _VERDICT.search(text) or _PASSIVE.search(text)
     if match is None or is_denied(text) or not ground.verdicts:
         return None
     named = (traits_of(text) | options_in(text, ground)) or ground.decided
     found = {verdict for traits, verdict in ground.verdicts.items() if named and named <= traits}
     if not found:
         return None
-    wanted = "missed" if re.match(r"miss|fail|break|violat", match["verb"], re.IGNORECASE) else "met"
+    wanted = "missed" if re.match(r"miss|fail|br[eo]k?|violat", match["verb"], re.IGNORECASE) else "met"
     return wanted in found
 
 
 def without_verdict(text: str) -> str:
     """The text without the words that were judged here."""
-    return _VERDICT.sub(lambda m: " " * len(m[0]), text)
+    return _PASSIVE.sub(_blank, _VERDICT.sub(_blank, text))
+
+
+def without_known_loss(text: str, ground: Ground) -> str:
+    """The text without "no quality loss", where a tool gave the option that is named a loss of nothing."""
+    named = traits_of(text) or ground.decided or ground.chosen
+    known = any(
+        f.subject.family == "quality" and f.value == 0 and f.unit == "fraction" and f.subject.traits >= named
+        for f in ground.facts
+        if named
+    )
+    return _NO_LOSS.sub(_blank, text) if known else text
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match[0])
 
 
 def wrong_superlatives(text: str, ground: Ground) -> Iterator[tuple[str, str]]:

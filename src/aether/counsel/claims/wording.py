@@ -182,6 +182,11 @@ _ASKED = re.compile(
     re.IGNORECASE,
 )
 _SUPPOSED = re.compile(r"\b(?:if|suppose|supposing|assuming|imagine)\b[^,.;:?]*[,:]", re.IGNORECASE)
+_WERE_IT = re.compile(
+    r"^\W*(?:[\w ]{0,24}: )?(?:with|at|on|for) [^.,;:]{0,60}?(?:\bwould\b|\bcould\b|\bmight\b|\w'd\b)|\bfor [a-z] ?= ?[\d.]+(?:,? and [a-z] ?= ?[\d.]+)*",
+    re.IGNORECASE,
+)
+""" "With 16 GPUs it would ...": what is supposed."""
 _PROPOSED = re.compile(
     r"\b(?:relax|loosen|tighten|raise|lower|reduc|extend|cap|limit|set|chang|increas|mov)\w* (?:it|that|this|them|(?:the|your)(?: \w+){1,3}) (?:to|at) [^\s]+(?: (?:ms|s|seconds?|tokens?|USD|%))?",
     re.IGNORECASE,
@@ -194,7 +199,7 @@ _CLAIMING = re.compile(
 
 _PROCEDURE = re.compile(
     r"(?:^|[.;:,]\s+|\b(?:and|then|to|please|i'd|i would|let's|you can|you could|you should)\s+)(?:\d+[.)]\s*)?(?:first,? |then,? |next,? )?"
-    r"(?:run|repeat|send|(?<!to )take|try|sweep|wait|collect|sample|label|score|measure|warm(?: it)? up|train|evaluate|do|use|draw|record|keep|hold out|replay|generate|start|let|feed|fire|issue)\b[^.;:$]{0,40}?"
+    r"(?:run|repeat|send|(?<!to )take|try|sweep|wait|collect|sample|label|score|measure|warm(?: it)? up|train|evaluate|do|use|draw|record|keep|hold out|replay|generate|start|let|feed|fire|issue)\b[^.;:$]{0,80}?"
     r"\b(?:steps?|times|runs?|seeds?|requests?|prompts?|items?|examples?|minutes?|hours?|days?|samples?|repeats?|trials?|rounds?|questions?|seconds?)\b"
     r"(?:/s|(?: per second)?,? (?:for|over|at|with|of|in|to|and|or|at least|between|\d+)[^.;:$,]{0,24}?\b(?:steps?|minutes?|hours?|seconds?|requests?|times|runs?|seeds?|tokens?)\b)*",
     re.IGNORECASE,
@@ -232,6 +237,12 @@ def hypothetical(text: str) -> Iterator[tuple[int, int]]:
     if _OPEN.match(text) and not _CLAIMING.search(text):
         yield 0, len(text)
     yield from (m.span() for m in _GERUND.finditer(text))
-    for match in [*asked, *_SUPPOSED.finditer(text), *_PROPOSED.finditer(text), *_PROCEDURE.finditer(text)]:
+    for match in [
+        *asked,
+        *_SUPPOSED.finditer(text),
+        *_WERE_IT.finditer(text),
+        *_PROPOSED.finditer(text),
+        *_PROCEDURE.finditer(text),
+    ]:
         if not _CLAIMING.search(match[0]):
             yield match.span()

@@ -1,0 +1,92 @@
+"""Numbers that everybody computes in the same way from what a conversation has on record: steps from tokens and batch, what a fleet costs an hour.
+
+A reply may say them without writing the sum out. Each is of its own words; nothing is concluded from likeness.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from aether.counsel.claims.subjects import NAMELESS, of_metric
+from aether.counsel.claims.words import content_words
+
+if TYPE_CHECKING:
+    from aether.counsel.claims.facts import Fact, Ground
+
+_HOUR, _DAY, _MONTH = 3600.0, 86400.0, 730 * 3600.0
+
+
+def identities(ground: "Ground") -> tuple["Fact", ...]:
+    """The facts that follow; kept until the conversation has more."""
+    if ground.implied is None or ground.implied[0] != len(ground.facts):
+        ground.implied = (len(ground.facts), tuple(_all(ground)))
+    return ground.implied[1]
+
+
+def _all(ground: "Ground") -> Iterator["Fact"]:
+    asked = [f for f in ground.facts if f.kind == "person"]
+    counts = sorted(c for c in ground.device_counts if c > 1)
+    yield from _fleet(ground, asked, counts)
+    yield from _training(ground, asked)
+    yield from _load(asked)
+
+
+def _fact(value: float, unit: str, words: str, metric: str = "", needed: int = 1) -> "Fact":
+    from aether.counsel.claims.facts import Fact
+
+    return Fact(
+        value,
+        unit,
+        content_words(words),
+        frozenset(),
+        frozenset(),
+        needed,
+        "record",
+        "computed from what is on record",
+        of_metric(metric) if metric else NAMELESS,
+        seen=False,
+    )
+
+
+def _fleet(ground: "Ground", asked: list["Fact"], counts: list[int]) -> Iterator["Fact"]:
+    prices = {f.value for f in asked if f.unit == "USD per hour"}
+    for count in counts:
+        for price in prices:
+            for seconds, words in ((_HOUR, "hour"), (_DAY, "day 24"), (30 * _DAY, "month 30"), (_MONTH, "month 730")):
+                yield _fact(count * price * seconds / _HOUR, "USD", f"{words}", "cost")
+    records = [f for f in ground.facts if f.kind == "record" and not f.end and f.value]
+    for fact in records:
+        for count in counts:
+            if fact.unit == "s" and fact.words & {"build", "wall", "train"} and fact.subject.percentile is None:
+                yield _fact(count * fact.value, "s", "gpu device card accelerator hour")
+            if fact.unit == "token/s" and "per_device" in fact.source:
+                yield _fact(count * fact.value, "token/s", "all across together total cluster fleet gpu", "throughput")
+
+
+def _training(ground: "Ground", asked: list["Fact"]) -> Iterator["Fact"]:
+    from aether.counsel.claims.tables import cited
+
+    tokens = {f.value for f in asked if f.unit == "token" and f.value >= 1e6}
+    batches = {f.value for f in ground.facts if f.kind == "tool" and f.noun == "sequence" and "batch" in f.words}
+    lengths = {
+        f.value
+        for f in ground.facts
+        if f.kind == "tool" and f.unit in ("token", "count") and "sequence" in f.words and f.noun == "token"
+    }
+    for batch in batches:
+        for length in lengths:
+            if length < 64:
+                continue
+            yield _fact(batch * length, "token", "step batch update", needed=1)
+            yield from (_fact(total / (batch * length), "count", "step update") for total in tokens)
+    sizes = {f.value for f in cited() if f.unit == "parameter" and f.names & ground.main}
+    yield from (_fact(total / size, "token", "parameter") for total in tokens for size in sizes if size)
+
+
+def _load(asked: list["Fact"]) -> Iterator["Fact"]:
+    rates = {f.value for f in asked if f.unit == "request/s"}
+    lengths = {f.value for f in asked if f.unit == "token" and f.value < 1e6}
+    for rate in rates:
+        for length in lengths:
+            yield _fact(rate * length, "token/s", "output prompt input generate second token throughput")
+            yield _fact(rate * length * _HOUR, "token", "hour")
+            yield _fact(rate * length * _DAY, "token", "day")
