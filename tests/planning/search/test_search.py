@@ -224,3 +224,14 @@ def test_more_of_everything_is_never_worse():
     one, more = (found_for(apply_settings(SMALL, [f"hardware.count={n}"])) for n in (2, 4))
     fastest = [min(merit_of(option).speed_s for option in found.options) for found in (one, more)]
     assert fastest[1] <= fastest[0] * 1.05
+
+
+def test_what_is_kept_between_searches_changes_none_of_them():
+    """Kept layouts serve other loads and counts; a search until one holds finds a feasible one where the whole search does."""
+    whole = found_for(SMALL)
+    for rate, count in ((3, 2), (1, 4)):
+        other = SMALL | {"load": SMALL["load"] | {"requests_per_s": rate}, "hardware": {"name": "L40S", "count": count}}
+        search(problem(other))
+    assert [one.name for one in search(problem(SMALL)).options] == [one.name for one in whole.options]
+    short = search(problem(SMALL), one_is_enough=True)
+    assert short.feasible and short.options[0].standing == whole.options[0].standing

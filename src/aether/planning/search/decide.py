@@ -46,15 +46,20 @@ class Found:
         return bool(self.options) and self.options[0].standing != "missed"
 
 
-def search(problem: Problem, bounded: bool = True) -> Found:
+def search(problem: Problem, bounded: bool = True, one_is_enough: bool = False) -> Found:
     """Every layout bounded, the survivors estimated, the best offered. `bounded` False: what comes nearest to the targets is
-    offered, even where no hardware could meet them."""
+    offered, even where no hardware could meet them. `one_is_enough`: deployments are simulated, cheap ones first, until one of
+    known quality meets every target."""
     pruned: Pruned
     if problem.task == "serve":
         serving = ServingSearch(problem, bounded)
         hard = serving_bounds(problem, serving.space) if bounded else ()
         finalists, screened = serving.finalists()
-        options = [serving_options.option_of(serving, one) for one in finalists]
+        options = []
+        for one in finalists if not hard else ():
+            options.append(serving_options.option_of(serving, one))
+            if one_is_enough and options[-1].standing == "met" and _known(options[-1]):
+                break
         considered, pruned = serving.space.considered, serving.pruned
         short = hard or (() if options else _without_serving(problem, screened, pruned))
     else:

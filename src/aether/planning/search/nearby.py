@@ -72,23 +72,38 @@ def nearest(problem: Problem, found: Found) -> tuple[Nearby, ...]:
 
 
 def _closest(axis: str, ladder: Sequence[Change]) -> Nearby | None:
-    """The nearest feasible rung of a ladder whose later rungs ask for less: leaps until one is feasible, then halving."""
+    """The nearest feasible rung of a ladder whose later rungs ask for less: the nearest that the steady estimates do not rule out, and
+    from there on by simulation."""
 
     @functools.cache
-    def at(place: int) -> Nearby | None:
-        return _checked(axis, ladder[place])
+    def problem(place: int) -> Problem | None:
+        return _promising(ladder[place][0])
 
-    low, leaps = -1, [2**n - 1 for n in range(_LEAPS)]
-    for high in (place for place in leaps if place < len(ladder)):
-        if at(high) is not None:
+    @functools.cache
+    def offer(place: int) -> Nearby | None:
+        found = problem(place)
+        return None if found is None else _offered(axis, ladder[place], found)
+
+    first = _nearest_rung(0, len(ladder), lambda place: problem(place) is not None)
+    best = None if first is None else _nearest_rung(first, len(ladder), lambda place: offer(place) is not None)
+    return None if best is None else offer(best)
+
+
+def _nearest_rung(start: int, end: int, holds: Callable[[int], bool]) -> int | None:
+    """The first rung that holds: leaps from `start` until one does, then halving."""
+    low = start - 1
+    for high in (start + 2**n - 1 for n in range(_LEAPS)):
+        if high >= end:
+            return None
+        if holds(high):
             break
         low = high
     else:
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if at(middle) is not None else (middle, high)
-    return at(high)
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
 
 
 def _first(changes: Iterator[Change]) -> list[Change]:
@@ -108,18 +123,30 @@ def _second(base: Change, then: Callable[[Brief], Change | None]) -> Nearby | No
 
 def _checked(axis: str, change: Change) -> Nearby | None:
     """The change as an offer, when the same search finds it feasible."""
-    brief, words, settings = change
+    problem = _promising(change[0])
+    return None if problem is None else _offered(axis, change, problem)
+
+
+def _promising(brief: Brief) -> Problem | None:
+    """The problem of a brief that no estimate rules out before simulations."""
     try:
         problem = problem_of(brief)
         if problem.task == "serve" and not ServingSearch(problem).promising():
             return None
-        found = search(problem)
+    except InputError:
+        return None
+    return problem
+
+
+def _offered(axis: str, change: Change, problem: Problem) -> Nearby | None:
+    try:
+        found = search(problem, one_is_enough=True)
     except InputError:
         return None
     if found.shortfalls or not found.feasible:
         return None
     assert axis in ("target", "load", "precision", "model", "count", "hardware", "tokens", "several")
-    return Nearby(axis=axis, change=words, settings=settings, decided=found.options[0].name)
+    return Nearby(axis=axis, change=change[1], settings=change[2], decided=found.options[0].name)
 
 
 def _changes(axis: str, brief: Brief, problem: Problem, found: Found) -> Iterator[Change]:

@@ -6,7 +6,7 @@ simulation's numbers, corrected and widened as the fit of the engines says (`pla
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from aether.planning.search.corrected import Corrected
@@ -93,6 +93,23 @@ class Screened:
     """(bytes that are missing on each device, layout)."""
 
 
+@dataclass(frozen=True)
+class _Basis:
+    """A layout's first estimate before any load: it does not change with the devices, the rate or the targets."""
+
+    setup: ServingSetup
+    memory: ServingMemory
+    cost: Corrected | None
+    """None: no request fits."""
+    sized: tuple[tuple[ServingSetup, Batch, float], ...]
+    """By chunk: setup, batch limits, requests per second that a replica takes."""
+
+
+_KEPT = 8192
+"""Layouts that are kept (chosen: more than a search for near briefs visits)."""
+_bases: dict[tuple, _Basis] = {}
+
+
 class ServingSearch:
     """One search."""
 
@@ -119,10 +136,11 @@ class ServingSearch:
 
     def promising(self) -> bool:
         """Whether some layout keeps up with the load and, at the good ends of its steady estimates, misses no target."""
-        seen = self._screen()
-        return bool(seen.feasible) or any(
-            not any(self._excess(one, target, -1.0) for target in self.problem.targets) for one in seen.missing
-        )
+        for layout in self.space.layouts():
+            one = self._best_of(layout, self._basis_of(layout))
+            if isinstance(one, Candidate) and not any(self._excess(one, t, -1.0) for t in self.problem.targets):
+                return True
+        return False
 
     def merit(self, one: Candidate) -> Merit:
         """Coordinates of a candidate by its estimates."""
@@ -165,30 +183,49 @@ class ServingSearch:
     def _screen(self) -> Screened:
         seen = Screened()
         for layout in self.space.layouts():
-            setup = self.setup_of(layout, "vllm", _SCREENING.sequences, _SCREENING.step_tokens)
-            memory = serving_memory(setup, self.load.prompt_tokens + self.load.output_tokens)
-            if memory.sequences < 1:
-                self.pruned.add(Reason.CACHE, layout.named, VARIANTS)
-                seen.crowded.append((memory.sequence_bytes - memory.cache_bytes, layout))
-                continue
-            cost = Corrected(setup, self.load, _TYPICAL)
-            one = self._best_of(layout, setup, memory, cost, (512, 8192))
+            basis = self._basis_of(layout)
+            one = self._best_of(layout, basis)
             if isinstance(one, Candidate):
                 (seen.missing if one.excess else seen.feasible).append(one)
+            elif basis.memory.sequences < 1:
+                self.pruned.add(Reason.CACHE, layout.named, VARIANTS)
+                seen.crowded.append((basis.memory.sequence_bytes - basis.memory.cache_bytes, layout))
             else:
                 self.pruned.add(Reason.RATE, layout.named, VARIANTS)
                 seen.slow.append((one, layout))
         return seen
 
-    def _best_of(
-        self, layout: Layout, setup: ServingSetup, memory: ServingMemory, cost: Corrected, chunks: Iterable[int]
-    ) -> Candidate | float:
-        """The chunk with the least excess; the rate that all replicas take where none keeps up."""
-        most, found = 0.0, []
-        for chunk in chunks:
+    def _basis_of(self, layout: Layout) -> _Basis:
+        """What a layout's first estimate rests on, kept: searches for the nearest feasible brief ask for it again and again."""
+        load, arch, device = self.load, self.problem.architecture, layout.priced.device
+        shape = (layout.form, layout.tp, layout.groups, layout.ep, layout.pp)
+        # The kept setup holds the architecture and the device, so that their numbers are not given away.
+        key = (id(arch), id(device), shape, load.prompt_tokens, load.output_tokens)
+        found = _bases.get(key)
+        if found is None:
+            if len(_bases) >= _KEPT:
+                _bases.clear()
+            found = _bases[key] = self._new_basis(layout)
+        return found
+
+    def _new_basis(self, layout: Layout) -> _Basis:
+        setup = self.setup_of(layout, "vllm", _SCREENING.sequences, _SCREENING.step_tokens)
+        memory = serving_memory(setup, self.load.prompt_tokens + self.load.output_tokens)
+        if memory.sequences < 1:
+            return _Basis(setup, memory, None, ())
+        cost, sized = Corrected(setup, self.load, _TYPICAL), []
+        for chunk in (512, 8192):
             batch = Batch(memory.sequences, setup.max_sequences, chunk * setup.attn_dp)
-            sized = setup.model_copy(update={"chunk_tokens": chunk})
-            one = self._sized(layout, sized, memory, cost, batch)
+            shaped = setup.model_copy(update={"chunk_tokens": chunk})
+            sized.append((shaped, batch, capacity_per_s(cost.seconds, self.load, batch)))
+        return _Basis(setup, memory, cost, tuple(sized))
+
+    def _best_of(self, layout: Layout, basis: _Basis) -> Candidate | float:
+        """The chunk with the least excess; the rate that all replicas take where none keeps up (0: no request fits)."""
+        most, found = 0.0, []
+        for shaped, batch, capacity in basis.sized:
+            assert basis.cost is not None
+            one = self._sized(layout, shaped, basis.memory, basis.cost, (batch, capacity))
             if isinstance(one, Candidate):
                 found.append(one)
             else:
@@ -211,16 +248,23 @@ class ServingSearch:
                         continue
                     limited = shaped.model_copy(update={"max_sequences": sequences})
                     batch = Batch(min(sequences, memory.sequences), sequences, chunk * setup.attn_dp)
-                    one = self._sized(best.layout, limited, memory, cost, batch)
+                    taken = (batch, capacity_per_s(cost.seconds, self.load, batch))
+                    one = self._sized(best.layout, limited, memory, cost, taken)
                     if isinstance(one, Candidate):
                         found.append(one)
         return found
 
     def _sized(
-        self, layout: Layout, setup: ServingSetup, memory: ServingMemory, cost: Corrected, batch: Batch
+        self,
+        layout: Layout,
+        setup: ServingSetup,
+        memory: ServingMemory,
+        cost: Corrected,
+        taken: tuple[Batch, float],
     ) -> Candidate | float:
-        """With the least replicas that meet the targets with room to spare, else at all, else with all the devices."""
-        rate, capacity = self.load.requests_per_s, capacity_per_s(cost.seconds, self.load, batch)
+        """With the least replicas that meet the targets with room to spare, else at all, else with all the devices. `taken`: the batch
+        limits and the requests per second that a replica takes with them."""
+        rate, (batch, capacity) = self.load.requests_per_s, taken
         most = layout.priced.count // layout.devices
         least = math.ceil(rate / (BUSIEST * capacity))
         if least > most:
