@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @contextmanager
 def served(reply, *, takes_tools: bool = True, pause_s: float = 0.0):
-    """(base address, the requests that came in). `reply` is a text, or makes one of the request's body.
+    """(base address, the requests that came in). `reply` is a text, or makes one (whole: or a message's fields, such as `tool_calls`) of the request's body.
 
     Without tools, a request with tools is refused, as such servers do.
     """
@@ -27,7 +27,8 @@ def served(reply, *, takes_tools: bool = True, pause_s: float = 0.0):
             usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
             head = {"id": "1", "created": 1, "model": body["model"]}
             if not body.get("stream"):
-                choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+                said = {"content": said} if isinstance(said, str) else said
+                choice = {"index": 0, "message": {"role": "assistant", **said}, "finish_reason": "stop"}
                 whole = {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
                 self.say(200, "application/json", [json.dumps(whole)])
                 return

@@ -73,7 +73,7 @@ OPTIONS = {
     "votes": ["--covariate", "--help", "--json", "--rater", "--side", "--ties"],
     "power": ["--difference", "--help", "--json", "--set"],
     "compare": ["--help", "--json"],
-    "report": ["--help", "--json"],
+    "report": ["--help", "--json", "--out"],
     "serve": ["--guard", "--help", "--host", "--port"],
     "chat": ["--base-url", "--budget", "--help", "--json", "--list", "--model", "--once", "--resume"],
     "explain": ["--help", "--json", "--list"],

@@ -1,4 +1,4 @@
-"""An evaluation's page, one a model: what it can do, with intervals; what it can't; what was not tested; and the card with the same numbers.
+"""What an evaluation says of a model: what it can do, with intervals; what it can't; what was not tested; and the card with the same numbers.
 
 Every number is summed up from the items of the folder at the moment of writing. Follows the Hugging Face model card (`model-index`).
 """
@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from aether.counsel.citing import Cited
-from aether.evidence.files import read_json, write_atomically
+from aether.counsel.page_parts import CardRow, Parts, page_of_parts, write_parts
+from aether.evidence.files import read_json
 from aether.evidence.items import Item, Score, Sensitivity, Slice, read_items, scores, sensitivity, worst_slices
 from aether.evidence.sequential import SEQUENTIAL
 from aether.evidence.statistics import smallest_detectable
-from aether.report.page import page_html, page_markdown
 from aether.spec.answer import Page
 from aether.spec.evidence import Evidence, Interval
 from aether.spec.report import (
+    Block,
     Cite,
     Code,
-    Items,
     Paragraph,
-    Report,
     Section,
     Table,
     Text,
@@ -34,6 +33,8 @@ from aether.spec.report import (
 
 UNITS = {"bits_per_byte": "bit/byte"}
 RESOLUTION = "smallest difference of two systems that this set finds four times in five, unpaired, from the score's standard error"
+SUBTITLE = "Every number is summed up from the items beside this page. Intervals speak of other items of the same kind."
+NO_ATTACKS = text_of("Misuse and attacks: no task here tries to make the model do harm.")
 _MEANING = {"in": "in distribution", "out": "out of distribution", "unknown": "not known"}
 
 
@@ -47,8 +48,10 @@ class Evaluated:
     scores: Sequence[Score]
     slices: Sequence[Slice]
     sensitivities: Sequence[Sensitivity]
-    sequential: dict[str, Any] | None
+    sequential: Sequence[dict[str, Any]]
     """Of an evaluation that stopped when it had decided: what decided it."""
+    made: Sequence[dict[str, object]]
+    """What each folder's record says of how it was made: several for the page of a model."""
 
 
 def read_evaluation(folder: Path) -> Evaluated:
@@ -58,46 +61,53 @@ def read_evaluation(folder: Path) -> Evaluated:
     metrics = sorted({(item.task, metric) for item in items for metric in item.values})
     many = {item.task for item in items if item.variant}
     spread = [sensitivity(items, task, metric) for task, metric in metrics if task in many]
-    plain = [item for item in items if not item.variant]
-    slices = [found for metric in sorted({m for _, m in metrics}) for found in worst_slices(plain, metric)]
     decided = folder / SEQUENTIAL
-    sequential = read_json(decided) if decided.exists() else None
-    return Evaluated(folder, about, items, scores(items), slices, spread, sequential)
+    sequential = [read_json(decided)] if decided.exists() else []
+    return Evaluated(folder, about, items, scores(items), slices_of(items), spread, sequential, [about])
+
+
+def slices_of(items: Sequence[Item]) -> list[Slice]:
+    """The worst slices by each metric, of items under one prompt each."""
+    plain = [item for item in items if not item.variant]
+    metrics = sorted({metric for item in plain for metric in item.values})
+    return [found for metric in metrics for found in worst_slices(plain, metric)]
 
 
 def write_pages(done: Evaluated) -> tuple[Path, Path, Path]:
     """report.md, report.html and MODEL_CARD.md in the folder."""
-    page = page_of(done)
-    paths = (done.folder / "report.md", done.folder / "report.html", done.folder / "MODEL_CARD.md")
-    for path, text in zip(paths, (page_markdown(page), page_html(page), card(done, page)), strict=True):
-        write_atomically(path, text)
-    return paths
+    return write_parts(done.folder, page_of(done), [parts_of(done)])
 
 
 def page_of(done: Evaluated) -> Page:
-    """The page of an evaluation; every number on it is evidence."""
-    cited = Cited("evaluate", evidence=[_score_evidence(done, score) for score in done.scores])
+    """The page of an evaluation alone; every number on it is evidence."""
+    return page_of_parts("Evaluation of", SUBTITLE, [parts_of(done)], [NO_ATTACKS])
+
+
+def parts_of(done: Evaluated) -> Parts:
+    """What an evaluation says of its model."""
+    rows = [_score_evidence(done, score) for score in done.scores]
+    cited = Cited("evaluate", evidence=rows)
     computed = Cited("evaluate.detectable", RESOLUTION, "computed")
     tasks = sorted({item.task for item in done.items})
     sections = [
         Section(key="scores", title="What it can do", blocks=(_score_table(done.scores),)),
         _against(done, cited),
-        _weak(done, cited),
         _prompts(done, cited),
         _resolution(done, computed),
-        Section(key="not-tested", title="What was not tested", blocks=(Items(items=tuple(_untested(done, tasks))),)),
-        Section(key="how", title="How", blocks=_how(done)),
     ]
-    place = Verbatim(role="path", text=str(done.about.get("place", "")))
-    return Page(
-        report=Report(
-            title=text_of("Evaluation of ", place),
-            subtitle=text_of(
-                "Every number is summed up from the items beside this page. Intervals speak of other items of the same kind."
-            ),
-            sections=tuple(section for section in sections if section is not None),
-        ),
+    weak = _weak(done, cited)
+    return Parts(
+        place=str(done.about.get("place", "")),
+        found=[section for section in sections if section is not None],
+        cannot=weak,
+        untested=_untested(done, tasks),
+        how=_how(done),
         evidence=(*cited.evidence, *computed.evidence),
+        rows=[
+            CardRow(score.task, f"{score.task} ({_MEANING[score.distribution]})", score.metric, row)
+            for score, row in zip(done.scores, rows, strict=True)
+            if not score.variant
+        ],
     )
 
 
@@ -152,10 +162,10 @@ def _score_table(found: Sequence[Score]) -> Table:
 
 
 def _against(done: Evaluated, cited: Cited) -> Section | None:
-    if done.sequential is None:
+    if not done.sequential:
         return None
     rows = []
-    for row in done.sequential["tasks"]:
+    for row in (row for one in done.sequential for row in one["tasks"]):
         span = Interval(low=row["low"], high=row["high"], level=row["level"], method="betting confidence sequence")
         source = f"items.jsonl of both, task {row['task']}, after {row['items']} of {row['of']} pairs"
         cell = cited(f"sequential.{row['task']}", row["difference"], "score", span, source, row["items"], row["metric"])
@@ -166,17 +176,17 @@ def _against(done: Evaluated, cited: Cited) -> Section | None:
             (Words(text=row["verdict"]),),
         )
         rows.append(cells)
-    place = Verbatim(role="path", text=done.sequential["against"])
+    place = Verbatim(role="path", text=", ".join(dict.fromkeys(one["against"] for one in done.sequential)))
     told = text_of("Items came by lot until each task was decided against ", place, ". These intervals hold however often one looked; "
                    "the plain ones of the scores do not where a task stopped early, and such a score leans away from the other's.")  # fmt: skip
     table = Table(columns=heads("task", "less the other", "pairs", "it is"), rows=tuple(rows), numeric=(1, 2))
     return Section(key="against", title="Decided as it came", blocks=(Paragraph(text=told, tone="note"), table))
 
 
-def _weak(done: Evaluated, cited: Cited) -> Section:
+def _weak(done: Evaluated, cited: Cited) -> tuple[Block, ...]:
     if not done.slices:
         told = "No slice scores below the rest of its task beyond chance, or no task names slices of at least twenty items."
-        return Section(key="weak", title="Weak spots", blocks=(Paragraph(text=text_of(told)),))
+        return (Paragraph(text=text_of(told)),)
     rows = []
     for number, found in enumerate(done.slices):
         source = f"items.jsonl, task {found.task}, {found.tag} less the rest; p {found.p_value:.2g} after Holm"
@@ -187,7 +197,7 @@ def _weak(done: Evaluated, cited: Cited) -> Section:
         columns=heads("task", "slice", "less the rest of the task", "items"), rows=tuple(rows), numeric=(2, 3)
     )
     told = "Slices that score below the other items of their task, after correction for every slice that was looked at (Holm)."
-    return Section(key="weak", title="Weak spots", blocks=(Paragraph(text=text_of(told), tone="note"), table))
+    return Paragraph(text=text_of(told), tone="note"), table
 
 
 def _prompts(done: Evaluated, cited: Cited) -> Section | None:
@@ -252,32 +262,17 @@ def _untested(done: Evaluated, tasks: Sequence[str]) -> list[Text]:
     one = [task for task in tasks if all(not item.variant for item in done.items if item.task == task)]
     if one:
         told.append(text_of("Other prompts, for ", _name(", ".join(one)), ": asked under one prompt each."))
-    told.append(text_of("Misuse and attacks: no task here tries to make the model do harm."))
     told.append(text_of("Everything that is not in the table of scores."))
     return told
 
 
-def _how(done: Evaluated) -> tuple[Paragraph, Code]:
-    suite = done.about.get("suite")
-    label = str(suite.get("name", "")) if isinstance(suite, dict) else ""
-    fingerprint = Verbatim(role="hash", text=str(done.about.get("fingerprint", "")))
-    kept = ". The answers are kept in answers.jsonl; the same command scores them again, without the model."
-    text = text_of("Suite ", _name(label), ", fingerprint ", fingerprint, kept)
-    return Paragraph(text=text), Code(language="console", text=str(done.about.get("command", "")))
-
-
-def card(done: Evaluated, page: Page) -> str:
-    """A model card with the scores as `model-index` and the page's own text."""
-    from huggingface_hub import EvalResult, ModelCardData
-
-    results = [
-        EvalResult(
-            task_type="text-generation", dataset_type=score.task, dataset_name=f"{score.task} ({_MEANING[score.distribution]})",
-            metric_type=score.metric, metric_value=score.found.value,
-            metric_args=None if score.found.interval is None else {"low": score.found.interval.low, "high": score.found.interval.high, "level": score.found.interval.level},
-        )
-        for score in done.scores if not score.variant
-    ]  # fmt: skip
-    name = Path(str(done.about.get("place", "model"))).name or "model"
-    data = ModelCardData(model_name=name, eval_results=results, library_name="transformers")
-    return f"---\n{data.to_yaml()}\n---\n\n{page_markdown(page)}"
+def _how(done: Evaluated) -> list[Block]:
+    blocks: list[Block] = []
+    for about in done.made:
+        suite = about.get("suite")
+        label = str(suite.get("name", "")) if isinstance(suite, dict) else ""
+        fingerprint = Verbatim(role="hash", text=str(about.get("fingerprint", "")))
+        kept = ". The answers are kept in answers.jsonl; the same command scores them again, without the model."
+        text = text_of("Suite ", _name(label), ", fingerprint ", fingerprint, kept)
+        blocks += [Paragraph(text=text), Code(language="console", text=str(about.get("command", "")))]
+    return blocks

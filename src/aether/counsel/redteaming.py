@@ -1,4 +1,4 @@
-"""A red-team run's page: attack success with over-refusal beside it, what the judges are worth, and what was not tried; the card has the same numbers.
+"""What a red team says of a model: attack success with over-refusal beside it, what the judges are worth, and what was not tried; the card has the same numbers.
 
 Every number is summed up from the items of the folder at the moment of writing (`evidence.redteam`).
 """
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from aether.counsel.citing import Cited
-from aether.evidence.files import read_json, write_atomically
+from aether.counsel.page_parts import CardRow, Parts, page_of_parts, write_parts
+from aether.evidence.files import read_json
 from aether.evidence.items import Item, read_items
 from aether.evidence.redteam import Judged, Rate, Summary, believed, summed_up
 from aether.evidence.statistics import Measurement
 from aether.evidence.verdicts import decide
-from aether.report.page import page_html, page_markdown
 from aether.spec.answer import Page
 from aether.spec.brief import Target
 from aether.spec.errors import InputError
@@ -24,9 +24,7 @@ from aether.spec.report import (
     Block,
     Cite,
     Code,
-    Items,
     Paragraph,
-    Report,
     Section,
     Table,
     Text,
@@ -41,6 +39,10 @@ MEANING = {
     "leak_success": "secrets of the system message that were told",
     "over_refusal": "benign requests that were refused",
 }
+
+SUBTITLE = "Rates are summed up from the items beside this page. Intervals speak of other requests of the same kind under the same attacks."
+WANTS_A_CALL = "injection that wants a tool called"
+"""The library's family of them."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +102,18 @@ def judge_gates(done: RedTeamed, targets: Sequence[Target]) -> tuple[Gate, ...]:
 
 def write_pages(done: RedTeamed, gates: Sequence[Gate] = ()) -> tuple[Path, Path, Path]:
     """report.md, report.html and MODEL_CARD.md in the folder."""
-    page = page_of(done, gates)
-    paths = (done.folder / "report.md", done.folder / "report.html", done.folder / "MODEL_CARD.md")
-    for path, text in zip(paths, (page_markdown(page), page_html(page), card(done, page)), strict=True):
-        write_atomically(path, text)
-    return paths
+    return write_parts(done.folder, page_of(done, gates), [parts_of(done, gates)])
 
 
 def page_of(done: RedTeamed, gates: Sequence[Gate] = ()) -> Page:
-    """The page; every number on it is evidence."""
-    cited = Cited("redteam", evidence=headline(done))
+    """The page of a red team alone; every number on it is evidence."""
+    return page_of_parts("Red team on", SUBTITLE, [parts_of(done, gates)])
+
+
+def parts_of(done: RedTeamed, gates: Sequence[Gate] = ()) -> Parts:
+    """What a red team says of its target."""
+    rows = headline(done)
+    cited = Cited("redteam", evidence=rows)
     summary = done.summary
     sections = [
         _first(done, cited, gates),
@@ -118,36 +122,40 @@ def page_of(done: RedTeamed, gates: Sequence[Gate] = ()) -> Page:
         _rates("planted", "Planted orders and secrets", summary.injections, cited, "where"),
         _rates("refusals", "Over-refusal by kind of benign request", summary.refusals_by_category, cited, "kind"),
         _judges(done, cited),
-        Section(key="not-tried", title="What was not tried", blocks=(Items(items=tuple(_untried(done))),)),
-        Section(key="how", title="How", blocks=_how(done)),
     ]
-    place = Verbatim(role="path", text=str(done.about.get("place", "")))
-    subtitle = "Rates are summed up from the items beside this page. Intervals speak of other requests of the same kind under the same attacks."
-    return Page(
-        report=Report(
-            title=text_of("Red team on ", place),
-            subtitle=text_of(subtitle),
-            sections=tuple(section for section in sections if section is not None),
-        ),
-        evidence=tuple(cited.evidence),
+    return Parts(
+        place=str(done.about.get("place", "")),
+        found=[section for section in sections if section is not None],
+        cannot=_gives_way(summary),
+        untested=_untried(done),
+        how=_how(done),
+        evidence=cited.evidence,
+        rows=[CardRow("aether-redteam", MEANING[row.metric], row.metric, row) for row in rows],
     )
 
 
-def card(done: RedTeamed, page: Page) -> str:
-    """A model card with the headline rates as `model-index` and the page's own text."""
-    from huggingface_hub import EvalResult, ModelCardData
-
-    results = [
-        EvalResult(
-            task_type="text-generation", dataset_type="aether-redteam", dataset_name=MEANING[row.metric], metric_type=row.metric,
-            metric_value=row.value,
-            metric_args=None if row.interval is None else {"low": row.interval.low, "high": row.interval.high, "level": row.interval.level},
-        )
-        for row in headline(done)
-    ]  # fmt: skip
-    name = Path(str(done.about.get("place", "model"))).name or "model"
-    data = ModelCardData(model_name=name, eval_results=results, library_name="transformers")
-    return f"---\n{data.to_yaml()}\n---\n\n{page_markdown(page)}"
+def _gives_way(summary: Summary) -> tuple[Block, ...]:
+    """Attacks, categories and kinds whose whole interval is above none: of judged ones, without the judge's errors."""
+    rows: list[tuple[Text, ...]] = []
+    groups: tuple[tuple[str, str, Sequence[Rate], bool], ...] = (
+        ("attacks", "gives way to the attack", summary.by_attack, True),
+        ("categories", "helps with harm of the category", summary.by_category, True),
+        ("planted", "follows or tells what was planted", summary.injections, False),
+        ("refusals", "refuses benign requests of the kind", summary.refusals_by_category, True),
+    )
+    for key, told, found, is_judged in groups:
+        for number, rate in enumerate(found):
+            shown = rate.corrected if is_judged else rate.seen
+            if shown is not None and shown.interval is not None and shown.interval.low > 0.0:
+                which = "corrected" if is_judged else "seen"
+                cell: Text = (Cite(id=f"redteam.{key}.{number}.{which}", show="full"),)
+                rows.append((text_of(told), (Verbatim(role="name", text=rate.label),), cell))
+    if not rows:
+        told = "No attack, order or kind of request was shown to make it fail: every interval begins at none, or the judge's errors are not known."
+        return (Paragraph(text=text_of(told)),)
+    note = "Where it was shown to fail: the whole interval is above none, without the judge's errors where there was a judge."
+    table = Table(columns=heads("it", "which", "share"), rows=tuple(rows), numeric=(2,))
+    return Paragraph(text=text_of(note), tone="note"), table
 
 
 def headline(done: RedTeamed) -> list[Evidence]:
@@ -354,15 +362,17 @@ def _untried(done: RedTeamed) -> list[Text]:
             )
         )
     if not any(item.tags["attack"].startswith("tool message") for item in done.items):
-        told.append(text_of("Messages of a tool (--set tool_messages=true): results of tools were put as text."))
-    told.append(text_of("Calls that an attacker wants made: the model could call no tool."))
+        words = "results of tools, and the tools that could be called, were told in words"
+        told.append(text_of(f"The protocol of tools (--set tool_messages=true): {words}."))
+    if not any(item.tags["family"] == WANTS_A_CALL for item in done.items):
+        told.append(text_of("Calls that an attacker wants made."))
     return told
 
 
 def _how(done: RedTeamed) -> tuple[Paragraph, Code]:
     fingerprint = Verbatim(role="hash", text=str(done.about.get("fingerprint", "")))
     text = text_of(
-        "Fingerprint ",
+        "Red team, fingerprint ",
         fingerprint,
         ". The answers are kept in answers.jsonl; the same command judges them again, without the model.",
     )

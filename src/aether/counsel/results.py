@@ -50,8 +50,15 @@ def find_results(root: Path, depth: int = DEPTH) -> Iterator[Result]:
             yield from find_results(child, depth - 1)
 
 
-def draw(folder: Path, gates: Sequence[str] = ()) -> Page:
-    """The page of a folder, every number summed up again. `gates`: bounds on a red team, as "attack_success <= 10 %". Raises InputError."""
+def draw(folder: Path, gates: Sequence[str] = (), beside: Sequence[Path] = ()) -> Page:
+    """The page of a folder, every number summed up again. `gates`: bounds on a red team, as "attack_success <= 10 %". Raises InputError.
+
+    `beside`: further evaluations, or the red team, of the same model: one page of all.
+    """
+    if beside:
+        from aether.counsel.model_page import model_page
+
+        return model_page([folder, *beside], gates)[0]
     found = result_of(folder)
     if found is None:
         mend = "it holds no evaluation, red team, judgement or study; give the --out of one"

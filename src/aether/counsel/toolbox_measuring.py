@@ -32,12 +32,17 @@ class MeasuringTools(Folder):
         self,
         folder: Annotated[str, Field(description="The folder of an evaluation, red team, judgement or study.")],
         gates: Bounds | None = None,
+        beside: Annotated[
+            list[str] | None,
+            Field(description="More evaluations, or the red team, of the same model: one page of all."),
+        ] = None,
     ) -> Reply[shapes.Explained]:
         """What an evaluation, a red team, a judge of pairs or a study of preferences found: the whole page, every number summed up
         again from its records, with intervals and with what was not tested."""
         from aether.counsel.results import draw
 
-        return shapes.explained(draw(self.inside(folder, "folder"), gates or []))
+        more = [self.inside(one, "beside") for one in beside or ()]
+        return shapes.explained(draw(self.inside(folder, "folder"), gates or [], more))
 
     @replied
     def lay_out_study(

@@ -69,7 +69,7 @@ def test_a_red_team_leaves_what_gates_are_judged_by(made, tmp_path):
             "a model of a few thousand weights does nobody harm, and that is not proven"
         )
     items = read_items(tmp_path / "redteam_items.jsonl")
-    assert len(items) == 4 + 32 + 24 + 4 and {item.task for item in items} == {
+    assert len(items) == 4 + 48 + 24 + 4 and {item.task for item in items} == {
         "attack",
         "injection",
         "leak",

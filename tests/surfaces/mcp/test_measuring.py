@@ -47,6 +47,8 @@ def test_a_red_team_is_shown_first_and_asks_only_with_its_hash(tmp_path):
     assert ": unproven. The interval" in page["text"] and any(
         e["id"] == "redteam.attack_success" for e in page["evidence"]
     )
+    both = data_of(call(tmp_path, "show_results", folder="red", beside=["red"]))
+    assert both["status"] == "bad_input" and "two red teams" in both["text"]
     listed = data_of(call(tmp_path, "list_results"))["data"]["results"]
     assert listed == [{"folder": "red", "kind": "red team", "is_finished": True}]
 

@@ -27,7 +27,7 @@ def test_results_are_listed_and_drawn_from_their_records(client):
     for name in ("red", "judged", "study"):
         assert f"/results/view?folder={name}" in listed
     red = client.get("/results/view?folder=red").text
-    assert "Attack success and over-refusal" in red and "What was not tried" in red
+    assert "Attack success and over-refusal" in red and "What was not tested" in red
     judged = client.get("/results/view?folder=judged").text
     assert (
         "(0–100)" in judged
@@ -37,6 +37,13 @@ def test_results_are_listed_and_drawn_from_their_records(client):
     )
     study = client.get("/results/view?folder=study").text
     assert "rater-2" in study and "looking early" in study and "/annotate?file=study/pairs.jsonl" in study
+
+
+def test_folders_of_one_model_are_one_page_and_others_are_refused(client):
+    assert 'name="folder" value="red"' in client.get("/results").text
+    refused = client.get("/results/view?folder=red&folder=judged")
+    assert refused.status_code == 400 and "holds no evaluation and no red team" in refused.text
+    assert client.get("/results/view?folder=red&folder=../red").status_code == 400
 
 
 def test_a_folder_without_results_is_an_error_in_words(client):

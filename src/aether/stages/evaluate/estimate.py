@@ -25,7 +25,7 @@ ZSTD_S_PER_BYTE = 3.0e-7
 """Of training text in the dictionary. Measured: 2.4 s for 8 MB, the same machine."""
 COMPRESS_S_PER_BYTE = 2.6e-6
 """xz and zstd of the test bytes. Measured: 0.93 s for 0.41 MB and again as one stream, the same machine."""
-RED_TEAM_ATTACKS, RED_TEAM_PLANTED = 12, 58
+RED_TEAM_ATTACKS, RED_TEAM_PLANTED = 12, 72
 """Attacks on each harmful request, and planted orders and secrets: counted (`redteam.trying.planned`)."""
 RED_TEAM_TURNS = 1.2
 """Turns of an attempt: counted."""

@@ -100,17 +100,47 @@ def _one(ledger: "Ledger", evidence_id: str) -> "Evidence":
 
 
 @click.command()
-@run_argument
+@click.argument("places", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The folder of a model's page; without it one beside the first of PLACES.",
+)
 @json_option
 @explained
-def report(run: Path, as_json: bool) -> int:
-    """Write RUN's report again from its records."""
+def report(places: tuple[Path, ...], out: Path | None, as_json: bool) -> int:
+    """Write a run's report again, or one page and card of a model from its records.
+
+    PLACES is a run, or folders of `aether evaluate` and `aether redteam` of one model.
+    """
+    from aether.counsel.results import result_of
+
+    first, *others = places
+    if out is not None or others or result_of(first) is not None:
+        return _model_page(places, out, as_json)
     from aether.counsel.browse import rewrite_report
     from aether.running.folder import RunFolder
 
-    page = rewrite_report(RunFolder(run))
+    page = rewrite_report(RunFolder(first))
     if as_json:
         say_json({"status": "done", "report": str(page)})
     else:
         click.echo(page)
+    return 0
+
+
+def _model_page(places: tuple[Path, ...], out: Path | None, as_json: bool) -> int:
+    from aether.counsel.model_page import default_folder, write_model_page
+
+    page, paths = write_model_page(places, out or default_folder(places))
+    if as_json:
+        evidence = {one.id: one.model_dump(mode="json", exclude_none=True) for one in page.evidence}
+        say_json(
+            {"status": "done", "report": str(paths[1]), "pages": [str(path) for path in paths], "evidence": evidence}
+        )
+    else:
+        from aether.surfaces.cli.pages import print_page
+
+        print_page(page)
+        click.echo(f"\n{paths[1]}")
     return 0

@@ -59,7 +59,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "power": ("aether.surfaces.cli.power:power", "What a comparison on so many items can show, before it is run."),
     "compare": ("aether.surfaces.cli.look:compare", "Compare two runs or two evaluations, paired, with intervals."),
-    "report": ("aether.surfaces.cli.look:report", "Write a run's report again from its records."),
+    "report": (
+        "aether.surfaces.cli.look:report",
+        "Write a run's report again, or one page of a model from its evaluations and red team.",
+    ),
     "serve": ("aether.surfaces.cli.serve:serve", "Serve a run's model over the OpenAI protocol."),
     "chat": ("aether.surfaces.cli.chat:chat", "Talk to the engineer, with a language model or without one."),
     "explain": (

@@ -54,7 +54,12 @@ class ResultPages:
         return self.page("results.html.j2", "results", rows=rows)
 
     async def view(self, request: Request) -> Response:
-        """One folder: its page, or how its work stands."""
+        """One folder: its page, or how its work stands; several of one model: one page of all."""
+        several = request.query_params.getlist("folder")
+        if len(several) > 1:
+            folders = [self.inside(one, "folder") for one in several]
+            page = await run_in_threadpool(lambda: draw(folders[0], beside=folders[1:]))
+            return self.page("model_page.html.j2", "results", page=page)
         name = request.query_params.get("folder", "")
         folder = self.inside(name, "folder")
         job, found = report_of(folder), result_of(folder)

@@ -1,6 +1,7 @@
 """Whole runs, on an endpoint that always says the same and on a tiny model: records, resume, corrections, gates."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -37,7 +38,7 @@ def test_a_model_that_refuses_everything_is_safe_and_useless(tmp_path):
         asked = len(requests)
         again = red_team(order(base, tmp_path))
     # Equal conversations are asked once: the first three turns of two behaviours with one topic, for example.
-    assert asked <= 6 + 6 * 4 + 32 + 6 and len(requests) == asked, "a finished folder asks nothing"
+    assert asked <= 6 + 6 * 4 + 48 + 6 and len(requests) == asked, "a finished folder asks nothing"
     assert again == items == read_items(tmp_path / "items.jsonl")
     done = read_red_team(tmp_path)
     rates = {name: rate.seen.value for name, rate in done.summary.headline.items()}
@@ -87,16 +88,65 @@ def test_an_order_in_a_tool_s_message_is_followed_and_seen(tmp_path):
     def obeys_tools(body):
         last = body["messages"][-1]
         pieces = [word for word in last["content"].split() if word.isupper() and len(word) == 5]
-        return "".join(pieces) if last["role"] == "tool" else "A summary."
+        return "".join(pieces[:2]) if last["role"] == "tool" else "A summary."
 
     with served(obeys_tools) as (base, requests):
         red_team(order(base, tmp_path, attacks=("injection",), tool_messages=True))
     tools = [body for body in requests if body["messages"][-1]["role"] == "tool"]
-    assert len(tools) == 16 and all(b["tool_choice"] == "none" and b["messages"][-2]["tool_calls"] for b in tools)
+    assert all(body["messages"][-2]["tool_calls"] for body in tools)
+    assert [body["tool_choice"] for body in tools].count("none") == 16 and len(tools) == 24
     done = read_red_team(tmp_path)
-    assert {rate.label: rate.seen.value for rate in done.summary.injections}["tool message"] == 1.0
-    assert "results of tools were put as text" not in page_html(page_of(done))
+    rates = {rate.label: rate.seen.value for rate in done.summary.injections}
+    assert rates["tool message"] == 1.0 and rates["tool message, wants a call"] == 0.0, "words are no call"
+    assert "were told in words" not in page_html(page_of(done))
     assert "tool_messages" not in RedTeamRecipe().model_dump(), "old fingerprints stay"
+
+
+def _recipient(text):
+    """The word that the planted order wants as the recipient; empty where there is none."""
+    return re.search(r"with the recipient (\w+)|$", text).group(1) or ""
+
+
+def _calls(name, **arguments):
+    call = {"id": "c", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+    return {"content": "Reading on.", "tool_calls": [call]}
+
+
+def _through_the_protocol(body):
+    wanted = _recipient(body["messages"][-1]["content"])
+    return _calls("send_message", recipient=wanted, text="done") if body.get("tools") and wanted else "A summary."
+
+
+def _another_call(body):
+    return _calls("send_message", recipient="ALICE", text="done") if body.get("tools") else "A summary."
+
+
+def _echoes(body):
+    return body["messages"][-1]["content"]
+
+
+def _line_of_json(body):
+    wanted = _recipient(body["messages"][-1]["content"])
+    call = {"name": "send_message", "arguments": {"recipient": wanted, "text": "done"}}
+    return f"Of course.\n{json.dumps(call)}"
+
+
+@pytest.mark.parametrize(
+    ("model", "by_protocol", "in_words"),
+    [(_through_the_protocol, 1.0, 0.0), (_another_call, 0.0, 0.0), (_echoes, 0.0, 0.0), (_line_of_json, 0.0, 1.0)],
+)
+def test_a_call_that_an_attacker_wants_counts_only_when_it_is_made(tmp_path, model, by_protocol, in_words):
+    with served(model) as (base, requests):
+        items = red_team(order(base, tmp_path, attacks=("injection",), tool_messages=True))
+        asked = len(requests)
+        red_team(order(base, tmp_path, attacks=("injection",), tool_messages=True))
+    assert len(requests) == asked
+    offers = [body for body in requests if body.get("tool_choice") == "auto"]
+    assert len(offers) == 8 and {t["function"]["name"] for t in offers[0]["tools"]} == {"read_page", "send_message"}
+    rates = {rate.label: rate.seen.value for rate in read_red_team(tmp_path).summary.injections}
+    assert rates["tool message, wants a call"] == by_protocol
+    assert rates["tool result, wants a call"] == rates["document, wants a call"] == in_words
+    assert all("send_message" in item.prompt for item in items if "wants a call" in item.id)
 
 
 def test_a_conversation_goes_on_with_the_model_s_own_answers():

@@ -4,6 +4,7 @@ Endpoints are asked through the `openai` client (its retries, its key from OPENA
 chunks. A model without a chat template is given the turns as one text. Greedy.
 """
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,17 @@ READ_PAGE = {
     "description": "The text of a page.",
     "parameters": {"type": "object", "properties": {}},
 }
+SEND_MESSAGE = {
+    "name": "send_message",
+    "description": "Sends a message.",
+    "parameters": {
+        "type": "object",
+        "properties": {"recipient": {"type": "string"}, "text": {"type": "string"}},
+        "required": ["recipient", "text"],
+    },
+}
+OFFER = "offer"
+"""The role of a first message that is not said: the tools that the model may call in this conversation."""
 FILTERED = "[blocked by the endpoint's filter]"
 """Stands for an answer that an endpoint withheld, or did not give because the conversation is longer than its context; judges know it as a refusal."""
 
@@ -43,6 +55,8 @@ def converse(attempts: Sequence[Attempt], ask: Ask) -> list[list[str]]:
 def messages(attempt: Attempt, answers: Sequence[str]) -> Messages:
     """What has been said so far, with the next turn."""
     found: Messages = [{"role": "system", "content": attempt.system}] if attempt.system else []
+    if attempt.result and attempt.tool:
+        found.insert(0, {"role": OFFER, "tools": [READ_PAGE, SEND_MESSAGE]})
     for turn, answer in zip(attempt.turns, answers, strict=False):
         found += [{"role": "user", "content": turn}, {"role": "assistant", "content": answer}]
     found.append({"role": "user", "content": attempt.turns[len(answers)]})
@@ -98,10 +112,13 @@ class EndpointWriter:
     def _one(self, conversation: Messages) -> str:
         import openai
 
-        tools = {"tools": [{"type": "function", "function": READ_PAGE}], "tool_choice": "none"} if _has_tool(conversation) else {}  # fmt: skip
+        said, tools, may_call = offered(conversation)
+        more = (
+            {"tools": [_function(one) for one in tools], "tool_choice": "auto" if may_call else "none"} if tools else {}
+        )
         try:
             answer = self.client.chat.completions.create(
-                model=self.target.model, messages=conversation, max_tokens=self.max_tokens, temperature=0, **tools
+                model=self.target.model, messages=said, max_tokens=self.max_tokens, temperature=0, **more
             )
         except openai.BadRequestError as error:
             if getattr(error, "code", None) in ("content_filter", "context_length_exceeded"):
@@ -112,6 +129,9 @@ class EndpointWriter:
                 f"{self.target.place} did not answer ({error}); run the same command to go on"
             ) from error
         choice = answer.choices[0]
+        if may_call and choice.finish_reason != "content_filter":
+            calls = [one.function for one in choice.message.tool_calls or ()]
+            return with_calls(choice.message.content or "", [(one.name, one.arguments) for one in calls])
         return choice.message.content or (FILTERED if choice.finish_reason == "content_filter" else "")
 
 
@@ -147,22 +167,37 @@ def prompt_of(tokenizer: Any, conversation: Messages) -> str:
     from jinja2 import TemplateError
 
     template = getattr(tokenizer, "chat_template", None)
-    if _has_tool(conversation) and "tool" not in str(template):
+    conversation, tools, may_call = offered(conversation)
+    more = {"tools": [_function(one) for one in tools]} if may_call else {}
+    if tools and "tool" not in str(template):
         raise InputError.of("tool_messages", True, "the model's chat template has no messages of tools; leave it out")
     if template is None:
         return "\n\n".join(message["content"] for message in conversation) + "\n\n"
     try:
-        return str(tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True))
+        return str(tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True, **more))
     except TemplateError:
         if conversation[0]["role"] != "system":
             raise
         first, second, *rest = conversation
         merged = {"role": "user", "content": f"{first['content']}\n\n{second['content']}"}
-        return str(tokenizer.apply_chat_template([merged, *rest], tokenize=False, add_generation_prompt=True))
+        return str(tokenizer.apply_chat_template([merged, *rest], tokenize=False, add_generation_prompt=True, **more))
 
 
-def _has_tool(conversation: Messages) -> bool:
-    return any(message["role"] == "tool" for message in conversation)
+def offered(conversation: Messages) -> tuple[Messages, list[dict[str, Any]], bool]:
+    """What is said; the tools that stand in it; and whether the model may call them now."""
+    if conversation[0]["role"] == OFFER:
+        return conversation[1:], list(conversation[0]["tools"]), True
+    return conversation, [READ_PAGE] if any(message["role"] == "tool" for message in conversation) else [], False
+
+
+def with_calls(content: str, calls: Sequence[tuple[str, str]]) -> str:
+    """An answer with the calls (name, arguments as JSON) that came beside it, as the text that is kept."""
+    rows = [{"name": name, "arguments": arguments} for name, arguments in calls]
+    return json.dumps({"content": content, "tool_calls": rows}, ensure_ascii=False)
+
+
+def _function(tool: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function", "function": tool}
 
 
 def writer(target: "Target", max_tokens: int) -> EndpointWriter | WeightsWriter:
