@@ -160,11 +160,12 @@ def test_ctrl_c_is_a_sentence_and_loses_nothing(tmp_path):
     assert (run / "run.json").exists()
 
 
-def test_named_hardware_is_never_replaced_by_this_machine(tmp_path):
-    brief = write_brief(tmp_path, hardware={"name": "A100-SXM-80GB"})
-    said = finish("build", brief, "--out", tmp_path / "run", code=2)
+def test_named_hardware_is_never_replaced_by_this_machine(built, tmp_path):
+    """Beside a run whose measurements of this machine are at hand."""
+    brief, run = write_brief(tmp_path, hardware={"name": "A100-SXM-80GB"}), built[0].parent / "named"
+    said = finish("build", brief, "--out", run, code=2)
     assert said["field"] == "hardware.name"
-    assert not (tmp_path / "run" / "steps" / "data").exists()
+    assert (run / "steps" / "probe").exists() and not (run / "steps" / "data").exists()
 
 
 def test_a_published_model_is_planned_for_and_not_built_through_any_door(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aether.planning.serving.arrivals import Bursty, Clients, Fixed, Geometric, Poisson, Trace, Traffic, Uniform
 from aether.planning.serving.simulator import Handoff, Pool, simulate
-from aether.planning.serving.simulator_replica import EngineLimits, Replica
+from aether.planning.serving.simulator_replica import EngineLimits
 from aether.spec.errors import InputError
 
 ONE = EngineLimits(max_sequences=1, step_tokens=1_000_000)
@@ -208,11 +208,10 @@ def test_bad_limits_are_named():
 
 @pytest.mark.parametrize("replicas", [1, 3])
 @pytest.mark.parametrize("blocks", [None, 30])
-def test_coasting_takes_the_same_steps_as_one_by_one(replicas, blocks, monkeypatch):
+def test_coasting_takes_the_same_steps_as_one_by_one(replicas, blocks):
     limits = EngineLimits(max_sequences=8, step_tokens=256, cache_blocks=blocks)
     found = simulate(Pool(linear, limits, replicas), traffic(rate=8.0 * replicas, output=120), seed=5)
-    monkeypatch.setattr(Replica, "coast", lambda replica, until_s: None)
-    slow = simulate(Pool(linear, limits, replicas), traffic(rate=8.0 * replicas, output=120), seed=5)
+    slow = simulate(Pool(linear, limits, replicas), traffic(rate=8.0 * replicas, output=120), seed=5, coasts=False)
     assert found.preemptions == slow.preemptions and bool(found.preemptions) == (blocks is not None)
     assert found.busy_share == slow.busy_share
     for fast_s, slow_s in zip(found.tokens_s, slow.tokens_s, strict=True):

@@ -140,7 +140,9 @@ class _Clock:
 class _Simulation:
     """One run."""
 
-    def __init__(self, deployment: Deployment, requests: Sequence[Request], think_s: float | None) -> None:
+    def __init__(
+        self, deployment: Deployment, requests: Sequence[Request], think_s: float | None, coasts: bool
+    ) -> None:
         self.handoff = deployment if isinstance(deployment, Handoff) else None
         pools = [deployment.prefill, deployment.decode] if isinstance(deployment, Handoff) else [deployment]
         self.routers: list[_Router] = []
@@ -150,8 +152,8 @@ class _Simulation:
             self.engines += self.routers[-1].replicas
         self.owners = [number for number, router in enumerate(self.routers) for _ in router.replicas]
         self.requests, self.think_s, self.clock = requests, think_s, _Clock()
-        self.alone = len(self.engines) == 1 or (think_s is None and self.handoff is None)
-        """Whether what one engine ends sends nothing to another one: then it need not be stopped for the others' steps."""
+        self.coasts = coasts and (len(self.engines) == 1 or (think_s is None and self.handoff is None))
+        """Only where what one engine ends sends nothing to another one: then it need not be stopped for the others' steps."""
         self.arrival_s = np.zeros(len(requests))
         self.waited_s = np.zeros(len(requests))
         self.parts: list[list[tuple[int, Job]]] = [[] for _ in requests]
@@ -181,7 +183,7 @@ class _Simulation:
                 continue
             _, number = heapq.heappop(clock.steps)
             engine = engines[number]
-            if self.alone:
+            if self.coasts:
                 engine.coast(clock.arrivals[0][0] if clock.arrivals else math.inf)
                 if clock.arrivals and clock.arrivals[0][0] <= engine.now_s:
                     heapq.heappush(clock.steps, (engine.now_s, number))
@@ -237,8 +239,9 @@ class _Simulation:
         )
 
 
-def simulate(deployment: Deployment, traffic: Traffic | Trace, seed: int = 0) -> Outcome:
-    """The traffic of one seed through the deployment, until every request is answered.
+def simulate(deployment: Deployment, traffic: Traffic | Trace, seed: int = 0, coasts: bool = True) -> Outcome:
+    """The traffic of one seed through the deployment, until every request is answered. `coasts`: steps that only decode are taken in one go,
+    which is faster and no other step.
 
     Raises InputError when a request is longer than the cache of an engine.
     """
@@ -246,7 +249,7 @@ def simulate(deployment: Deployment, traffic: Traffic | Trace, seed: int = 0) ->
     for pool in (deployment.prefill, deployment.decode) if isinstance(deployment, Handoff) else (deployment,):
         _check_room(pool.limits, requests)
     closed = traffic.clients
-    run = _Simulation(deployment, requests, closed.think_s if closed else None)
+    run = _Simulation(deployment, requests, closed.think_s if closed else None, coasts)
     for _ in range(min(closed.clients, len(requests)) if closed else 1):
         run.send_next(0.0)
     run.run()

@@ -71,14 +71,9 @@ def _item(variant: Variant, row: dict[str, Any], questions: Sequence[str], answe
     else:
         ((found,),) = RegexFilter(**pattern_of(task)).apply([[answers[-1]]], [row])
         values = {"exact_match": float(found == row["aether_target"])}
-    name = str(row["aether_id"])
-    return Item(
-        task=task.name,
-        id=name,
-        variant=variant.label,
-        distribution=task.distribution,
-        cluster=str(row[task.cluster]) if task.cluster else name,
-        tags={field: str(row[field]) for field in task.slices},
+    return variant.item(
+        str(row["aether_id"]),
+        row,
         # What was asked, not what the model had answered before: two models are asked the same.
         prompt_sha256=hashlib.sha256(json.dumps(list(questions)).encode()).hexdigest(),
         prompt=in_turns(questions),

@@ -287,19 +287,13 @@ def _item(
     rows: list[dict[str, Any]],
     scored: tuple[dict[str, float], dict[str, float]],
 ) -> Item:
-    task, document = variant.task, sample["doc"]
     name = str(rows[sample["doc_id"]]["aether_id"]) if rows else str(sample["doc_id"])
-    prompt = str(sample["arguments"][0][0])
     values, weights = scored
-    return Item(
-        task=task.name,
-        id=name,
-        variant=variant.label,
-        distribution=task.distribution,
-        cluster=str(document[task.cluster]) if task.cluster else name,
-        tags={field: str(document[field]) for field in task.slices if field in document},
+    return variant.item(
+        name,
+        sample["doc"],
         prompt_sha256=hashlib.sha256(json.dumps(sample["arguments"], default=str).encode()).hexdigest(),
-        prompt=prompt,
+        prompt=str(sample["arguments"][0][0]),
         answer=_answer(sample),
         target=str(sample["target"])[:10_000],
         values=values,

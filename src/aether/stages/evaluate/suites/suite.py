@@ -7,13 +7,14 @@ Several `templates`, `few_shot` values, `few_shot_orders`, `option_orders` or `s
 
 import itertools
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from aether.evidence.items import Distribution
+from aether.evidence.items import Distribution, Item
 from aether.spec.base import Extended, Noun
 from aether.spec.errors import InputError
 
@@ -128,6 +129,19 @@ class Variant(Noun):
         if len(task.separators) > 1:
             parts.append(f"separator={self.separator}")
         return ",".join(parts)
+
+    def item(self, name: str, document: Mapping[str, Any], **told: Any) -> Item:
+        """The item of one document under this prompt: whose it is, and `told`, which is asked and answered and scored."""
+        task = self.task
+        return Item(
+            task=task.name,
+            id=name,
+            variant=self.label,
+            distribution=task.distribution,
+            cluster=str(document[task.cluster]) if task.cluster else name,
+            tags={field: str(document[field]) for field in task.slices if field in document},
+            **told,
+        )
 
 
 class Suite(Noun):
