@@ -4,9 +4,10 @@
 
 Every layout trains the same batches in a torchrun of its own, gloo on 127.0.0.1, one thread a process, float32. Bytes sent are those of the
 process's own TCP sockets (TCP_INFO, acknowledged by the other side), per process and update, the mean. Memory is a process's largest
-resident size during updates less that before the model was made; state is its tensors of weights, gradients and optimiser. Predictions
-are `aether.planning.training.memory.ledger`'s for the same layout, with scores in memory where Aether's own kernel for short windows writes
-them. More processes than cores share cores: their times say what the layout costs
+resident size during updates less that before the model was made; state is its tensors of weights, gradients and optimiser. Predictions are the
+training stage's own (`parallel.memory`), without snapshot and checkpoint, which these updates have not, and beside them
+`aether.planning.training.memory.ledger`'s for the same layout, which is of other frameworks on GPUs, with scores in memory where Aether's own
+kernel for short windows writes them. `--predict` predicts anew what the record has measured. More processes than cores share cores: their times say what the layout costs
 here, and nothing about a machine with a core for each.
 """
 
@@ -36,10 +37,11 @@ from aether.planning.training.setup import Layout, Software, TrainingSetup
 from aether.spec.run import StepContext
 from aether.stages.train.optimisers.optimisers import Optimisers
 from aether.stages.train.parallel.loop import SharedLoop, new_shared_state
+from aether.stages.train.parallel.memory import memory_bytes
 from aether.stages.train.parallel.mesh import Team, joined, team
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.recipe_optimiser import Optimiser
-from benchmarks.records import circumstances, write
+from benchmarks.records import FOLDER, circumstances, write
 
 VOCABULARY, CONTEXT, WINDOWS = 2048, 256, 8
 SHAPE = DecoderConfig(
@@ -186,6 +188,14 @@ def unshared_s(recipe: TrainRecipe, everyone: Team) -> float:
 
 
 def predicted(recipe: TrainRecipe) -> dict[str, float]:
+    """The training stage's own prediction, in bytes a process."""
+    windows = recipe.micro_batch_sequences or WINDOWS // recipe.parallel.readers
+    parts = memory_bytes(recipe.model, recipe.parallel, windows, 4)
+    peak = sum(value for name, value in parts.items() if name not in ("snapshot", "checkpoint"))
+    return parts | {"state_bytes": sum(parts[n] for n in ("weights", "gradients", "optimiser")), "peak_bytes": peak}
+
+
+def by_ledger(recipe: TrainRecipe) -> dict[str, float]:
     """The planner's ledger for this layout, in bytes a process."""
     p = recipe.parallel
     layout = Layout(
@@ -226,7 +236,14 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
         words += ["-m", "benchmarks.parallel", "--in-team", name, "--out", str(out)]
         subprocess.run(words, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True)
     found = json.loads((out / "found.json").read_text())
-    return {"layout": name, "processes": recipe.parallel.processes, "measured": found, "predicted": predicted(recipe)}
+    return row_of(name, found)
+
+
+def row_of(name: str, measured: dict[str, float]) -> dict[str, Any]:
+    """A layout's row of the record."""
+    recipe = recipe_of(name)
+    said = {"predicted": predicted(recipe), "ledger": by_ledger(recipe)}
+    return {"layout": name, "processes": recipe.parallel.processes, "measured": measured} | said
 
 
 def markdown(record: dict[str, Any]) -> str:
@@ -239,19 +256,20 @@ def markdown(record: dict[str, Any]) -> str:
         f"{WINDOWS} windows of {CONTEXT} tokens. Load of the machine: {min(row['measured']['load'] for row in rows):.0f} to "
         f"{max(row['measured']['load'] for row in rows):.0f}.",
         "",
-        "Memory is beyond the process before it had a model. Error: predicted over measured, less one.",
+        "Memory is beyond the process before it had a model, of the one that holds most. Error: predicted over measured, less one; of the training",
+        "stage's own prediction, whose allocator's share was fitted to this table, and of the planner's ledger, which is of other frameworks on GPUs.",
         "",
-        "| layout | update | sent a process | state, predicted | state, measured | error | peak, predicted | peak, measured | error |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| layout | update | sent a process | state, predicted | measured | error | ledger's error | peak, predicted | measured | error | ledger's error |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        got, said = row["measured"], row["predicted"]
-        state, peak = (
-            said[a] / got[b] - 1 for a, b in (("state_bytes", "state_bytes"), ("allocated_bytes", "peak_bytes"))
-        )
+        got, said, ledger_said = row["measured"], row["predicted"], row["ledger"]
+        most = got["largest_peak_bytes"]
         lines.append(
-            f"| {row['layout']} | {1e3 * got['step_s']:.0f} ms | {got['sent_bytes'] / 1e6:.1f} MB | {said['state_bytes'] / 1e6:.0f} MB "
-            f"| {got['state_bytes'] / 1e6:.0f} MB | {state:+.0%} | {said['allocated_bytes'] / 1e6:.0f} MB | {got['peak_bytes'] / 1e6:.0f} MB | {peak:+.0%} |"
+            f"| {row['layout']} | {1e3 * got['step_s']:.0f} ms | {got['sent_bytes'] / 1e6:.1f} MB | {said['state_bytes'] / 1e6:.1f} MB "
+            f"| {got['state_bytes'] / 1e6:.1f} MB | {said['state_bytes'] / got['state_bytes'] - 1:+.1%} "
+            f"| {ledger_said['state_bytes'] / got['state_bytes'] - 1:+.0%} | {said['peak_bytes'] / 1e6:.0f} MB | {most / 1e6:.0f} MB "
+            f"| {said['peak_bytes'] / most - 1:+.0%} | {ledger_said['allocated_bytes'] / most - 1:+.0%} |"
         )
     lines += ["", "Muon shared out, beside every process updating every weight at the same time:", ""]
     lines += ["| layout | shared | unshared | ratio | sent a process by the shared one |", "|---|---|---|---|---|"]
@@ -270,9 +288,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--in-team", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="Keep each layout's numbers here, and go on from them.")
+    parser.add_argument("--predict", action="store_true", help="Keep what the record has measured, and predict anew.")
     asked = parser.parse_args()
     if asked.in_team:
         in_team(asked.in_team, asked.out)
+        return
+    if asked.predict:
+        record = json.loads((FOLDER / "parallel.json").read_text(encoding="utf-8"))
+        record["layouts"] = [row_of(row["layout"], row["measured"]) for row in record["layouts"]]
+        print(write("parallel", record, markdown(record)).with_suffix(".md").read_text(encoding="utf-8"))
         return
     with tempfile.TemporaryDirectory() as temporary:
         rows = [measure(name, asked.out or Path(temporary)) for name in LAYOUTS]

@@ -1,10 +1,14 @@
 """What a training pass keeps, against the storages that autograd saves."""
 
+import itertools
+
 import pytest
 import torch
 from parts_toys import shape, tokens_of
+from torch.profiler import ProfilerActivity, profile
 
-from aether.models.accounting_activations import activation_bytes, layer_kept
+from aether.models.accounting_activations import _capped_bytes, activation_bytes, layer_kept, plain_kept
+from aether.models.parts.attention import Scores, Sight, attend
 from aether.models.parts.decoder import decoder
 
 torch.set_num_threads(1)
@@ -83,6 +87,36 @@ def test_a_layer_keeps_what_it_states(name, dtype):
     # Capped scores keep a byte for each pair; bfloat16 experts are padded by the grouped product.
     slack = 192 if "attention_softcap" in KINDS[name] else 0
     assert kept == pytest.approx(stated + slack, rel=0.06 if "experts" in KINDS[name] else 0.002)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_default_decoder_keeps_what_it_states(dtype):
+    own = [saved_bytes(shape(**BASE | {"layers": 3}), tokens, dtype) for tokens in (64, 128)]
+    own = [
+        one - saved_bytes(shape(**BASE | {"layers": 2}), tokens, dtype)
+        for one, tokens in zip(own, (64, 128), strict=True)
+    ]
+    config = shape(**BASE)
+    # The scores grow with the square of the tokens.
+    kept = (own[1] - own[0]) / dtype.itemsize
+    scores = config.heads * (128**2 - 64**2)
+    assert kept == 64 * plain_kept(config, scores=False) + scores
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_capped_scores_are_counted_as_the_backward_pass_makes_them_again(dtype):
+    """A block of 128 queries here; beside it stand the gradients of queries, keys and values."""
+    heads, tokens = 4, BASE["context_tokens"]
+    config = shape(**(BASE | KINDS["softcap"]))
+    q, k, v = (torch.randn(2, heads, tokens, 8, dtype=dtype, requires_grad=True) for _ in range(3))
+    out = attend(q, k, v, Sight(torch.arange(tokens)[None], 0, tokens), Scores(1.0, 20.0))
+    grad = torch.ones_like(out)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as prof:
+        out.backward(grad)
+    events = prof.profiler.kineto_results.events()  # pyright: ignore[reportOptionalMemberAccess]
+    changes = [event.nbytes() for event in events if event.name() == "[memory]"]
+    peak = max(itertools.accumulate(changes))
+    assert peak == pytest.approx(2 * tokens * _capped_bytes(config, 0, dtype.itemsize), rel=0.2)
 
 
 def test_masks_of_packed_windows_are_counted():

@@ -19,6 +19,8 @@ _CHUNK = 32
 """Tokens of a chunk of recurrent mixers (`models/parts/recurrent.py`, `rwkv6.py`, `rwkv7.py`)."""
 _QUERIES = 1024
 """Queries whose mask exists at a time (`models/parts/attention.py`)."""
+_CAPPED_QUERIES = 256
+"""Queries whose capped scores exist at a time (`models/parts/attention.py`)."""
 _SPARE = 8
 """Values that sink logits and ALiBi add to a head, padding included, where the head is a multiple of 8."""
 
@@ -42,12 +44,21 @@ class Kept:
         return width * self.narrow + 4.0 * self.wide
 
 
-def activation_bytes(config: DecoderConfig, tokens: int, value_bytes: int) -> float:
+def activation_bytes(config: DecoderConfig, tokens: float, value_bytes: int) -> float:
     """Bytes that the layers keep of `tokens` tokens in windows of the whole context; packed windows have masks of their own."""
-    total = 0.0
+    total = capped = 0.0
     for layer in range(config.layers):
         total += layer_kept(config, layer).bytes(value_bytes) + _mask_bytes(config, layer, value_bytes)
-    return tokens * total
+        capped = max(capped, _capped_bytes(config, layer, value_bytes))
+    return tokens * (total + capped)
+
+
+def plain_kept(config: DecoderConfig, scores: bool = True) -> float:
+    """Values per token that a layer of the default decoder keeps, with its own kernels; `scores`: every weight of attention among them, as up
+    to `kernel_choice.PRODUCTS_TOKENS` tokens on a CPU."""
+    heads, keys, size = config.heads, config.kv_heads, config.head_size
+    kept = 4 * config.hidden_size + 3 * size * (heads + keys) + 4 * config.mlp_size + heads + keys + 2
+    return kept + (heads * config.context_tokens if scores else 0)
 
 
 def layer_kept(config: DecoderConfig, layer: int) -> Kept:
@@ -140,6 +151,19 @@ def _recurrent(mixer: Recurrence, hidden: int) -> Kept:
         narrow = 12 * hidden + 5 * ranks["mix"] + ranks["decay"]
         return Kept(narrow, 19 * hidden + pairs + 3 * heads + 2 * states * head)
     return Kept(7 * hidden + sum(ranks.values()), 40 * hidden + 4 * pairs + 5 * heads + states * head)
+
+
+def _capped_bytes(config: DecoderConfig, layer: int, value_bytes: int) -> float:
+    """Bytes per token of what one layer's backward pass makes again of capped scores, for a block of queries; then the next layer takes the place.
+
+    Counted (allocations of the backward pass, torch 2.13): 14 bytes a score where values have 2, 16 where they have 4."""
+    if config.attention_softcap is None or config.recurrence_at(layer) is not None:
+        return 0.0
+    tokens, window = config.context_tokens, config.layer_window(layer)
+    block = min(tokens, _CAPPED_QUERIES)
+    keys = tokens if window is None else min(tokens, window + block + config.sink_tokens)
+    bytes_of_score = 16 if value_bytes == 4 else 14
+    return config.heads * block * keys * bytes_of_score / tokens
 
 
 def _mask_bytes(config: DecoderConfig, layer: int, value_bytes: int) -> float:

@@ -235,21 +235,21 @@ def refuse_parts(config: DecoderParts, what: str, mend: str, but: Collection[str
         raise InputError.of(f"model.{name}", shown, f"{what} needs {name} = {default}; {mend}")
 
 
+_UNCOMPILED = {
+    "mamba": "scans token by token, and a graph would hold every token of a window",
+    "rwkv7": "has a graph of so many chunks that compiling 256 tokens did not end in three minutes",
+    "rwkv6": "takes chunks of a length that the strength of its decay decides",
+}
+"""Mixers that are no one graph, and why."""
+
+
 def refuse_uncompiled(config: DecoderParts, compile: str) -> None:
     """Raise InputError for parts whose blocks torch.compile does not take as one graph."""
-    if config.experts is not None:
-        raise InputError.of("compile", compile, 'experts take rows by the numbers of a pass; set compile = "off"')
     if config.memory is not None:
         raise InputError.of("compile", compile, 'the number of segments differs from pass to pass; set compile = "off"')
-    if config.mixers != {"attention"}:
-        raise InputError.of("compile", compile, 'recurrent mixers run plain; set compile = "off"')
-    if config.sink_logits:
-        mend = 'torch 2.13 writes C++ that does not build for sink_logits; set compile = "off"'
-        raise InputError.of("compile", compile, mend)
-    if config.attention_softcap is not None:
-        raise InputError.of(
-            "compile", compile, 'capped scores are made again in the backward pass; set compile = "off"'
-        )
+    for mixer, why in _UNCOMPILED.items():
+        if mixer in config.mixers:
+            raise InputError.of("compile", compile, f'{mixer} {why}; set compile = "off"')
 
 
 def check_positions(config: DecoderParts, head_size: int, context_tokens: int) -> None:

@@ -125,10 +125,13 @@ def test_the_fingerprint_of_a_recipe_that_exchanges_nothing_names_no_part():
 @pytest.mark.parametrize(
     ("parts", "changes", "field"),
     [
-        ({"experts": {"count": 4, "active": 2}}, {"compile": "blocks"}, r"compile = .blocks.: experts"),
-        ({"mixer": "mamba2"}, {"compile": "blocks"}, r"compile = .blocks.: recurrent"),
-        ({"sink_logits": True}, {"compile": "blocks"}, r"compile = .blocks.: torch"),
-        ({"attention_softcap": 20.0}, {"compile": "blocks"}, r"compile = .blocks.: capped"),
+        ({"mixer": "mamba"}, {"compile": "blocks"}, r"compile = .blocks.: mamba scans token by token"),
+        ({"mixer_pattern": ["attention", "rwkv6"]}, {"compile": "blocks"}, r"compile = .blocks.: rwkv6 takes chunks"),
+        (
+            {"memory": {"segment_tokens": 4}, "qk_norm": "none"},
+            {"compile": "blocks"},
+            r"compile = .blocks.: the number of seg",
+        ),
         ({"norm_place": "post"}, {"initial": {"zero_out": True}}, r"initial\.zero_out"),
         ({"norm_place": "middle"}, {}, "norm_place"),
         ({"positions": "rotary"}, {}, "positions"),

@@ -189,7 +189,9 @@ def _with_sink(k: Tensor, v: Tensor, mask: Tensor, place: int) -> tuple[Tensor, 
     batch, kv_heads, _, size = k.shape
     sink = F.one_hot(torch.tensor(place, device=k.device), size).to(k.dtype).expand(batch, kv_heads, 1, size)
     nothing = v.new_zeros(1).expand(batch, kv_heads, 1, size)
-    return torch.cat((sink, k), dim=2), torch.cat((nothing, v), dim=2), F.pad(mask, (1, 0), value=True)
+    # Not F.pad: what torch 2.13's compiler writes for it does not build.
+    seen = torch.cat((mask.new_ones(*mask.shape[:-1], 1), mask), dim=-1)
+    return torch.cat((sink, k), dim=2), torch.cat((nothing, v), dim=2), seen
 
 
 def _capped(q_BHtD: Tensor, k_BKpD: Tensor, v_BKpD: Tensor, mask: Tensor, scale: float, softcap: float) -> Tensor:

@@ -69,17 +69,24 @@ class PartsBlock(nn.Module):
 
     def forward(self, x_BTC: Tensor, given: Pass) -> Tensor:
         """The layer over whole windows, or over new tokens that see the cache."""
+        return self.fed(self.mixed(x_BTC, given), given)
+
+    def mixed(self, x_BTC: Tensor, given: Pass) -> Tensor:
+        """The stream after the mixer."""
         normal = x_BTC if self.attention_norm is None else self.attention_norm(x_BTC)
         change = self.attention(normal, given) if self.mixer is None else self.mixer(normal, given)
-        x = x_BTC + (change if self.attention_post_norm is None else self.attention_post_norm(change))
+        return x_BTC + (change if self.attention_post_norm is None else self.attention_post_norm(change))
+
+    def fed(self, x_BTC: Tensor, given: Pass) -> Tensor:
+        """That stream after the feed-forward part."""
         if self.mlp is None:
-            return x
-        normal = x if self.mlp_norm is None else self.mlp_norm(x)
+            return x_BTC
+        normal = x_BTC if self.mlp_norm is None else self.mlp_norm(x_BTC)
         if isinstance(self.mlp, MixtureOfExperts):
             change = self.mlp(normal, given.routed, given.learning)
         else:
             change = self.seams.leave(self.mlp(self.seams.enter(normal)))
-        return x + (change if self.mlp_post_norm is None else self.mlp_post_norm(change))
+        return x_BTC + (change if self.mlp_post_norm is None else self.mlp_post_norm(change))
 
     def attention(self, x_BTC: Tensor, given: Pass) -> Tensor:
         """What attention adds to the stream, before a norm after it."""

@@ -40,13 +40,19 @@ _STARTS = {"bias": 0.0, "router_shift": 0.0, "alpha": DYT_ALPHA, "sink": 0.0, "g
 BlockRunner = Callable[[nn.Module, Tensor, Any], Tensor]
 
 
+def _run_mixer(block: nn.Module, x_BTC: Tensor, given: Pass) -> Tensor:
+    """One layer's first half, as a function: every layer's is the same graph."""
+    assert isinstance(block, PartsBlock)
+    return block.mixed(x_BTC, given)
+
+
 def decoder(config: DecoderConfig, compute_dtype: torch.dtype | None = None) -> Decoder:
     """The decoder of a config: the default one where no part is exchanged."""
     return Decoder(config, compute_dtype) if config.plain else PartsDecoder(config, compute_dtype)
 
 
 class PartsDecoder(Decoder):
-    """As `Decoder`; `compile_blocks` is refused for experts, recurrent mixers and capped scores."""
+    """As `Decoder`, from the config's parts."""
 
     def __init__(self, config: DecoderConfig, compute_dtype: torch.dtype | None = None) -> None:
         nn.Module.__init__(self)
@@ -91,9 +97,15 @@ class PartsDecoder(Decoder):
                 parameter.requires_grad_(False)
 
     def compile_blocks(self) -> None:
-        """As `Decoder.compile_blocks`. Raises InputError for parts that a graph does not hold."""
+        """As `Decoder.compile_blocks`; experts, whose rows are as many as tokens chose them, stay plain beside their layer's other half.
+
+        Raises InputError for parts that a graph does not hold.
+        """
         refuse_uncompiled(self.config, "blocks")
         super().compile_blocks()
+        if self.config.experts is not None:
+            mixed = torch.compile(_run_mixer, dynamic=False, fullgraph=True)
+            self._trained_block = lambda block, x_BTC, given: block.fed(mixed(block, x_BTC, given), given)  # pyright: ignore[reportCallIssue]
 
     def fused_rows(self) -> dict[str, list[int]]:
         """As `Decoder.fused_rows`."""

@@ -15,6 +15,7 @@ from aether.models.config_mixers import matrices
 from aether.models.config_parts import Latent
 from aether.models.folders import model_folder, model_hash
 from aether.spec.errors import InputError
+from aether.stages.train.parallel import memory as shared
 from aether.stages.train.recipe import TrainRecipe
 
 RUNTIME_BYTES = 450_000_000
@@ -131,9 +132,13 @@ def seconds(recipe: TrainRecipe, flops_per_s: float) -> float:
 
 
 def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
-    """Peak resident bytes by part; their sum is the prediction."""
-    model = recipe.model
+    """Peak resident bytes by part; their sum is the prediction. Of several processes those of the one that holds most."""
+    model, parallel = recipe.model, recipe.parallel
     width = 4 if recipe.precision == "float32" else 2
+    if parallel.processes > 1:
+        windows = recipe.micro_batch_sequences or recipe.batch_sequences // parallel.readers
+        found = shared.memory_bytes(model, parallel, windows, width, recipe.optimiser.kind == "muon")
+        return {"runtime": RUNTIME_BYTES} | found
     tokens = (recipe.micro_batch_sequences or recipe.batch_sequences) * model.context_tokens
     parameters = model.parameters()
     state = optimiser_bytes(recipe)
