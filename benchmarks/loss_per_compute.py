@@ -5,8 +5,8 @@
 
 Peers: Hugging Face Trainer with GPT-2, Llama and Qwen3 configurations; litgpt's GPT as a Llama; OLMo-core's OLMo 2. Same width,
 depth, vocabulary, window, tied embedding and shuffled windows for all; one thread and a process of its own for each training;
-glibc keeps freed memory for all, as Aether's stage has it. Each peer is tuned first, Llama at the full budget and the others at `SHORT` of it, on a
-seed that the comparison does not use: its learning rate to an optimum inside the grid, in the batch that Llama does better with.
+glibc keeps freed memory for all, as Aether's stage has it. Each peer is tuned first, at the full budget and on a seed that the
+comparison does not use: its learning rate to an optimum inside the grid, in the batch that Llama does best with.
 Aether's settings are chosen from `AETHER_GRID` on that seed, at `SHORT` of the budget.
 Every side is charged by the processor's clock, and its schedule follows the share of the budget that is spent. Aether also
 trains for `SHORT` of the budget: what it reaches there is measured, not interpolated. A training that DIR has is not made again,
@@ -42,26 +42,20 @@ SIZES = {
     "context_tokens": 256,
 }
 _RATES = {"muon_lr": 0.02, "embedding_lr": 0.06}
+_SHORT_FIRST = {"phases": [{"steps_fraction": 0.5, "context_tokens": 64}]}
 AETHER_GRID: tuple[dict[str, Any], ...] = (
-    {"batch_sequences": 4},
     {"batch_sequences": 4, "optimiser": _RATES},
-    {
-        "batch_sequences": 4,
-        "optimiser": _RATES,
-        "mixture": {"phases": [{"steps_fraction": 0.5, "context_tokens": 64}]},
-    },
-    {
-        "batch_sequences": 4,
-        "optimiser": _RATES,
-        "initial": {"embedding_std": 0.056},
-        "mixture": {"phases": [{"steps_fraction": 0.8, "context_tokens": 64}]},
-    },
+    *({"batch_sequences": size, "optimiser": _RATES, "mixture": _SHORT_FIRST} for size in (4, 6, 8, 12)),
+    {"batch_sequences": 8, "optimiser": _RATES | {"muon_lr": 0.014}, "mixture": _SHORT_FIRST},
+    {"batch_sequences": 8, "optimiser": _RATES | {"muon_lr": 0.03}, "mixture": _SHORT_FIRST},
 )
 TRAINER = ("llama", "qwen3", "gpt2")
 OUTSIDE = ("litgpt", "olmo-core")
 FIRST_RATES = (2e-3, 4e-3)
 SHORT = 0.35
+BATCHES = (2, 4, 8)
 TUNING_SEED = 17
+FIRST_SEED = 101
 WINDOWS = 12_000
 EVALUATED_BYTES = 150_000
 KEEP_FREED = {"MMAP_THRESHOLD_": 1 << 25, "TRIM_THRESHOLD_": (1 << 31) - 1, "TOP_PAD_": 1 << 26}
@@ -151,18 +145,16 @@ class Bench:
         return self.workers[name]
 
     def batch(self) -> int:
-        """Llama's better batch, of 4 windows and of 2 with the rate that the square root of the batch asks for."""
+        """Llama's best of `BATCHES`: 4 windows with its tuned rate, the others with what the square root of the batch asks for."""
         four = self.tune("llama", 4)
-        two = four | {"batch": 2, "lr": four["lr"] / 2**0.5}
-        by_four, by_two = (self.train("llama", settings, TUNING_SEED)["bits_per_byte"] for settings in (four, two))
-        return 2 if by_two < by_four else 4
+        tried = [four | {"batch": size, "lr": four["lr"] * (size / 4) ** 0.5} for size in BATCHES]
+        return min(tried, key=lambda one: self.train("llama", one, TUNING_SEED)["bits_per_byte"])["batch"]
 
     def tune(self, side: str, batch: int) -> dict[str, Any]:
         """The best learning rate by factors of two, with a worse one tried on each side of it."""
-        share = 1.0 if side == "llama" else SHORT
 
         def score(rate: float) -> float:
-            return self.train(side, asdict(Settings(rate, batch)), TUNING_SEED, share)["bits_per_byte"]
+            return self.train(side, asdict(Settings(rate, batch)), TUNING_SEED)["bits_per_byte"]
 
         rates = {rate: score(rate) for rate in FIRST_RATES}
         while (best := min(rates, key=lambda rate: rates[rate])) in (min(rates), max(rates)):
@@ -276,12 +268,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="output folder of a data step")
     parser.add_argument("--peers-python", required=True, help="interpreter of the peers' environment")
     parser.add_argument("--work", type=Path, required=True, help="folder of the windows and the finished trainings")
-    parser.add_argument("--cpu-seconds", type=float, default=15.0)
+    parser.add_argument("--cpu-seconds", type=float, default=60.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no training after them")
     parser.add_argument("--json", action="store_true", help="last line: the record's verdicts")
     given = parser.parse_args()
-    seeds = range(given.seeds)
+    seeds = range(FIRST_SEED, FIRST_SEED + given.seeds)
     until = time.monotonic() + 60 * given.minutes
     bench = Bench(given.data.resolve(), given.work.resolve(), given.peers_python, given.cpu_seconds, until)
     bench.prepare([*seeds, TUNING_SEED])
