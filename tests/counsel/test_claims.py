@@ -17,6 +17,7 @@ from aether.spec.evidence import Evidence, Interval
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
+CONVERSATIONS = sorted(path.stem for path in (GOLDEN / "conversations").glob("*.json"))
 GROUNDS = {"serving": ground, "tuning": tuning_ground, "compressing": compressing_ground}
 
 
@@ -24,10 +25,7 @@ def lines(name):
     """(reply, the conversation that it is held against)."""
     rows = [json.loads(line) for line in (GOLDEN / name).read_text(encoding="utf-8").splitlines()]
     grounds = {key: made() for key, made in GROUNDS.items()}
-    grounds |= {
-        f"recorded {name}": recorded(name)
-        for name in ("serving", "tuning", "compressing", "evaluating", "pretraining", "quantised")
-    }
+    grounds |= {f"recorded {name}": recorded(name) for name in CONVERSATIONS}
     return [(row["reply"], grounds[row.get("ground", "serving")]) for row in rows]
 
 

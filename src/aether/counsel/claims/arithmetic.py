@@ -32,21 +32,20 @@ _OPERATED = re.compile(r"(?:[x×*/÷]|\b(?:times|by))\s*$", re.IGNORECASE)
 
 def computed(
     bare: str, said: list[Said], text: str, context: str, ground: Ground, earlier: list[Said] | None = None
-) -> set[int]:
-    """Starts of numbers that are part of a sum which the text writes out, and of its result said again."""
+) -> tuple[set[int], list[str]]:
+    """Starts of numbers that are part of a sum which the text writes out, and of its result said again; the sums that are wrong."""
     found: set[int] = set()
+    wrong: list[str] = []
     if not _is_foreign(text, ground):
         by_place = _ByPlace(said, bare, text, context, ground, earlier or [])
         written = list(equations(bare))
         for _ in range(2):  # what is worked out in brackets may stand after what it goes into
             for equation in written:
                 found |= by_place.settled(equation)
+        wrong = [bare[e.start : e.end].strip() for e in written if by_place.is_wrong(e)]
         found |= {n.start for n in said if _is_constant(n.high, text) and _OPERATED.search(bare[: n.start])}
-    return (
-        found
-        | _sums(said, text, context, ground)
-        | {n.start for n in said if n.ratio and _of_the_decided(n, said, text, context, ground)}
-    )
+    found |= _sums(said, text, context, ground)
+    return found | {n.start for n in said if n.ratio and _of_the_decided(n, said, text, context, ground)}, wrong
 
 
 _DIGITS = 3
@@ -111,6 +110,14 @@ class _ByPlace:
             }
         return places | again
 
+    def is_wrong(self, equation: Equation) -> bool:
+        """Whether a plain product, quotient or sum of two supported numbers and signs alone has another result."""
+        written = self.bare[equation.start : equation.end]
+        if _PLAIN_SUM.fullmatch(written.strip()) is None or equation.holds(self._canonical):
+            return False
+        parts = [(part, self.at(part)) for part in equation.parts]
+        return all(self._known(p, n, self.at(equation.result)) or _is_constant(p.value, self.text) for p, n in parts)
+
     def _canonical(self, part: Part) -> float:
         number = self.at(part)
         if number is None or part.exponent or number.low != number.high or part.inner:
@@ -145,6 +152,10 @@ class _ByPlace:
         return _is_difference(part, [f for f in ground.facts if _may_be(number, f)])
 
 
+_PLAIN_SUM = re.compile(
+    r"[$\d.,]+(?: ?[%A-Za-z/]{1,8})? ?[×x*÷/+−-] ?[$\d.,]+(?: ?[%A-Za-z/]{1,8})? ?[=≈] ?[$\d.,]+(?: ?(?:k|K|M|B|T|bn|thousand|million|billion|%))?"
+)
+"""Two numbers, one sign, one result: nothing that could be read in two ways."""
 _UNITS = frozenset({"s", "byte", "USD"})
 
 

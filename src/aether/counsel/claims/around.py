@@ -9,7 +9,7 @@ from aether.counsel.claims.facts import Ground, noun_after
 from aether.counsel.claims.labels import label_words
 from aether.counsel.claims.names import benchmarks_in, models_in, without_names
 from aether.counsel.claims.numbers import Said
-from aether.counsel.claims.subjects import Subject, percentiles_in, subject_of, traits_of
+from aether.counsel.claims.subjects import Subject, by_unit, percentiles_in, subject_of, traits_of
 from aether.counsel.claims.wording import HEDGED
 from aether.counsel.claims.words import content_words
 
@@ -118,7 +118,11 @@ def around_of(number: Said, text: str, context: str, ground: Ground) -> Around:
     end = number.start + len(number.words)
     part = _WITHOUT_COMPARED.sub(" ", part_of(text, number))
     about = f"{context} {text}"
-    subject = _unit_says(number, subject_of(text, number.start, end, context), part)
+    subject = subject_of(text, number.start, end, context)
+    if _NATS.match(part.partition(number.words)[2]):
+        subject = Subject(None, None, subject.traits)  # a loss, whatever else is named
+    else:
+        subject = by_unit(number, subject)
     of_another = _OTHER.search(text[: number.start]) is not None
     if (listed := _nth_percentile(text, number.start)) is not None:
         subject = replace(subject, percentile=listed)
@@ -161,13 +165,16 @@ def around_of(number: Said, text: str, context: str, ground: Ground) -> Around:
 
 def _conditions(number: Said, part: str) -> frozenset[Condition]:
     """Those that bear on a number of its kind: a pace on a ratio, a load or a size on what has no unit of its own."""
-    if number.unit not in ("ratio", "fraction", "point", "count") or _SUM.search(part):
+    if _SUM.search(part):
         return frozenset()
     found = conditions_in(part.replace(number.words, " ", 1))
-    return found if number.ratio else frozenset(one for one in found if one[0] != "pace")
+    keys = {"traffic"} if number.unit in ("s", "token/s") else set()
+    if number.unit in ("ratio", "fraction", "point", "count"):
+        keys |= {"load", "size", "length"} | ({"pace"} if number.ratio else set())
+    return frozenset(one for one in found if one[0] in keys)
 
 
-_SUM = re.compile(r"[×=÷/*]")
+_SUM = re.compile(r"[×=÷*]|\s/\s")
 
 
 def _benchmarks(number: Said, text: str, context: str, part: str) -> frozenset[str]:
@@ -200,7 +207,7 @@ def _is_of_pair(text: str, start: int, end: int) -> bool:
 
 
 _WISHED = re.compile(
-    r"\b(?:you (?:asked|wanted|want|said|set)(?: for)?|your (?:\w+ )?(?:bound|target|bar|limit|budget|goal|ceiling|slo)(?: (?:of|is|was|at))?)(?: (?:a|an|at least|at most|about|under|of|the))*\s*\$?$",
+    r"\b(?:you (?:asked|wanted|want|said|set)(?: for)?|your (?:\w+ )?(?:bound|target|bar|limit|budget|goal|ceiling|slo|tolerance|threshold|deadline|maximum|allowance)(?: (?:of|is|was|at))?)(?: (?:a|an|at least|at most|about|under|of|the))*\s*\$?$",
     re.IGNORECASE,
 )
 _TOTAL = re.compile(r"\b(?:in total|altogether|in all|overall|total of)\b", re.IGNORECASE)
@@ -231,21 +238,7 @@ _EACH = re.compile(r"(?:\b(?:per|a|each|every)|/) ?(?:device|gpu|card|accelerato
 _BITS = re.compile(r"\b(4|8|16|four|eight|sixteen)[- ]?bits?\b", re.IGNORECASE)
 
 
-_NO_TIMES = frozenset({"throughput", "memory", "mfu", "bandwidth"})
 _NATS = re.compile(r"\s*nats?\b")
-
-
-def _unit_says(number: Said, subject: Subject, part: str) -> Subject:
-    """Tokens per second are a throughput, unless the part of the sentence names something else."""
-    if _NATS.match(part.partition(number.words)[2]):
-        return Subject(None, None, subject.traits)  # a loss, whatever else is named
-    if number.unit == "s" and subject.family in _NO_TIMES:
-        return Subject(None, subject.percentile, subject.traits)
-    if number.unit == "token/s" and subject.family not in ("throughput", "tpot", "itl"):
-        return Subject("throughput", None, subject.traits)
-    if number.unit in ("USD", "USD per million", "USD per hour") and subject.family != "cost":
-        return Subject("cost", None, subject.traits)
-    return subject
 
 
 def options_in(text: str, ground: Ground) -> frozenset[str]:

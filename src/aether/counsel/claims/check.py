@@ -20,7 +20,14 @@ from aether.counsel.claims.numbers import Said
 from aether.counsel.claims.rows import cells_of
 from aether.counsel.claims.settle import UNKNOWN, Sentence, without_places
 from aether.counsel.claims.tables import known_versions
-from aether.counsel.claims.verdicts import verdict_stands, without_known_loss, without_verdict, wrong_superlatives
+from aether.counsel.claims.verdicts import (
+    significance_stands,
+    verdict_stands,
+    without_known_loss,
+    without_significance,
+    without_verdict,
+    wrong_superlatives,
+)
 from aether.counsel.claims.wording import is_denied, results_without_numbers
 
 _PRODUCT_VERSION = re.compile(
@@ -142,6 +149,10 @@ class _Reader:
         yield from (Problem("citation", words, why) for words, why in unknown_citations(text, ground))
         yield from (Problem("citation", words, why) for words, why in foreign_quotes(text, ground))
         text = without_own_quotes(text, ground)
+        if (significant := significance_stands(text, ground)) is False:
+            yield Problem("result", text.strip()[:60], "the p-value on record says otherwise")
+        if significant:
+            text = without_significance(text)
         sentence = Sentence(text, context, ground, self.earlier if row is None else row, before, row is not None)
         stands = verdict_stands(text, ground)
         if stands is False:

@@ -18,6 +18,12 @@ _SIZE = re.compile(
     r"\b(?P<part>a|one|half a) (?:(?P<of>tenth|hundredth|quarter|third|fifth) of a )?billion parameters\b|"
     r"(?<![\w.-])(?P<value>\d+(?:\.\d+)?) ?(?P<scale>[BbM]|billion|million)\b(?! tokens)",
 )
+_LENGTH = re.compile(
+    r"(?<![\w.,])(?:(?P<digits>\d+(?:[.,]\d+)?) ?(?:[kK]|thousand)|(?P<word>two|four|eight|sixteen|thirty-two|sixty-four|hundred) thousand)(?= tokens\b|[,.;)]|$| (?:but|and|with|of)\b)"
+)
+_THOUSANDS = {"two": 2, "four": 4, "eight": 8, "sixteen": 16, "thirty-two": 32, "sixty-four": 64, "hundred": 100}
+_YOURS = re.compile(r"\b(?:at|under|for|with|on) your (?:own )?(?:load|traffic|rate|request rate)\b", re.IGNORECASE)
+_CLIENTS = re.compile(r"\b\d+ clients\b|\bclosed loop\b", re.IGNORECASE)
 _PARTS = {"tenth": 0.1, "hundredth": 0.01, "quarter": 0.25, "third": 1 / 3, "fifth": 0.2, None: 1.0}
 _SCALES = {"B": 1e9, "b": 1e9, "billion": 1e9, "M": 1e6, "million": 1e6}
 _NEAR = 1.6
@@ -32,6 +38,13 @@ def conditions_in(text: str) -> frozenset[Condition]:
         found.add(("pace", "slower"))
     if _FASTER.search(text):
         found.add(("pace", "faster"))
+    if _YOURS.search(text):
+        found.add(("traffic", "the person's"))
+    if _CLIENTS.search(text):
+        found.add(("traffic", "clients"))
+    for match in _LENGTH.finditer(text):
+        thousands = float(match["digits"].replace(",", ".")) if match["digits"] else float(_THOUSANDS[match["word"]])
+        found.add(("length", 1000 * thousands))
     for match in _SIZE.finditer(text):
         if match["value"]:
             found.add(("size", float(match["value"]) * _SCALES[match["scale"]]))

@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+|\s?[x×*]\s?10\^\d+)?"
 _NUMBER = rf"\$?{_DIGITS}\s?(?:(?:k|K|M|B|T|bn)(?![A-Za-z/])|thousand|million|billion|trillion|%)?"
@@ -91,6 +91,15 @@ def equations(text: str) -> Iterator[Equation]:
             at = match.end() if found is not None else match.start() + 1
             if found is not None:
                 yield found
+                yield from _tails(text, found)
+
+
+def _tails(text: str, whole: Equation) -> Iterator[Equation]:
+    """What is left of a sum from each "and" or comma on: "160 GB each, and 2 x 53 = 106"."""
+    for place in range(1, len(whole.parts) - 1):
+        between = text[whole.parts[place - 1].start : whole.parts[place].start]
+        if re.search(r"\band\b|[,:]\s", between):
+            yield replace(whole, parts=whole.parts[place:], signs=whole.signs[place:], start=whole.parts[place].start)
 
 
 def _read(text: str, match: re.Match[str]) -> Equation | None:

@@ -3,6 +3,7 @@
 From evidence records, from the text of tools, from what the person wrote, from the tables of `knowledge`.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from aether.counsel.claims.names import benchmarks_in, models_in, without_names
 from aether.counsel.claims.normal import Unit, plain, units
 from aether.counsel.claims.numbers import Said, numbers_of
 from aether.counsel.claims.rows import Table
-from aether.counsel.claims.subjects import NAMELESS, Subject, of_metric, subject_of, traits_of
+from aether.counsel.claims.subjects import NAMELESS, Subject, by_unit, of_metric, subject_of, traits_of
 from aether.counsel.claims.words import content_words, squeezed, stem
 from aether.counsel.reply import Reply
 from aether.spec.answer import Reference
@@ -78,6 +79,8 @@ class Ground:
     """Those that the person named: what "it" is."""
     options: dict[str, frozenset[str]] = field(default_factory=dict)
     """Traits of the options that a tool numbered, by "option3"."""
+    layouts: set[int] = field(default_factory=set)
+    """How many devices the options of a tool's table take."""
     device_counts: set[int] = field(default_factory=set)
     """How many devices the conversation speaks of."""
     verdicts: dict[frozenset[str], str] = field(default_factory=dict)
@@ -133,7 +136,7 @@ class Ground:
                     (one.interval.high, one.unit),
                     (one.interval.level, "level"),
                     (1 - one.interval.level, "outside"),
-                    ((1 - one.interval.level) / 2, "outside"),
+                    ((1 - one.interval.level) / 2, "tail"),
                 ]
             if one.n is not None:
                 values.append((float(one.n), "n"))
@@ -180,10 +183,13 @@ class Ground:
             self.decided = traits_of(option)
         if decided and (traits := traits_of(decided[1] or decided[2])):
             self.chosen = traits
-        self.add_evidence(records, option)
-        if not decided and option:
+        before = len(self.facts) if not decided and option else None
+        if before is not None:
             self.alone.add(traits_of(option))
+        self.add_evidence(records, option)
         self.add_tool_text(text, references, traits_of(option))
+        if before is not None and (held := conditions_in(option)):
+            self.facts[before:] = [replace(fact, conditions=fact.conditions | held) for fact in self.facts[before:]]
 
     def add_tool_text(
         self, text: str, references: Iterable[Reference] = (), option: frozenset[str] = frozenset()
@@ -216,7 +222,8 @@ class Ground:
         self._count_devices(simple)
         self.names |= models_in(simple)
         self.main |= models_in(simple)
-        self._add_numbers(simple, "", "person", 0)
+        for unit in units(text):
+            self._add_numbers(unit.plain, unit.context, "person", 0)
         self.literals |= set(_LITERAL.findall(text))
 
     def _count_devices(self, text: str) -> None:
@@ -228,10 +235,13 @@ class Ground:
 
     def _add_row(self, unit: Unit, table: Table) -> None:
         for cell in table.cells(unit):
-            if named := re.search(r"\boption (\d+)$", cell.name):
+            named = re.search(r"\boption (\d+)$", cell.name)
+            if named:
                 self.options[f"option{named[1]}"] = traits_of(cell.name)
+                self.layouts |= devices_of(cell.name)
             if cell.text.strip() in ("met", "at risk", "missed") and (traits := traits_of(cell.name)):
-                self.verdicts[traits] = cell.text.strip()
+                own = frozenset({f"option{named[1]}"}) if named else frozenset()
+                self.verdicts[traits | own] = cell.text.strip()
             self.siblings.add(cell.group, cell.labels)
             before = len(self.facts)
             self._add_numbers(cell.text, cell.context, "tool", 1, unit.plain)
@@ -271,7 +281,7 @@ class Ground:
                     if (value, number.unit) in asked or condition or _BOUNDING.search(sentence[: number.start])
                     else kind
                 )
-                subject = subject_of(sentence, number.start, number.start + len(number.words), context)
+                subject = by_unit(number, subject_of(sentence, number.start, number.start + len(number.words), context))
                 if of == "tool" and not subject.traits and number.unit != "count":
                     subject = replace(subject, traits=self._about)
                 self.facts += [
@@ -305,6 +315,15 @@ def _conditions_beside(sentence: str, number: Said) -> frozenset[Condition]:
     end = re.search(r"[,;]\s", sentence[number.start + len(number.words) :])
     part = sentence[max(0, start) : number.start + len(number.words) + end.start() if end else len(sentence)]
     return conditions_in(part.replace(number.words, " ", 1))
+
+
+_LAYOUT = re.compile(r"^\s*(\d+)x((?: ?(?:tp|pp|ep|dp)\d+)*)")
+
+
+def devices_of(option: str) -> frozenset[int]:
+    """How many devices "2x tp2 pp2 bf16 …" takes: eight."""
+    match = _LAYOUT.match(option)
+    return frozenset({math.prod(map(int, re.findall(r"\d+", match[0])))}) if match else frozenset()
 
 
 def _of_option(subject: Subject, name: str) -> Subject:

@@ -22,6 +22,12 @@ def identities(ground: "Ground") -> tuple["Fact", ...]:
     return ground.implied[1]
 
 
+def fleet_prices(ground: "Ground") -> set[float]:
+    """What all devices of the conversation cost an hour, in USD, at the person's price."""
+    prices = {f.value for f in ground.facts if f.kind == "person" and f.unit == "USD per hour"}
+    return {count * price for count in ground.device_counts if count > 1 for price in prices}
+
+
 def _all(ground: "Ground") -> Iterator["Fact"]:
     asked = [f for f in ground.facts if f.kind == "person"]
     counts = sorted(c for c in ground.device_counts if c > 1)
@@ -84,7 +90,11 @@ def _training(ground: "Ground", asked: list["Fact"]) -> Iterator["Fact"]:
 
 def _load(asked: list["Fact"]) -> Iterator["Fact"]:
     rates = {f.value for f in asked if f.unit == "request/s"}
-    lengths = {f.value for f in asked if f.unit == "token" and f.value < 1e6}
+    lengths = {
+        f.value
+        for f in asked
+        if f.value < 1e6 and (f.unit == "token" or (f.unit == "count" and f.noun in ("in", "out", "prompt", "output")))
+    }
     for rate in rates:
         for length in lengths:
             yield _fact(rate * length, "token/s", "output prompt input generate second token throughput")

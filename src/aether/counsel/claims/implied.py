@@ -60,7 +60,7 @@ def implied(number: Said, text: str, context: str, ground: Ground) -> bool:
             fact.group
             and not fact.end
             and fact.kind in ("record", "tool")
-            and fact.unit not in ("level", "outside", "n", "count", "missed")
+            and fact.unit not in ("level", "outside", "tail", "n", "count", "missed")
             and not fact.unit.startswith("times")
         ):
             fits = (
@@ -117,6 +117,8 @@ _NARROW = frozenset(
 """A model as it was, and what compression made of it."""
 
 
+_SPELLED = 0.12
+"""Twice how far "a quarter" may be from it: assumed."""
 _HARD = frozenset({"USD", "s", "byte"})
 
 
@@ -157,7 +159,8 @@ def _of_pair(number: Said, a: Fact, b: Fact, text: str) -> bool:
     if number.unit in ("fraction", "ratio", "point") or number.ratio:
         shares = [high / low, low / high, high / low - 1, 1 - low / high] if low > 0 else []
         if number.unit != "point" and any(
-            close(number.high, s, max(step, 0.02 * s if number.spelled else 0)) for s in shares
+            close(number.high, s, max(step, (0.02 if number.high == 0.5 else _SPELLED) * s if number.spelled else 0))
+            for s in shares
         ):
             return True
         scale = 0.01 if number.unit == "point" else 1.0

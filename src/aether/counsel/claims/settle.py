@@ -9,6 +9,7 @@ from aether.counsel.claims.around import RESULT
 from aether.counsel.claims.comparisons import turned_round
 from aether.counsel.claims.derived import ELSEWHERE, Operand, concludes, follows, operand, restated, spelled_operands
 from aether.counsel.claims.facts import Ground
+from aether.counsel.claims.identities import fleet_prices
 from aether.counsel.claims.implied import RELATIVE, implied
 from aether.counsel.claims.labels import AFTER, BEFORE
 from aether.counsel.claims.names import without_names
@@ -42,7 +43,7 @@ class Sentence:
             n.start: list(readings_of(n, [*self.earlier[-4:], *self.said], self.text, self.context)) for n in self.said
         }
         bare = without_names(without_places(self.text))
-        self.sums = computed(bare, self.said, self.text, self.context, self.ground, self.earlier)
+        self.sums, self.wrong_sums = computed(bare, self.said, self.text, self.context, self.ground, self.earlier)
         self.supposed = list(hypothetical(self.text))
         self.stands: dict[int, Said] = {}
         """Where a number starts -> the reading of it that is supported."""
@@ -81,14 +82,16 @@ class Sentence:
             if number.start in self.sums:
                 self.stands.setdefault(number.start, number)
         self._derive()
+        yield from ((words, "the sum comes to something else") for words in self.wrong_sums)
         yield from turned_round(self.text, list(self.stands.values()))
         yield from self._before_and_after()
         if (
             (one := _ON_ONE.search(self.text))
             and self.stands
             and self.ground.device_counts
-            and 1 not in self.ground.device_counts
+            and 1 not in self.ground.device_counts | self.ground.layouts
             and not is_denied(self.text)
+            and not self.ground.was_said(one[0])
         ):
             yield one[0], "the numbers on record are of another count of devices"
         for number in self.said:
@@ -132,6 +135,9 @@ class Sentence:
             ]
             known = [operand(end) for end in (*ends, *counts)] + spelled_operands(self.text)
             known += self._periods()
+            known += [
+                Operand(price / 3600, (-1, 0, 1, 0), 0.0, "USD per hour", _FLEET) for price in fleet_prices(self.ground)
+            ]
             known += [operand(n) for n in self.said if any(a <= n.start < b for a, b in self.supposed)]
             named = f"{self.text} | {self.context}" if self.cell else self.text
             if concludes(self.text) or self.cell or "|" in self.context:
@@ -146,9 +152,10 @@ class Sentence:
             for number in self.said:
                 if number.start in self.stands or number.start in self.sums:
                     continue
+                usable = known if number.unit.startswith("USD") else [o for o in known if o.start != _FLEET]
                 for reading in self.readings[number.start]:
                     again = any(restated(reading, other, self.text) for other in self.stands.values())
-                    if number.low == number.high and (again or follows(reading, named, known)):
+                    if number.low == number.high and (again or follows(reading, named, usable)):
                         self.stands[number.start] = reading
                         self.derived.add(number.start)
                         break
@@ -179,6 +186,10 @@ class Sentence:
         if as_seen and not wished and self.supported(number, seen=True) is None:
             return "it was computed, not measured"
         return ""
+
+
+_FLEET = -200
+"""Where the price of all devices "stands": it is computed with for sums of money alone."""
 
 
 def without_places(text: str) -> str:

@@ -6,10 +6,12 @@ A metric before a number speaks of it until the next one is named; one after it 
 import re
 from dataclasses import dataclass
 
+from aether.counsel.claims.numbers import Said
+
 _FAMILIES = {
     "ttft": r"ttft\w*|(?:time|ms|seconds?) to (?:the )?first tokens?|first[- ]tokens?",
     "itl": r"itl\w*|inter[- ]?token|between (?:two )?tokens|token gap",
-    "tpot": r"tpot\w*|(?:time )?per output token|time per token",
+    "tpot": r"tpot\w*|(?:time )?per output token|time per token|(?:ms|milliseconds?) (?:per|a|for each) token|per token(?!s)",
     "e2e": r"e2e\w*|end[- ]to[- ]end|whole requests?|total latency|response time",
     "throughput": r"throughput|tokens? per second|tok(?:en)?s?/s|tps",
     "memory": r"(?:device |gpu |peak )?memory|vram|hbm|holds?|weights",
@@ -62,6 +64,20 @@ class Subject:
     def bare(self) -> "Subject":
         """The same of any option."""
         return Subject(self.family, self.percentile)
+
+
+_NO_TIMES = frozenset({"throughput", "memory", "mfu", "bandwidth", "quality", "cost"})
+
+
+def by_unit(number: Said, subject: Subject) -> Subject:
+    """What the unit says of it: tokens per second are a throughput and dollars a cost, unless their part of the sentence names another."""
+    if number.unit == "s" and subject.family in _NO_TIMES:
+        return Subject(None, subject.percentile, subject.traits)
+    if number.unit == "token/s" and subject.family not in ("throughput", "tpot", "itl"):
+        return Subject("throughput", None, subject.traits)
+    if number.unit in ("USD", "USD per million", "USD per hour") and subject.family != "cost":
+        return Subject("cost", None, subject.traits)
+    return subject
 
 
 NAMELESS = Subject()

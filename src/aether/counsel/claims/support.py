@@ -51,6 +51,13 @@ def supported(
     def is_known(value: float) -> bool:
         published = _published(value, number.unit, number.step, number.ratio, number.spelled)
         every = (*ground.facts, *identities(ground), *published)
+        if number.unit == "parameter" and any(
+            key == "size" and close(value, float(size), number.step) and len(around.words & f.words) >= _SHARED
+            for f in ground.facts
+            if f.kind == "tool"
+            for key, size in f.conditions
+        ):
+            return True  # the size at which a published number was found
         held = (f for f in every if counts(f) and holds(number, value, f, around, ground))
         if not around.conditions:
             return any(True for _ in held)
@@ -76,6 +83,7 @@ def _published(value: float, unit: str, step: float, ratio: bool, spelled: bool)
     return tuple(fact for fact in cited() if same_value(number, value, fact))
 
 
+_SHARED = 2
 _EXACT = 0.001
 """What a person asked for is said as it was asked."""
 _TELLING = 0.01
@@ -96,6 +104,9 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
     if fact.end and not around.of_interval and number.low == number.high:
         return False
     counted = fact.unit == "count" and bool(fact.noun) and fact.noun == around.noun
+    counted = counted or (
+        fact.kind == "tool" and number.unit == fact.unit and _counts_rows(value, fact, around, ground)
+    )
     if fact.group and not counted and ground.siblings.speaks_of_another(fact.group, fact.labels, around.labels):
         return False
     if _says_otherwise(number, fact, around):
@@ -121,6 +132,8 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
         return True  # a learning rate is of nothing else
     if fact.kind == "cited":
         of = names or fact.names & (ground.names if fact.unit == "byte" else ground.main)
+        if number.unit == fact.unit == "parameter" and of <= ground.main and fact.names & of:
+            return True  # "the teacher (14B)"
         if fact.one_of and not around.words & fact.one_of:
             return False
         return of <= fact.names and (bool(fact.names & of) or not fact.names) and shared >= fact.needed
@@ -142,6 +155,23 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
         or shared >= fact.needed
         or ((same_share or shown) and number.unit == fact.unit not in ("count", "fraction"))
     )
+
+
+_MANY = 100
+_FUNCTION_WORDS = frozenset(["were", "was", "are", "is", "of", "more", "other", "had", "have", "got", "did", "layout"])
+
+
+def _counts_rows(value: float, fact: Fact, around: Around, ground: Ground) -> bool:
+    """A count of three digits out of a tool's table that stands nowhere else: what it counts is said in other words."""
+    if (
+        fact.unit != "count"
+        or value < _MANY
+        or not fact.group
+        or around.subject.family
+        or around.noun not in _FUNCTION_WORDS
+    ):
+        return False
+    return {f.group for f in ground.facts if f.kind == "tool" and f.value == value} == {fact.group}
 
 
 def _says_otherwise(number: Said, fact: Fact, around: Around) -> bool:
@@ -182,7 +212,7 @@ def _is_named(fact: Fact, around: Around, ground: Ground) -> bool:
 
 
 _TOLD = frozenset({"s", "byte", "USD", "token/s"})
-_SPECIAL = frozenset(["n", "missed", "outside", "level"])
+_SPECIAL = frozenset(["n", "missed", "outside", "level", "tail"])
 
 
 def _special(number: Said, fact: Fact, around: Around) -> bool:
@@ -191,6 +221,8 @@ def _special(number: Said, fact: Fact, around: Around) -> bool:
         return bool(around.words & _MISSED)
     if fact.unit == "outside":
         return number.spelled and bool(around.words & _LEVELS)
+    if fact.unit == "tail":
+        return number.spelled and bool(around.words & _LEVELS) and bool(around.words & _ONE_SIDE)
     return fact.unit == "n" or bool(around.words & _LEVELS) or around.in_brackets
 
 
@@ -219,6 +251,25 @@ def _of_this_option(asked: Subject, known: Subject, ground: Ground) -> bool:
 
 _MISSED = frozenset(
     ["wrong", "wrongly", "error", "missed", "incorrect", "incorrectly", "fail", "failed", "failure", "mistake"]
+)
+_ONE_SIDE = frozenset(
+    [
+        "above",
+        "below",
+        "beyond",
+        "end",
+        "side",
+        "worse",
+        "better",
+        "higher",
+        "lower",
+        "upper",
+        "exceed",
+        "more",
+        "less",
+        "slower",
+        "keep",
+    ]
 )
 _LEVELS = frozenset(
     {

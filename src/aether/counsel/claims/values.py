@@ -21,7 +21,7 @@ _SAME_UNITS = {
         "fraction",
         "loss",
     },
-    "fraction": {"fraction", "level", "outside", "ratio"},
+    "fraction": {"fraction", "level", "outside", "tail", "ratio"},
     "per second": {"request/s", "token/s"},
     "parameter": {"parameter", "count", "token"},
     "token": {"token", "count"},
@@ -59,6 +59,7 @@ def same_value(number: Said, value: float, fact: Fact) -> bool:
             "byte/s",
             "level",
             "outside",
+            "tail",
             "times",
         )
         in_percent = other in ("%", "percent") or (other == "count" and "percent" in fact.words)
@@ -66,7 +67,7 @@ def same_value(number: Said, value: float, fact: Fact) -> bool:
             return False
         if unit == "fraction":
             known = known / 100
-    if unit == "count" and other in ("fraction", "level", "outside"):
+    if unit == "count" and other in ("fraction", "level", "outside", "tail"):
         return (
             other == "fraction"
             and fact.kind != "person"

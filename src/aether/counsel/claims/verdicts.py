@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 
-from aether.counsel.claims.around import options_in
 from aether.counsel.claims.facts import Fact, Ground
 from aether.counsel.claims.subjects import subject_of, traits_of
 from aether.counsel.claims.wording import is_denied
@@ -16,6 +15,11 @@ _PASSIVE = re.compile(
     r"\b(?:targets?|bounds?|slos?|limits?|requirements?)\b(?: \w+){0,2}? (?:are|is) (?:all |both |each )?(?P<verb>met|kept|satisfied|missed|violated|broken)\b",
     re.IGNORECASE,
 )
+_SIGNIFICANT = re.compile(
+    r"\bsignifican\w+ at (?:the |a )?(?:level (?:of )?)?(?P<level>\d+(?:\.\d+)?) ?(?:%|per ?cent)(?: (?:significance )?level)?",
+    re.IGNORECASE,
+)
+_MISSES = re.compile(r"miss|fail|br[eo]|violat", re.IGNORECASE)
 _NO_LOSS = re.compile(
     r"\b(?:no|zero|without(?: any)?) (?:known |predicted )?(?:quality|accuracy) loss\b|\b(?:quality|accuracy) loss (?:is|of|at) (?:zero|0 ?%?)(?![\w.])",
     re.IGNORECASE,
@@ -40,11 +44,16 @@ def verdict_stands(text: str, ground: Ground) -> bool | None:
     match = _VERDICT.search(text) or _PASSIVE.search(text)
     if match is None or is_denied(text) or not ground.verdicts:
         return None
-    named = (traits_of(text) | options_in(text, ground)) or ground.decided
+    numbered = frozenset(f"option{m[1]}" for m in re.finditer(r"\b(?:option|row) (\d+)\b", text, re.IGNORECASE))
+    if numbered:
+        found = {verdict for traits, verdict in ground.verdicts.items() if numbered & traits}
+        wanted = "missed" if _MISSES.match(match["verb"]) else "met"
+        return found == {wanted} if found else None
+    named = traits_of(text) or ground.decided
     found = {verdict for traits, verdict in ground.verdicts.items() if named and named <= traits}
     if not found:
         return None
-    wanted = "missed" if re.match(r"miss|fail|br[eo]k?|violat", match["verb"], re.IGNORECASE) else "met"
+    wanted = "missed" if _MISSES.match(match["verb"]) else "met"
     return wanted in found
 
 
@@ -55,7 +64,7 @@ def without_verdict(text: str) -> str:
 
 def without_known_loss(text: str, ground: Ground) -> str:
     """The text without "no quality loss", where a tool gave the option that is named a loss of nothing."""
-    named = traits_of(text) or ground.decided or ground.chosen
+    named = traits_of(text)
     known = any(
         f.subject.family == "quality" and f.value == 0 and f.unit == "fraction" and f.subject.traits >= named
         for f in ground.facts
@@ -71,7 +80,8 @@ def _blank(match: re.Match[str]) -> str:
 def wrong_superlatives(text: str, ground: Ground) -> Iterator[tuple[str, str]]:
     """(words, why) of superlatives that the table does not bear out."""
     for match in _SUPERLATIVE.finditer(text):
-        named = traits_of(text) | options_in(text, ground)
+        numbered = frozenset(f"option{m[1]}" for m in re.finditer(r"\b(?:option|row) (\d+)\b", text, re.IGNORECASE))
+        named = numbered or traits_of(text)
         if not named or is_denied(text) or _AMONG_SOME.match(match["what"]):
             continue
         columns = list(_columns(match, text, ground))
@@ -109,4 +119,19 @@ def _is_extreme(word: str, facts: list[Fact], named: frozenset[str]) -> bool:
         least = False
     values = sorted({f.value for f in facts}, reverse=not least)
     wanted = values[1] if word.startswith("second") and len(values) > 1 else values[0]
-    return any(f.value == wanted and named & f.subject.traits == named for f in facts)
+    return any(f.value == wanted and named <= f.subject.traits | f.labels for f in facts)
+
+
+def significance_stands(text: str, ground: Ground) -> bool | None:
+    """Whether "significant at the 5 % level" is what the p-value on record says; None where none is, or nothing is claimed."""
+    match = _SIGNIFICANT.search(text)
+    values = [f.value for f in ground.facts if f.kind == "record" and f.subject.family == "p_value" and not f.end]
+    if match is None or not values:
+        return None
+    negated = re.search(r"\b(?:not|no longer|isn't|wasn't|neither)\b[^.;]{0,40}$", text[: match.start()]) is not None
+    return (min(values) <= float(match["level"]) / 100) != negated
+
+
+def without_significance(text: str) -> str:
+    """The text without the level that was judged here."""
+    return _SIGNIFICANT.sub(_blank, text)

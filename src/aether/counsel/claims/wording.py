@@ -98,7 +98,7 @@ _IN_PASSING = (
         re.I,
     ),
     re.compile(
-        r"\b(?:it|this|the plan|the (?:\w+ )?option|(?:option|row|layout|variant) \w+|we|everything|that layout) (?:\w+ )?(?:meets?|met|satisf\w+|keeps?|hits?) (?:the|your|every|all|both)\b[^.;]{0,20}\b(?:bounds?|targets?|slos?|limits?|requirements?)\b",
+        r"\b(?:it|this|the plan|the (?:\w+ )?(?:option|model|student|teacher|build|variant|layout|setup|server|version|engine|candidate)|(?:option|row|layout|variant) \w+|we|everything|that layout) (?:\w+ )?(?:meets?|met|satisf\w+|keeps?|hits?) (?:the|your|every|all|both)\b[^.;]{0,20}\b(?:bounds?|targets?|slos?|limits?|requirements?)\b",
         re.I,
     ),
     re.compile(
@@ -183,10 +183,15 @@ _ASKED = re.compile(
 )
 _SUPPOSED = re.compile(r"\b(?:if|suppose|supposing|assuming|imagine)\b[^,.;:?]*[,:]", re.IGNORECASE)
 _WERE_IT = re.compile(
-    r"^\W*(?:[\w ]{0,24}: )?(?:with|at|on|for) [^.,;:]{0,60}?(?:\bwould\b|\bcould\b|\bmight\b|\w'd\b)|\bfor [a-z] ?= ?[\d.]+(?:,? and [a-z] ?= ?[\d.]+)*",
+    r"(?:^\W*|: )(?:with|at|on|for|an?) [^.,;:]{0,60}?(?:\bwould\b|\bcould\b|\bmight\b|\w'd\b)|\bfor [a-z] ?= ?[\d.]+(?:,? and [a-z] ?= ?[\d.]+)*",
     re.IGNORECASE,
 )
 """ "With 16 GPUs it would ...": what is supposed."""
+_STAGED = re.compile(
+    r"\b(?:roll(?:ing)? (?:it )?out|rout(?:e|ing)|shift(?:ing)?|send(?:ing)?|expos(?:e|ing)|ramp(?:ing)?(?: up)?|mirror(?:ing)?|canary)\b[^.;:]{0,30}?\d+ ?% of (?:the |your |all )?(?:live |production )?(?:traffic|requests|users)",
+    re.IGNORECASE,
+)
+""" "Roll out to 5 % of the traffic first"."""
 _PROPOSED = re.compile(
     r"\b(?:relax|loosen|tighten|raise|lower|reduc|extend|cap|limit|set|chang|increas|mov)\w* (?:it|that|this|them|(?:the|your)(?: \w+){1,3}) (?:to|at) [^\s]+(?: (?:ms|s|seconds?|tokens?|USD|%))?",
     re.IGNORECASE,
@@ -241,6 +246,7 @@ def hypothetical(text: str) -> Iterator[tuple[int, int]]:
         *asked,
         *_SUPPOSED.finditer(text),
         *_WERE_IT.finditer(text),
+        *_STAGED.finditer(text),
         *_PROPOSED.finditer(text),
         *_PROCEDURE.finditer(text),
     ]:
