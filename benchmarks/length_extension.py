@@ -34,14 +34,14 @@ SHAPES = {
     "text": {"vocab_size": 256, "hidden_size": 128, "heads": 4, "kv_heads": 4, "mlp_size": 256},
 }
 LAYERS, HEAD = 2, 32
-UPDATES, BATCH = {"recall": 800, "text": 500}, 16
-FURTHER_UPDATES, FURTHER_BATCH, FURTHER_RATES = 60, 4, {"muon_lr": 0.003, "embedding_lr": 0.003, "gain_lr": 0.003}
+UPDATES, BATCH = {"recall": 300, "text": 300}, 8
+FURTHER_UPDATES, FURTHER_BATCH, FURTHER_RATES = 40, 4, {"muon_lr": 0.003, "embedding_lr": 0.003, "gain_lr": 0.003}
 NEEDLES, TEXTS = 100, 64
 
 
 def recipe_of(task: str, kind: str, context: int, further: bool) -> TrainRecipe:
     """The short training, or the further one. Linear scaling by 1 is none."""
-    scaling = {"kind": "linear", "factor": 1.0, "original_context_tokens": SHORT}
+    scaling = {"kind": "linear", "factor": 1.0, "original_context_tokens": context}
     if kind != "none":
         scaling = {"kind": kind, "factor": TIMES, "original_context_tokens": SHORT}
     model = SHAPES[task] | {"layers": LAYERS, "head_size": HEAD, "context_tokens": context, "rope_scaling": scaling}
@@ -53,7 +53,7 @@ def recipe_of(task: str, kind: str, context: int, further: bool) -> TrainRecipe:
             "batch_sequences": FURTHER_BATCH if further else BATCH,
             "precision": "bfloat16",
             "schedule": schedule,
-            "optimiser": FURTHER_RATES if further else {},
+            "optimiser": FURTHER_RATES if further else {"muon_lr": 0.02},
             "watch": {"cost_share": 0.0},
         }
     )

@@ -27,7 +27,7 @@ from benchmarks.kept import Kept, MoreToDoError
 from benchmarks.records import circumstances, mean_interval, write
 from benchmarks.stdlib_bytes import Windows, held_out_loss, read, train
 
-WIDTHS, SEEDS, CONTEXT, BATCH, STEPS, LAYERS, HEAD = (32, 64, 128), (0, 1, 2), 64, 8, 300, 2, 16
+WIDTHS, SEEDS, CONTEXT, BATCH, STEPS, LAYERS, HEAD = (32, 64, 128), (0, 1, 2), 64, 8, 200, 2, 16
 HELD_OUT_WINDOWS, TUNING_SEED = 128, 100
 CENTRE = DEFAULT_LR | {"muon": 0.02}
 """The middle of a kind's grid."""

@@ -28,7 +28,7 @@ SHAPE = {
     "vocab_size": 256, "hidden_size": 64, "layers": 2, "heads": 4, "kv_heads": 4, "head_size": 16, "mlp_size": 128,
     "context_tokens": 64,
 }  # fmt: skip
-STEPS, BATCH, SEEDS, TUNING_SEED, HELD_OUT = 300, 8, (0, 1, 2), 100, 128
+STEPS, BATCH, SEEDS, TUNING_SEED, HELD_OUT = 150, 8, (0, 1, 2), 100, 128
 CENTRE = DEFAULT_LR | {"muon": 0.02}
 RATE_EXPONENTS, EMBEDDING_EXPONENTS = (-1, 0, 1), (-1, 0, 1)
 """log2 of the blocks' rate over the kind's middle, log4 of the embedding's over the one it would have: where the grids begin."""

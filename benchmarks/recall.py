@@ -1,7 +1,8 @@
 """A task of recall that small models learn: pairs of a name and a value, one pair of which comes back after a while.
 
 Each window has a table of its own: `FEW` names with values, whose pairs follow one another in random order, and one pair more, the needle, which is said
-once and asked for later. Names and values are different symbols, drawn anew for each window, so that nothing but looking back tells a value.
+once and asked for later. Values are drawn anew for each window, so that nothing but looking back tells one. A value's symbol says whose it is, so that one
+layer can look for it: with values that do not, two layers must find each other first, and did not within 300 updates.
 
 Shapes: B windows, T tokens (even).
 """
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NAMES, VALUES, FEW = 32, 32, 8
-VOCABULARY = NAMES + VALUES
+NAMES, VALUES, FEW = 16, 8, 8
+VOCABULARY = NAMES + NAMES * VALUES
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Recall:
 def window(rng: np.random.Generator, pairs: int, said: int, asked: int) -> np.ndarray:
     """2 `pairs` + 1 symbols: the needle stands at pairs `said` and `asked`; the last symbol is a name."""
     names = rng.choice(NAMES, FEW + 1, replace=False)
-    values = NAMES + rng.integers(VALUES, size=FEW + 1)
+    values = NAMES + VALUES * names + rng.integers(VALUES, size=FEW + 1)
     order = rng.integers(FEW, size=pairs + 1)
     order[[said, asked]] = FEW
     return np.stack([names[order], values[order]], axis=1).reshape(-1)[:-1]
