@@ -19,6 +19,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from aether.knowledge.library import Device
+from aether.planning.training.calibration import relative_width
 from aether.planning.training.memory import training_memory
 from aether.planning.training.setup import TrainingSetup
 from aether.planning.training.step import coefficient_terms, generation, model_class, residual_groups, step_terms
@@ -73,6 +74,7 @@ PRIORS: dict[str, tuple[float, float]] = {
     "gather.deepspeed": (np.log(2.0), 0.7),
     "cp": (np.log(0.3), 0.7),
     "ep": (np.log(1.4), 0.6),
+    "ep_hidden": (np.log(0.8), 0.3),
     "pp": (np.log(0.5), 0.7),
     "gather": (np.log(1.3), 0.3),
     "gather_hidden": (np.log(0.9), 0.3),
@@ -317,6 +319,7 @@ def halfwidths(some: list[Case], errors: dict[str, np.ndarray]) -> dict[str, flo
     """Quantiles of absolute log errors by class and familiarity, each model and device pair counting as the root of its rows."""
     found: dict[str, float] = {}
     between = {80: 0.0, 90: 0.0}
+    errors = {name: one / _relative_widths(some) for name, one in errors.items()}
     for kind in ("dense", "moe"):
         rows = [i for i, case in enumerate(some) if _kind(case) == kind]
         alike, weight = [some[i] for i in rows], _pair_weights([some[i] for i in rows])
@@ -337,6 +340,10 @@ def halfwidths(some: list[Case], errors: dict[str, np.ndarray]) -> dict[str, flo
                 width = (both**2 + between[level]) ** 0.5
             found[f"{kind}|new source{suffix}"] = width
     return found
+
+
+def _relative_widths(some: list[Case]) -> np.ndarray:
+    return np.array([relative_width(case.setup) for case in some])
 
 
 def _kind(case: Case) -> str:
@@ -362,6 +369,7 @@ def coverage(some: list[Case], errors: np.ndarray, key: Callable[[Case], str]) -
     judged on groups that had no part in it. Not a number where its class has no other group."""
     kinds = np.array([_kind(case) for case in some])
     groups = np.array([key(case) for case in some])
+    errors = errors / _relative_widths(some)
     inside = np.full(len(some), np.nan)
     for group, kind in {(g, k) for g, k in zip(groups, kinds, strict=True)}:
         held, others = (groups == group) & (kinds == kind), (groups != group) & (kinds == kind)
@@ -386,7 +394,8 @@ def as_toml(parameters: dict[str, float], effects: dict[str, float], widths: dic
         "# Fitted coefficients of training time. Written by: python -m benchmarks.planner_accuracy.fit_training",
         "# parameters: natural logarithms; their meaning is in aether/planning/training/step.py. effects: mean of what the fit",
         "# leaves of log step time in a group, shrunk. interval: quantiles (80 %, and 90 % where named) of absolute log errors",
-        "# of fits without the setup, the model, the generation of hardware, or both, or the source (each counting alike).",
+        "# of fits without the setup, the model, the generation of hardware, or both, or the source (each counting alike), over the",
+        "# relative width of the setup (planning/training/calibration.py).",
         'kind = "computed"',
         f'source = "robust fit with priors to {len(some)} published training measurements: NVIDIA Megatron-Bridge, NeMo and Megatron-LM, MosaicML llm-foundry, MaxText; benchmarks/planner_accuracy/fit_training.py"',
         f'as_of = "{datetime.now(UTC).date().isoformat()}"',

@@ -248,7 +248,7 @@ def setup_of(row: Row) -> TrainingSetup | None:
         layout=layout,
         recompute="full" if row.get("metric") == "achieved_tflops_per_gpu" else recompute_of(row),
         fine_tuning=tuning_of(row),
-        software=software_of(row),
+        software=software_of(row).model_copy(update={"overlapped_dispatch": bool(row.get("overlapped_dispatch"))}),
     )
     large = found.devices >= 64 and found.fine_tuning.kind == "full" and "maxtext" not in words
     return _fastest(found, device) if large and not _stated_degrees(row) else found

@@ -28,6 +28,19 @@ LITGPT_DEVICES = {"stablelm-base-alpha-3b_full": 2}
 """Where a full fine-tuning of LitGPT's config_hub/finetune has fewer `devices` than its machine (read 2026-11-24; gemma-2b/full.yaml
 has all four)."""
 
+DEEPSEEK_V3 = {
+    "gpus": 2048,
+    "pp": 16,
+    "vp": 3,
+    "ep": 64,
+    "seq_len": 4096,
+    "global_batch": 15360,
+    "overlapped_dispatch": True,
+}
+"""How DeepSeek-V3 was pretrained: arXiv 2412.19437, sections 3.1 and 3.2 (2,048 H800, 16 stages, experts on 64, DualPipe) as quoted in a
+public collection of excerpts; the batch of 15,360 windows of 4,096 tokens as told in jax-ml's "How to scale your model" (both read
+2026-11-26). DualPipe's bubble, (8 - 1)(F&B + B - 3W) for 16 stages, is a third of 1F1B's where a pass of weights takes as long as one
+forward (counted from that table), like three chunks of layers a stage."""
 _LABORATORIES = {
     "gap-analysis/data": "aiconfigurator",
     "experimental/token_position": "InferenceX experimental",
@@ -59,6 +72,8 @@ def stated(row: dict[str, Any]) -> dict[str, Any]:
         found = re.match(r"litgpthub-(.+)\.yaml", str(row.get("id")))
         devices = 1 if "lora" in str(row.get("task")).lower() else LITGPT_DEVICES.get(found[1] if found else "")
         return {**row, "gpus": devices or row.get("gpus")}
+    if "deepseek-ai/DeepSeek-V3 README" in source and row.get("metric") == "gpu_hours":
+        return {**DEEPSEEK_V3, **row}
     if "huggingface/peft README" in source:
         # The README's configuration has mixed_precision 'no' and its script loads weights as they come: float32, 8 sequences
         # (examples/conditional_generation/peft_lora_seq2seq_accelerate_ds_zero3_offload.py, read 2026-11-24). Sequences are

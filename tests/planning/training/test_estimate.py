@@ -7,7 +7,7 @@ from training_setups import gpt, llama_8b, moe, setup
 
 from aether.knowledge.library import device
 from aether.models.accounting import training_flops_per_token
-from aether.planning.training.calibration import calibration
+from aether.planning.training.calibration import ADAPTERS, WIDER_BY_DOUBLING, calibration, relative_width
 from aether.planning.training.estimate import (
     estimate_training,
     judge_memory,
@@ -17,8 +17,8 @@ from aether.planning.training.estimate import (
 )
 from aether.planning.training.operators import layer_work
 from aether.planning.training.setup import FineTuning, Layout, Software
-from aether.planning.training.step import graphs
-from aether.planning.training.work import trainable_parameters, training_work
+from aether.planning.training.step import coefficient_terms, graphs, step_terms
+from aether.planning.training.work import WORK_FIELDS, trainable_parameters, training_work
 from aether.spec.errors import InputError
 
 H100 = device("H100-SXM-80GB")
@@ -175,3 +175,26 @@ def test_recomputation_costs_time_and_saves_memory(recompute):
     none, again = (run_on_h100(recompute=name, micro_batch=1) for name in ("none", recompute))
     assert sum(step_parts(again).values()) > sum(step_parts(none).values())
     assert estimate_training(again).ledger.activations_bytes < estimate_training(none).ledger.activations_bytes
+
+
+def test_intervals_widen_with_devices_and_for_adapters():
+    """What is synchronous waits for the slowest of more; adapters' small products are not modelled."""
+    fitted, few = calibration(), run_on_h100()
+    many = few.model_copy(update={"devices": 2048})
+    tuned = few.model_copy(update={"fine_tuning": FineTuning(kind="lora")})
+    widths = [fitted.halfwidth(one, H100, source=fitted.sources[0]) for one in (few, many, tuned)]
+    assert widths[1] / widths[0] == pytest.approx((1 + 5 * WIDER_BY_DOUBLING) / relative_width(few))
+    assert widths[2] / widths[0] == pytest.approx(ADAPTERS)
+
+
+def test_dispatch_beside_computing_is_hidden_up_to_the_computing():
+    """Stated overlap takes the exchange of experts away as far as a micro-batch's computing covers it."""
+    by = dict.fromkeys(coefficient_terms(run_on_h100(), H100), 1.0)
+    work = dict.fromkeys(WORK_FIELDS, 0.0) | {"linear_s": 1.0, "micro_batches": 1.0}
+
+    def exchange_s(spent_s: float, overlapped: float) -> float:
+        return step_terms(work | {"ep_cross_s": spent_s, "overlapped": overlapped}, by)["expert parallelism"]
+
+    assert exchange_s(0.5, 0.0) == pytest.approx(0.5, rel=0.01)
+    assert exchange_s(0.5, 1.0) < 0.01
+    assert exchange_s(1.5, 1.0) == pytest.approx(0.5, rel=0.05)

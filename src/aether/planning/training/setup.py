@@ -94,6 +94,9 @@ class Software(Noun):
     """`materialised`: scores are written to memory, as before FlashAttention (Dao et al. 2022)."""
     compiled: bool = False
     """Element-wise chains are fused by a compiler (torch.compile, XLA)."""
+    overlapped_dispatch: bool = False
+    """Tokens travel to their experts while another micro-batch is computed (DualPipe, arXiv 2412.19437, section 3.2.1; Megatron-Core's
+    `overlap_moe_expert_parallel_comm`)."""
     accumulates_whole: bool = False
     """Before the last micro-batch gradients add up whole, though ZeRO-2 or 3 would split them (FSDP's `no_sync`, as LitGPT and
     accelerate use it): less traffic, more memory."""

@@ -110,6 +110,7 @@ def coefficient_terms(setup: TrainingSetup, device: Device) -> dict[str, dict[st
         "cp": {"cp": 1.0},
         "ep": {"ep": 1.0} | moe_era,
         "ep_cross": {"ep_cross": 1.0} | moe_era,
+        "ep_hidden": {"ep_hidden": 1.0},
         "pp": {"pp": 1.0},
         "gather": {"gather": 1.0, f"gather.{family}": 1.0},
         "gather_hidden": {"gather_hidden": 1.0},
@@ -149,7 +150,9 @@ def step_terms(work: Mapping[str, Value], by: Mapping[str, Value]) -> dict[str, 
     gather_s = _positive_part(gather_s - by["gather_hidden"] * compute_s, 0.1 * gather_s)
     tensor_s = by["tp"] * work["tp_s"]
     context_s = by["cp"] * work["cp_s"]
-    expert_parallel_s = by["ep"] * work["ep_s"] + by["ep_cross"] * work["ep_cross_s"] + dispatch_s
+    exchange_s = by["ep"] * work["ep_s"] + by["ep_cross"] * work["ep_cross_s"]
+    hidden_s = by["ep_hidden"] * work["overlapped"] * compute_s
+    expert_parallel_s = _positive_part(exchange_s - hidden_s, 0.1 * exchange_s) + dispatch_s
     stage_s = compute_s + tensor_s + context_s + expert_parallel_s + gather_s
     rounds = work["micro_batches"]
     update_s = work["optimiser_s"] / by["traffic"]

@@ -61,6 +61,8 @@ class Work:
     """Tokens to and from experts inside a domain."""
     ep_cross_s: float = 0.0
     """The same between domains, one copy of a token for each domain that it visits."""
+    overlapped: float = 0.0
+    """1 where tokens travel to experts while another micro-batch is computed."""
     pp_s: float = 0.0
     chunks: float = 0.0
     """Virtual stages of a pipeline, each entered and left once."""
@@ -302,6 +304,7 @@ def training_work(setup: TrainingSetup, device: Device, recompute: Recompute, sh
         link = device.host_link_bytes_per_s or 32e9
         terms["offload_s"] = updated * 6.0 / link
     terms["optimiser_s"] = update_bytes / device.memory_bandwidth_bytes_per_s
+    terms["overlapped"] = float(setup.software.overlapped_dispatch)
     terms["micro_batches"] = float(setup.micro_batches)
     terms["bubble"] = (layout.pp - 1) / layout.virtual_stages
     return Work(**terms)
