@@ -5,7 +5,8 @@ makes the same words harmless: protection, negation, a definition, history, a ga
 patterns are data (`aether.knowledge.misuse`); this file decides. The judgement names the words that decided, so that a
 wrong one can be understood and restated.
 
-It reads English words, not meaning: rewording, other languages, and intent that is not said pass. `docs/policy.md` has
+Beside the patterns, `aether.policy.aims` weighs the roles that words play; it refuses what no pattern holds, and takes back a pattern's
+refusal for a hard rule where it is sure of the contrary. Both read English words, not meaning: rewording, other languages, and intent that is not said pass. `docs/policy.md` has
 the measured rates.
 """
 
@@ -17,6 +18,7 @@ from itertools import pairwise
 from typing import Literal
 
 from aether.knowledge.misuse import misuse
+from aether.policy.aims import strongest, threshold
 from aether.policy.phrases import Found, Lexicon, Pattern, Span, sentences
 
 _NEGATION_WORDS = 4
@@ -80,8 +82,26 @@ class _Rule:
     unless: tuple[str, ...]
 
 
+HARD_RULES = frozenset({Harm.LARGE_SCALE_DECEPTION, Harm.AUTOMATED_SOCIAL_ENGINEERING, Harm.BIOLOGICAL_WEAPONS})
+"""The harms that the weighed aims of `aether.policy.aims` know."""
+_SURELY_NOT = 0.5
+"""Probability of a harmful aim up to which a pattern's refusal for a hard rule is taken back (assumed)."""
+
+
 def judge_request(text: str) -> Judgement:
-    """The judgement of a request. Never raises; time is linear in the part of the text that is read."""
+    """The judgement of a request, by patterns and by its aim. Never raises; time is linear in the part of the text that is read."""
+    split = sentences(text)
+    ruled = judge_by_patterns(text)
+    seen = strongest(split)
+    if ruled.decision != "refuse":
+        return _refusal(seen.harm, seen.words) if seen and seen.probability >= threshold() else ruled
+    if ruled.harm in HARD_RULES and seen and seen.probability <= _SURELY_NOT:
+        return _discussed(split) or ALLOWED
+    return ruled
+
+
+def judge_by_patterns(text: str) -> Judgement:
+    """The judgement by patterns of concepts alone."""
     split = _overlapping(sentences(text))
     parts = [_lexicon().find(words) for words in split]
     for rule in _refusals():
@@ -89,12 +109,17 @@ def judge_request(text: str) -> Judgement:
             span = _stated(rule, found)
             if span is not None:
                 return _refusal(rule.name, " ".join(words[span.start : span.end]))
+    return _discussed(split) or ALLOWED
+
+
+def _discussed(split: Sequence[list[str]]) -> Judgement | None:
+    parts = [_lexicon().find(words) for words in split]
     for rule in _dual_uses():
         for words, found in zip(split, parts, strict=True):
             span = _stated(rule, found)
             if span is not None:
                 return _discussion(rule.name, " ".join(words[span.start : span.end]))
-    return ALLOWED
+    return None
 
 
 def _overlapping(split: Sequence[list[str]]) -> list[list[str]]:
