@@ -12,6 +12,7 @@ import json
 import statistics
 import sysconfig
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from aether.models.host import keep_freed_memory
 from aether.planning.ladder import decoder
 from aether.spec.run import StepContext
 from aether.stages.data.tokenizer import save_tokenizer, train_tokenizer
-from aether.stages.train.batches import windows
+from aether.stages.train.batches import MixedWindows, windows
 from aether.stages.train.loop import Loop, new_state
 from aether.stages.train.metrics import read_lines
-from aether.stages.train.recipe import TrainRecipe
+from aether.stages.train.recipe import Mixture, TrainRecipe
+from aether.stages.train.recipe_data import Source
 from aether.stages.train.streaming import StreamedWindows
 from benchmarks.records import circumstances, write
 
@@ -37,11 +39,12 @@ _SAMPLE_BYTES = 2_000_000
 
 
 def corpus(folder: Path) -> None:
-    """Write texts.jsonl and data/tokenizer."""
+    """Write all.jsonl, its halves even.jsonl and odd.jsonl, and data/tokenizer."""
     files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*/*.py"))
     texts = [text for file in files if (text := file.read_text(encoding="utf-8", errors="ignore")).strip()]
-    with (folder / "texts.jsonl").open("w", encoding="utf-8") as lines:
-        lines.writelines(json.dumps({"text": text}) + "\n" for text in texts)
+    for name, part in {"all": texts, "even": texts[::2], "odd": texts[1::2]}.items():
+        with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as lines:
+            lines.writelines(json.dumps({"text": text}) + "\n" for text in part)
     sample, size = [], 0
     for text in texts[:: max(1, len(texts) // 400)]:
         sample.append(text)
@@ -51,19 +54,26 @@ def corpus(folder: Path) -> None:
     save_tokenizer(train_tokenizer(iter(sample), VOCABULARY), folder / "data" / "tokenizer")
 
 
-def measure(folder: Path, shape: tuple[int, int, int, int], workers: int) -> dict[str, Any]:
+def measure(folder: Path, shape: tuple[int, int, int, int], workers: int, mixed: bool) -> dict[str, Any]:
     """One training."""
     width, layers, batch, updates = shape
+    names = ("even", "odd")
+    texts: Any = {name: str(folder / f"{name}.jsonl") for name in names} if mixed else str(folder / "all.jsonl")
+    sources = tuple(Source(input=name, weight=1) for name in names) if mixed else ()
     recipe = TrainRecipe(
         model=decoder(width, layers, VOCABULARY, CONTEXT),
         steps=updates,
         batch_sequences=batch,
-        texts=str(folder / "texts.jsonl"),
+        texts=texts,
+        mixture=Mixture(sources=sources),
         workers=workers,
     )
-    inputs, out = {"data": folder / "data"}, folder / f"{width}-{workers}"
+    inputs, out = {"data": folder / "data"}, folder / f"{width}-{workers}-{mixed}"
     batches = windows(recipe, inputs, 0)
-    assert isinstance(batches, StreamedWindows)
+    assert isinstance(batches, StreamedWindows | MixedWindows)
+    began_s = time.perf_counter()
+    batches.ready()
+    start_s = time.perf_counter() - began_s
     Loop(recipe, new_state(recipe, 0), batches, StepContext("train", out, inputs, 0, 1, lambda progress: None)).run("x")
     batches.close()
     rows = read_lines(out / "metrics.jsonl")
@@ -74,6 +84,8 @@ def measure(folder: Path, shape: tuple[int, int, int, int], workers: int) -> dic
         "windows": batch,
         "updates": updates,
         "workers": workers,
+        "texts": 1 + mixed,
+        "start_s": start_s,
         "wait_share": sum(waits) / sum(steps),
         "wait_share_after_first": sum(waits[1:]) / sum(steps[1:]),
         "longest_wait_s": max(waits[1:]),
@@ -94,13 +106,13 @@ def markdown(record: dict[str, Any]) -> str:
     ]
     lines += ["Losses of 0, 1 and 2 workers are equal to the bit: " + ("yes." if record["losses_equal"] else "NO."), ""]
     lines += [
-        "| width, layers, windows, updates | workers | waiting, share | without the first update | longest wait after it | update, median | tokens/s |"
+        "| width, layers, windows, updates | texts | workers | start | waiting, share | first update | longest wait after it | update, median | tokens/s |"
     ]
-    lines += ["|---|---|---|---|---|---|---|"]
+    lines += ["|---|---|---|---|---|---|---|---|---|"]
     for row in record["trainings"]:
         lines.append(
-            f"| {row['width']}, {row['layers']}, {row['windows']}, {row['updates']} | {row['workers']} | {row['wait_share']:.2%} "
-            f"| {row['wait_share_after_first']:.2%} | {1e3 * row['longest_wait_s']:.1f} ms | {1e3 * row['step_s_median']:.1f} ms "
+            f"| {row['width']}, {row['layers']}, {row['windows']}, {row['updates']} | {row['texts']} | {row['workers']} "
+            f"| {row['start_s']:.2f} s | {row['wait_share']:.2%} | {1e3 * row['first_wait_s']:.1f} ms | {1e3 * row['longest_wait_s']:.1f} ms | {1e3 * row['step_s_median']:.1f} ms "
             f"| {row['tokens_per_s']:.0f} |"
         )
     return "\n".join(lines) + "\n"
@@ -116,10 +128,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         corpus(folder)
-        rows = [measure(folder, shape, workers) for shape in SHAPES for workers in WORKERS]
-    losses: dict[int, list[list[float]]] = {}
+        choices = [(mixed, workers) for mixed in (False, True) for workers in WORKERS]
+        rows = [measure(folder, shape, workers, mixed) for shape in SHAPES for mixed, workers in choices]
+    losses: dict[tuple[int, int], list[list[float]]] = {}
     for row in rows:
-        losses.setdefault(row["width"], []).append(row.pop("losses"))
+        losses.setdefault((row["width"], row["texts"]), []).append(row.pop("losses"))
     equal = all(one == of_shape[0] for of_shape in losses.values() for one in of_shape)
     record = circumstances("benchmarks.data_wait", "tokenizers") | {"losses_equal": equal, "trainings": rows}
     path = write("data_wait", record, markdown(record))

@@ -17,6 +17,8 @@ YARN = {"kind": "yarn", "factor": 4, "original_context_tokens": 16}
 GEMMA = {"norm_place": "sandwich", "activation": "geglu", "scale_embedding": True, "query_scale": 20, "window": 6}
 SQUARE = {"head_size": 12}
 GPT2 = {"positions": "learned", "norm": "layer", "qk_norm": "none", "activation": "gelu", "bias": True, "kv_heads": 4}
+STARCODER = {"norm": "layer", "qk_norm": "none", "activation": "gelu"}
+NEMOTRON = {"norm": "layer", "qk_norm": "none", "activation": "relu2", "rope_fraction": 0.5}
 MAMBA2 = {
     "heads": 8,
     "kv_heads": 8,
@@ -52,6 +54,13 @@ CASES = {
         GEMMA | {"full_attention_every": 3, "local_rope_theta": 100.0, "rope_scaling": YARN | {"kind": "linear"}},
     ),
     "gpt2": ("gpt2", GPT2 | SQUARE),
+    "starcoder2": ("starcoder2", STARCODER | {"window": 6, "bias": True}),
+    "starcoder2, no biases, yarn": ("starcoder2", STARCODER | {"rope_scaling": YARN}),
+    "nemotron": ("nemotron", NEMOTRON),
+    "nemotron, biases, linear": (
+        "nemotron",
+        NEMOTRON | {"bias": True, "rope_fraction": 1.0, "rope_scaling": YARN | {"kind": "linear"}},
+    ),
     "deepseek, dense": ("deepseek_v3", LATENT),
     "deepseek, plain queries, yarn": (
         "deepseek_v3",
@@ -162,6 +171,8 @@ def test_what_no_class_computes_is_kept_in_aethers_own_format(tmp_path, name):
         ("gpt2", {"activation_function": "relu"}, "activation_function"),
         ("gpt2", {"n_inner": 81}, "mlp"),
         ("llama", {"model_type": "phi"}, "model_type"),
+        ("starcoder2", {"hidden_act": "gelu"}, "hidden_act"),
+        ("nemotron", {"mlp_bias": True}, "mlp_bias"),
         ("mixtral", {"sliding_window": 8}, "sliding_window"),
         ("qwen3_moe", {"mlp_only_layers": [0]}, "mlp_only_layers"),
         ("mamba", {"time_step_rank": 7}, "time_step_rank"),

@@ -107,6 +107,20 @@ FAMILIES = (
         "gelu_new",
         square=True,
     ),
+    Family(
+        "starcoder2",
+        "Starcoder2ForCausalLM",
+        {"norm": "layer", "qk_norm": "none", "activation": "gelu"},
+        _ROPE | {"bias", "window"},
+        activation="gelu_pytorch_tanh",
+    ),
+    Family(
+        "nemotron",
+        "NemotronForCausalLM",
+        {"norm": "layer", "qk_norm": "none", "activation": "relu2"},
+        _ROPE | {"bias", "rope_fraction"},
+        activation="relu2",
+    ),
     Family("mamba", "MambaForCausalLM", {"mixer": "mamba"}, frozenset({"recurrence"})),
     Family("qwen3_next", "Qwen3NextForCausalLM", {"mixer": "gated_delta"}, frozenset({"recurrence"})),
     Family("mamba2", "Mamba2ForCausalLM", {"mixer": "mamba2"}, frozenset({"recurrence"})),
@@ -149,12 +163,22 @@ _GPT2_NAMES = {
 }  # fmt: skip
 
 
+_EPSILONS = {"starcoder2": "norm_epsilon", "nemotron": "norm_eps"}
+
+
+def _names(model_type: str) -> dict[str, str]:
+    """What a class with attention calls the fields of `DecoderConfig`."""
+    if model_type == "gpt2":
+        return _GPT2_NAMES
+    return _NAMES | {"norm_eps": _EPSILONS.get(model_type, _NAMES["norm_eps"])}
+
+
 def transformers_config(config: DecoderConfig, dtype: str, end_of_text: int) -> dict[str, Any]:
     """The content of config.json. Raises InputError when no class computes it."""
     family = demand_family(config)
     recurrent = family.model_type in families_recurrent.NAMES
-    names = _GPT2_NAMES if family.model_type == "gpt2" else _NAMES
-    said: dict[str, Any] = {} if recurrent else {theirs: getattr(config, ours) for ours, theirs in names.items()}
+    named = {} if recurrent else _names(family.model_type)
+    said: dict[str, Any] = {theirs: getattr(config, ours) for ours, theirs in named.items()}
     common = {
         "architectures": [family.architecture],
         "model_type": family.model_type,
@@ -174,9 +198,9 @@ def transformers_config(config: DecoderConfig, dtype: str, end_of_text: int) -> 
     if config.rope_scaling is not None and config.rope_scaling.kind == "dynamic":
         # The class takes this as the context of pretraining: its formula has no other.
         said["max_position_embeddings"] = config.rope_scaling.original_context_tokens
-    said |= {"attention_bias": config.bias, "attention_dropout": 0.0}
-    said |= {"mlp_bias": config.bias} if family.model_type == "llama" else {}
-    rotated = config.head_size
+    said |= dict.fromkeys(_BIASES.get(family.model_type, ("attention_bias",)), config.bias)
+    said |= {"attention_dropout": 0.0}
+    rotated = round(config.head_size * config.rope_fraction)
     if config.latent is not None:
         said |= families_deepseek.said(config)
         rotated = config.latent.rope_size
@@ -195,6 +219,7 @@ def transformers_config(config: DecoderConfig, dtype: str, end_of_text: int) -> 
         said["final_logit_softcapping"] = config.logit_softcap
         said["attn_logit_softcapping"] = config.attention_softcap
     rope = rope_parameters(config.rope_theta, config.rope_scaling, rotated)
+    rope |= {"partial_rotary_factor": config.rope_fraction} if "rope_fraction" in family.varying else {}
     if family.model_type == "gemma3_text":
         near_rope = rope if config.local_rope_theta is None else rope_parameters(config.local_rope_theta, None, 0)
         return common | said | {"rope_parameters": {"full_attention": rope, "sliding_attention": near_rope}}
@@ -229,7 +254,7 @@ def _experts(raw: dict[str, Any], model_type: str) -> dict[str, Any]:
 
 def config_key(model_type: str, field: str) -> str:
     """What config.json of a family calls a field of `DecoderConfig`."""
-    return ({"gpt2": _GPT2_NAMES} | families_recurrent.NAMES).get(model_type, _NAMES).get(field, field)
+    return families_recurrent.NAMES.get(model_type, _names(model_type)).get(field, field)
 
 
 def config_of(raw: dict[str, Any]) -> DecoderConfig:
@@ -247,7 +272,7 @@ def config_of(raw: dict[str, Any]) -> DecoderConfig:
         return DecoderConfig.model_validate(families_recurrent.read(family.model_type, raw))
     _demand(raw, family)
     gpt2 = family.model_type == "gpt2"
-    given: dict[str, Any] = {ours: raw.get(theirs) for ours, theirs in (_GPT2_NAMES if gpt2 else _NAMES).items()}
+    given: dict[str, Any] = {ours: raw.get(theirs) for ours, theirs in _names(family.model_type).items()}
     if given.get("kv_heads") is None:
         given["kv_heads"] = given["heads"]
     heads, width = given["heads"], given["hidden_size"]
@@ -277,19 +302,36 @@ def config_of(raw: dict[str, Any]) -> DecoderConfig:
         given |= families_deepseek.read(raw)
     if family.model_type in (*_MOE, "gpt_oss"):
         given |= _experts(raw, family.model_type)
-    if family.model_type == "llama":
-        given["bias"] = bool(raw.get("attention_bias"))
+    if "bias" in family.varying:
+        given["bias"] = bool(raw.get(_BIASES[family.model_type][0], family.model_type == "starcoder2"))
+    if "rope_fraction" in family.varying:
+        given["rope_fraction"] = _rotated_share(raw)
     return DecoderConfig.model_validate(given)
+
+
+_BIASES = {
+    "llama": ("attention_bias", "mlp_bias"),
+    "nemotron": ("attention_bias", "mlp_bias"),
+    "starcoder2": ("use_bias",),
+}
+"""What classes with or without biases call them; every other one has "attention_bias", which is fixed."""
+
+
+def _rotated_share(raw: dict[str, Any]) -> Any:
+    """The share of a head that Nemotron turns; a half where nothing is said."""
+    said = raw.get("rope_parameters") or {}
+    return said.get("partial_rotary_factor", raw.get("partial_rotary_factor", 0.5))
 
 
 def _demand(raw: dict[str, Any], family: Family) -> None:
     """Raise InputError for a value that the family's class would follow and Aether's decoder has not."""
     expected: dict[str, Any] = {"tie_word_embeddings": True, "quantization_config": None}
-    defaults: dict[str, Any] = {"tie_word_embeddings": family.model_type.startswith(("gemma", "gpt2"))}
+    defaults: dict[str, Any] = {"tie_word_embeddings": family.model_type.startswith(("gemma", "gpt2", "starcoder2"))}
     expected[family.activation_key] = defaults[family.activation_key] = family.activation
-    if family.model_type == "llama":
-        expected["mlp_bias"] = bool(raw.get("attention_bias"))
-        defaults["mlp_bias"] = False
+    if family.model_type in _BIASES:
+        first, *others = _BIASES[family.model_type]
+        expected |= {key: bool(raw.get(first)) for key in others}
+        defaults |= dict.fromkeys(others, False)
     elif family.model_type == "gpt2":
         same = {"scale_attn_by_inverse_layer_idx": False, "scale_attn_weights": True, "add_cross_attention": False}
         expected |= same
@@ -309,11 +351,7 @@ def _demand(raw: dict[str, Any], family: Family) -> None:
     for key, value in expected.items():
         found = raw.get(key, defaults.get(key))
         if found != value and not (value is None and not found):
-            raise InputError.of(f"config.json {key}", raw.get(key), f"Aether's decoder needs {_json(value)}")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value)
+            raise InputError.of(f"config.json {key}", raw.get(key), f"Aether's decoder needs {json.dumps(value)}")
 
 
 def _windows(raw: dict[str, Any], family: Family, layers: Any) -> dict[str, Any]:
@@ -351,6 +389,8 @@ def _rope(raw: dict[str, Any], family: Family) -> tuple[Turning, Turning]:
             raw.get("rope_parameters") or families_gpt_oss.ROPE
         )
     context = raw.get("max_position_embeddings")
+    if "rope_fraction" in family.varying:
+        said = {key: value for key, value in said.items() if key != "partial_rotary_factor"}
     if family.model_type != "gemma3_text":
         one = rope_scaling(said, context)
         return one, one

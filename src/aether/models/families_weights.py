@@ -1,7 +1,7 @@
 """The tensors of a decoder from parts under the names of its transformers class, and back.
 
-A fused matrix is split on the way out and joined on the way in; Gemma keeps gain - 1, GPT-2 keeps matrices input first. Both ways
-are exact but for Gemma's subtraction (rounding of one addition).
+A fused matrix is split on the way out and joined on the way in; Gemma and Nemotron keep gain - 1, GPT-2 keeps matrices input first. Both ways
+are exact but for that subtraction (rounding of one addition).
 """
 
 import torch
@@ -12,7 +12,11 @@ from aether.models import families_recurrent_weights as recurrent
 from aether.models.decoder import Decoder
 from aether.models.families import Family
 
-_LLAMA_TOP = {"embedding": "model.embed_tokens.weight", "final_norm.gain": "model.norm.weight"}
+_LLAMA_TOP = {
+    "embedding": "model.embed_tokens.weight",
+    "final_norm.gain": "model.norm.weight",
+    "final_norm.bias": "model.norm.bias",
+}
 _LLAMA = {
     "out": ("self_attn.o_proj.weight",),
     "out_bias": ("self_attn.o_proj.bias",),
@@ -31,6 +35,17 @@ _POST = {
     "mlp_post_norm.gain": ("post_feedforward_layernorm.weight",),
 }
 _AROUND = {"attention_norm.gain": ("input_layernorm.weight",), "mlp_norm.gain": ("pre_feedforward_layernorm.weight",)}
+_LAYER_NORMS = {"attention_norm.bias": ("input_layernorm.bias",), "mlp_norm.bias": ("post_attention_layernorm.bias",)}
+_UNGATED = {
+    "nemotron": {"mlp.up": ("mlp.up_proj.weight",), "mlp.up_bias": ("mlp.up_proj.bias",)},
+    "starcoder2": {
+        "mlp.up": ("mlp.c_fc.weight",),
+        "mlp.up_bias": ("mlp.c_fc.bias",),
+        "mlp.down": ("mlp.c_proj.weight",),
+        "mlp.down_bias": ("mlp.c_proj.bias",),
+    },
+}
+"""Tensors of a layer with LayerNorm and an MLP without a gate, where they are not Llama's."""
 _GPT2_TOP = {
     "embedding": "transformer.wte.weight",
     "position_embedding": "transformer.wpe.weight",
@@ -91,7 +106,8 @@ def _their_names(family: Family, ours: str, experts: int) -> tuple[str, ...]:
         part = rest.removeprefix("mlp.")
         return tuple(f"model.layers.{layer}.{name}" for name in _expert_names(family, part, experts))
     norms = {"post": _POST, "sandwich": _POST | _AROUND}.get(family.fixed.get("norm_place", "pre"), _PRE)
-    return tuple(f"model.layers.{layer}.{name}" for name in (_LLAMA | norms)[rest])
+    own = _LLAMA | norms | _LAYER_NORMS | _UNGATED.get(family.model_type, {})
+    return tuple(f"model.layers.{layer}.{name}" for name in own[rest])
 
 
 def _stored(model: Decoder, family: Family, ours: str, tensor: Tensor, back: bool) -> Tensor:
@@ -102,7 +118,7 @@ def _stored(model: Decoder, family: Family, ours: str, tensor: Tensor, back: boo
         return families_gpt_oss.stored(model.config, ours, tensor, back)
     if family.model_type == "deepseek_v3":
         return families_deepseek.stored(model.config, ours, tensor, back)
-    if family.model_type.startswith("gemma") and ours.endswith("gain"):
+    if family.model_type.startswith(("gemma", "nemotron")) and ours.endswith("gain"):
         return tensor + 1 if back else tensor - 1
     if family.model_type == "gpt2" and tensor.ndim == 2 and not ours.endswith("embedding"):
         return tensor.t()

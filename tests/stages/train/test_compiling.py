@@ -114,6 +114,7 @@ PARTS = {
 @pytest.mark.parametrize("name", PARTS)
 def test_compiled_parts_give_the_plain_gradients_to_rounding(name):
     torch.set_num_threads(1)
+    torch.compiler.reset()
     config = shape(**PARTS[name])
     models = [random_parts(config) for _ in range(2)]
     models[1].compile_blocks()

@@ -45,6 +45,8 @@ def compile_for(recipe: TrainRecipe, model: Decoder, folder: Path) -> Compilatio
     from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
 
     began_s = time.perf_counter()
+    # Graphs of an earlier training in this process count against the limit of graphs for one function.
+    torch.compiler.reset()
     model.compile_blocks()
     try:
         with _kernels_in(folder):

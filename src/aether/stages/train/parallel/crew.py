@@ -28,6 +28,7 @@ from aether.stages.train.batches import windows
 from aether.stages.train.parallel.handing import Handed
 from aether.stages.train.parallel.loop import SharedLoop, new_shared_state
 from aether.stages.train.parallel.mesh import joined, team
+from aether.stages.train.parallel.recipe import fitted
 from aether.stages.train.recipe import TrainRecipe
 
 _PATIENCE = timedelta(days=30)
@@ -58,7 +59,7 @@ def carry_out(job: Job, listener: Listener, store: Store | None = None) -> None:
 
     They meet in `store`, None: in that of torchrun.
     """
-    recipe, seed = job.recipe, job.seed
+    recipe, seed = _here(job.recipe), job.seed
     torch.set_num_threads(max(1, job.threads // int(os.environ["LOCAL_WORLD_SIZE"])))
     keep_freed_memory()
     # What a checkpoint must agree in to be gone on from: all but the layout.
@@ -71,6 +72,13 @@ def carry_out(job: Job, listener: Listener, store: Store | None = None) -> None:
         state = new_shared_state(recipe, seed, everyone)
         batches = Handed.of(everyone, recipe, job.inputs, seed) if recipe.texts else windows(recipe, job.inputs, seed)
         SharedLoop(recipe, state, batches, context, everyone).run(identity)
+
+
+def _here(recipe: TrainRecipe) -> TrainRecipe:
+    """The recipe over the processes that torchrun started."""
+    batches = [sequences for _, sequences in recipe.stages()]
+    parallel = fitted(recipe.parallel, int(os.environ["WORLD_SIZE"]), batches, recipe.micro_batch_sequences)
+    return recipe.model_copy(update={"parallel": parallel})
 
 
 class Crew:

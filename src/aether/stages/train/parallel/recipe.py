@@ -4,6 +4,7 @@ The product of the six sizes is the number of processes. What a layout cannot do
 is started. Does not choose a layout.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
@@ -34,6 +35,12 @@ class Parallel(Noun):
         "places (DeepSpeed Ulysses, arXiv 2309.14509).",
     )
     restarts: int = Field(default=2, ge=0, description="Times that a job with a lost process starts again (assumed).")
+
+    elastic: bool = Field(
+        default=False,
+        description="With another number of processes than the sizes make, as after a loss that nobody replaces: share out windows and weights "
+        "among those that are there, with the other axes as they are.",
+    )
 
     @property
     def processes(self) -> int:
@@ -125,6 +132,25 @@ def check_batch(parallel: Parallel, sequences: int, micro: int | None) -> None:
     if parallel.pipeline > 1 and passes < parallel.pipeline:
         mend = f"a pipeline of {parallel.pipeline} stages needs as many passes per update; the {share} windows make {passes}"
         raise InputError.of("micro_batch_sequences", micro, mend)
+
+
+def fitted(parallel: Parallel, world: int, batches: Iterable[int], micro: int | None) -> Parallel:
+    """The layout over `world` processes: itself, or an elastic one with so many shards that the product is `world`.
+
+    Raises InputError where the axes that stay do not divide `world`, or the shards not every batch.
+    """
+    if parallel.processes == world or not parallel.elastic:
+        return parallel
+    kept = parallel.model_copy(update={"replicate": 1, "shard": 1})
+    if world % kept.processes:
+        mend = (
+            f"{world} processes are left, and pipeline x expert x context x tensor = {kept.processes} must divide them"
+        )
+        raise InputError.of("parallel.elastic", True, mend)
+    found = kept.model_copy(update={"shard": world // kept.processes})
+    for sequences in batches:
+        check_batch(found, sequences, micro)
+    return found
 
 
 def check_world(parallel: Parallel, world: int) -> None:
