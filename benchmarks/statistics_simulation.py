@@ -1,17 +1,20 @@
 """Do the intervals and tests of `aether.evidence` hold what they say? Simulated experiments whose truth is known.
 
-    python -m benchmarks.statistics_simulation [--experiments 10000] [--only NAME ...] [--json]
+    python -m benchmarks.statistics_simulation [--experiments 10000] [--only NAME ...] [--keep FILE] [--seconds 500] [--json]
 
 Coverage is the share of 95 % intervals that hold the truth (bar: 93.5 to 96.5 %), a rate of false alarms the share of experiments without an
 effect that a test at 5 % calls one, power the share of planted effects found at the planned 80 %. Sequential tests look after every value, so
-their rate must not be above 5 %. Each row is a design of evaluations as they are: accuracies, clusters, skewed files, few raters.
+their rate must not be above 5 %. Each row is a design of evaluations as they are: accuracies, clusters, skewed files, few raters, and scores that
+seldom vary. With `--keep` each row that is done is a line of FILE, and the same command goes on after it.
 """
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +23,12 @@ from scipy import stats
 
 from aether.evidence import agreement, judging, seeds, sequential, significance, statistics
 from aether.evidence.bradley_terry import Votes, fit
+from aether.evidence.items import Item, contrast
 from aether.evidence.pass_at_k import pass_at_k
 from aether.evidence.sample_size import Design
 from aether.spec.evidence import Interval
 from benchmarks import records
+from benchmarks.kept import Kept
 
 Kind = Literal["coverage", "false alarms", "false alarms, every look", "power", "family error", "false discoveries"]
 
@@ -93,6 +98,21 @@ def _pair(rng: Generator, gain: float, n: int = 500) -> tuple[np.ndarray, np.nda
 def _paired_interval(rng: Generator) -> float:
     a, b = _pair(rng, 0.05)
     return _holds(statistics.paired_difference(a, b, np.ones(500)).interval, 0.05)
+
+
+def _seldom_wrong(rng: Generator) -> float:
+    """Two systems of equal accuracy on few items that both nearly always solve: often nothing differs at all."""
+    a, b = ((rng.random(40) < 0.97).astype(float) for _ in range(2))
+    return float((statistics.paired_difference(a, b, np.ones(40)).p_value or 0.0) < 0.05)
+
+
+def _full_slice(rng: Generator) -> float:
+    """A slice of 20 items against 200 others of the same accuracy, where one side is often without a failure."""
+    items = [
+        Item(task="t", id=str(i), cluster=str(i), tags={}, prompt_sha256="", prompt="", answer="", target="", values={"acc": hit})
+        for i, hit in enumerate((rng.random(220) < 0.95).astype(float))
+    ]  # fmt: skip
+    return float(contrast(items[:20], items[20:], "acc")[2] < 0.05)
 
 
 def _paired_clustered(rng: Generator) -> float:
@@ -233,6 +253,8 @@ SCENARIOS = (
     Scenario("p90, order statistics, 2000 values", "coverage", _p90),
     Scenario("paired difference of accuracies, 500 items", "coverage", _paired_interval),
     Scenario("paired difference, 50 clusters of 10", "false alarms", _paired_clustered),
+    Scenario("paired difference, 40 items of accuracy 0.97", "family error", _seldom_wrong),
+    Scenario("slice of 20 items against 200, accuracy 0.95", "family error", _full_slice),
     Scenario("McNemar, exact, 500 items (never above 5 %)", "family error", _mcnemar(mid=False)),
     Scenario("McNemar, mid-p, 500 items", "false alarms", _mcnemar(mid=True)),
     Scenario("permutation of 40 heavy-tailed clusters", "false alarms", _permutation),
@@ -280,17 +302,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiments", type=int, default=10_000)
     parser.add_argument("--only", nargs="*", default=None, help="parts of names")
+    parser.add_argument("--keep", type=Path, default=None, help="rows that are done; a file of the same code only")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="after these no row is begun")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    rows = []
-    for scenario in SCENARIOS:
-        if asked.only is None or any(part in scenario.name for part in asked.only):
-            rows.append(measure(scenario, asked.experiments))
-            if not asked.json:
-                print(
-                    f"{rows[-1]['rate']:.4f}  {rows[-1]['met']!s:5}  {rows[-1]['cpu_s']:6.1f} s  {scenario.kind}: {scenario.name}",
-                    flush=True,
-                )
+    with tempfile.TemporaryDirectory() as here:
+        kept = Kept(asked.keep or Path(here) / "rows.jsonl", asked.seconds)
+        chosen = [one for one in SCENARIOS if asked.only is None or any(part in one.name for part in asked.only)]
+        rows = [
+            kept.of(
+                {"name": one.name, "experiments": asked.experiments}, lambda one=one: measure(one, asked.experiments)
+            )
+            for one in chosen
+        ]
     record = {**records.circumstances("benchmarks.statistics_simulation", "scipy"), "rows": rows}
     if asked.only is None:
         records.write("statistics_simulation", record, _markdown(record))

@@ -95,6 +95,20 @@ def test_people_are_held_against_it(pairs, tmp_path):
     assert found["evidence"]["judge.0.by_people"]["value"] < 0.1
 
 
+def test_a_small_judge_is_asked_for_the_verdict_alone(pairs, tmp_path):
+    def best(body):
+        said = body["messages"][-1]["content"]
+        assert body["max_tokens"] == 16 and "Write nothing but one line" in said and len(said) < 900
+        return taste(body).splitlines()[-1].removeprefix("VERDICT: ")
+
+    with served(best) as (address, requests):
+        words = (pairs, "--judge", address, "--model", "j", "--out", tmp_path / "out", "--set", "chat=true", "--set")
+        code, found = said(*words, "short=true")
+        assert code == 0 and [row["verdict"] for row in found["verdicts"]][:17] == ["a"] * 12 + ["b"] * 4 + ["tie"]
+        assert said(*words, "short=perhaps")[0] == 2
+        assert said(*words, "short=false")[0] == 2 and len(requests) == 34, "another prompt is another judgement"
+
+
 def test_a_judge_that_says_nothing_or_cannot_hold_the_question(pairs, tmp_path):
     code, found = said(pairs, "--judge", write_model(tmp_path / "small"), "--out", tmp_path / "small-out")
     assert code == 2 and "a context of 96 tokens" in found["message"]
@@ -136,7 +150,7 @@ def test_another_judge_needs_another_folder(pairs, tmp_path):
 @pytest.mark.parametrize(
     ("answer", "first", "verdict"),
     [("VERDICT: 1", "a", "a"), ("VERDICT: 1", "b", "b"), ("**Verdict: 2**", "a", "b"), ("VERDICT: 1 ... no: VERDICT: tie", "b", "tie"),
-     ("both are fine", "a", None), ("VERDICT: 12", "a", None)],
+     ("both are fine", "a", None), ("VERDICT: 12", "a", None), (" 2.", "a", "b"), ("Answer 1", "a", "a"), ("1. The first", "a", None)],
 )  # fmt: skip
 def test_what_counts_as_a_verdict(answer, first, verdict):
     assert verdict_of(answer, first) == verdict

@@ -29,6 +29,7 @@ from aether.spec.evidence import Interval
 Verdict = Literal["a", "b", "tie"]
 SCORE: dict[Verdict, float] = {"a": 1.0, "tie": 0.5, "b": 0.0}
 LONGER, SIDE = "longer by 1000 characters", "standing first"
+_ALONE = re.compile(r"\W*(?:ANSWER\W*)?(1|2|TIE)\W*", re.IGNORECASE)
 _VERDICT = re.compile(r"VERDICT:\W*(1|2|TIE)\b", re.IGNORECASE)
 
 
@@ -61,8 +62,9 @@ class JudgedPair(Noun):
 
 
 def verdict_of(answer: str, first: Side) -> Verdict | None:
-    """The last verdict in what a judge wrote when `first` stood first; None where there is none."""
-    found = _VERDICT.findall(answer)
+    """The last verdict in what a judge wrote when `first` stood first, or a word that is nothing else; None where there is none."""
+    alone = _ALONE.fullmatch(answer)
+    found = [alone[1]] if alone else _VERDICT.findall(answer)
     if not found:
         return None
     if found[-1].upper() == "TIE":

@@ -31,6 +31,8 @@ RED_TEAM_TURNS = 1.2
 """Turns of an attempt: counted."""
 JUDGE_TOKENS = 300
 """Of a judge's word on one pair: some sentences and a verdict (`judging.PROMPT` asks for three)."""
+SHORT_JUDGE_TOKENS = 16
+"""Of a judge's word that is a verdict alone (`judging.SHORT`)."""
 VERDICT_TOKENS = 8
 """Of a judge's word on one reply: yes or no."""
 SPREAD = 2.0
@@ -179,8 +181,12 @@ def red_team_questions(given: tuple[str, str, Sequence[str]], files: Mapping[str
 
 def judge_questions(given: tuple[str, str, Sequence[str]], pairs: int, files: Sequence[Path]) -> Questions:
     """A judge (`given`: place, name, settings) of so many pairs, each in both orders. Raises InputError."""
+    from aether.stages.evaluate.judging import judge_settings
     from aether.stages.evaluate.suites.target import target_of
 
-    target, who = target_of(*given), "the judge"
+    place, model, settings = given
+    rest, short = judge_settings(settings)
+    target, who = target_of(place, model, rest), "the judge"
+    tokens = SHORT_JUDGE_TOKENS if short else JUDGE_TOKENS
     paths = tuple(map(str, files))
-    return Questions(place=target.place, asks={who: 2 * pairs}, tokens={who: JUDGE_TOKENS}, files=paths, model=target.identity())  # fmt: skip
+    return Questions(place=target.place, asks={who: 2 * pairs}, tokens={who: tokens}, files=paths, model=target.identity())  # fmt: skip

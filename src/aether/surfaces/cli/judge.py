@@ -12,7 +12,7 @@ from aether.surfaces.cli.edge import explained, json_option, progress, said, say
 @click.option("--judge", "place", required=True, help="A model folder, a .gguf file, or the address of an endpoint.")
 @click.option("--model", default="", help="The endpoint's name for the judge.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("judged"), show_default=True, help="The folder of the judgement; an unfinished one goes on.")  # fmt: skip
-@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="chat, dtype, device, batch_size, max_length, concurrency.")  # fmt: skip
+@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="chat, dtype, device, batch_size, max_length, concurrency; short=true: the verdict alone, for small judges.")  # fmt: skip
 @json_option
 @explained
 def judge(places: tuple[Path, ...], place: str, model: str, out: Path, settings: tuple[str, ...], as_json: bool) -> int:
@@ -27,14 +27,15 @@ def judge(places: tuple[Path, ...], place: str, model: str, out: Path, settings:
 
     offline()
     from aether.counsel import judging
-    from aether.stages.evaluate.judging import Judging
+    from aether.stages.evaluate.judging import Judging, judge_settings
     from aether.stages.evaluate.judging import judge as run
     from aether.stages.evaluate.suites.target import target_of
 
     pairs = judging.pairs_to_judge(places)
-    target = target_of(place, model, settings)
+    rest, short = judge_settings(settings)
+    target = target_of(place, model, rest)
     command = said("judge", *places, judge=place, out=out, model=model, set=settings)
-    run(Judging(pairs, target, out, command, judging.file_for_people(places, out)), progress(as_json))
+    run(Judging(pairs, target, out, command, judging.file_for_people(places, out), short), progress(as_json))
     judging.write_pairs(places, pairs, out)
     done = judging.read_judged(out)
     page = judging.page_of(done)
