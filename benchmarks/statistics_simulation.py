@@ -315,7 +315,8 @@ def main() -> None:
             )
             for one in chosen
         ]
-    record = {**records.circumstances("benchmarks.statistics_simulation", "scipy"), "rows": rows}
+    words = ["--experiments", str(asked.experiments), *(["--keep", "FILE"] if asked.keep else [])]
+    record = {**records.circumstances("benchmarks.statistics_simulation", "scipy", words=words), "rows": rows}
     if asked.only is None:
         records.write("statistics_simulation", record, _markdown(record))
     if asked.json:
