@@ -174,7 +174,7 @@ def markdown(task: str, rows: list[dict[str, Any]]) -> str:
         found = list(rows[0]["needles"])
         lines += [
             "",
-            f"Needles found, of {NEEDLES} for each seed, by length and depth (chance {1 / recall.VALUES:.2f}), mean over seeds:",
+            f"Needles found, of {NEEDLES} for each seed, by length and depth (a guess among a name's values: {1 / recall.VALUES:.2f}), mean over seeds:",
             "",
         ]
         lines += ["| further training | scaling | " + " | ".join(found) + " |", "|---|---|" + "---|" * len(found)]
@@ -199,12 +199,13 @@ def main() -> None:
             tables[task] = summary({seed: kept.of(one, lambda one=one: made(**one)) for seed, one in asked.items()})
     except MoreToDoError:
         sys.exit("more to do: the same command again")
-    here = circumstances("benchmarks.length_extension", words=["--trainings", "FILE"])
+    here = circumstances("benchmarks.length_extension", words=["--trainings", "FILE", "--tasks", *options.tasks])
+    told = "; ".join(f"{t}: width {SHAPES[t]['hidden_size']}, {UPDATES[t]} updates" for t in options.tasks)
     head = f"""# A context of {SHORT} made {TIMES} times as long
 
 {here["machine"]["cpu"]}, one thread, {here["date"]}, torch {here["packages"]["torch"]}. `{here["command"]}`
 
-{LAYERS} layers, heads of {HEAD}, width {SHAPES["recall"]["hidden_size"]} ({UPDATES["recall"]} updates) for recall and {SHAPES["text"]["hidden_size"]} ({UPDATES["text"]}) for text, {BATCH} windows of {SHORT} in an update;
+{LAYERS} layers, heads of {HEAD}, {BATCH} windows of {SHORT} in an update by Muon ({told});
 further training: {FURTHER_UPDATES} updates of {FURTHER_BATCH} windows of {LENGTHS[-1]}, alike for every kind. {len(SEEDS)} seeds.
 """
     record = here | {"shapes": SHAPES, "updates": UPDATES, "further_updates": FURTHER_UPDATES, "tables": tables}
