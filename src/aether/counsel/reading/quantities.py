@@ -68,6 +68,10 @@ _MILLION = (
 )
 _WHICH = r"(?:input|prompt|output|generated|completion|answer|response|context)\s+"
 _NODE = r"node|instance|server|machine"
+_PRICED = re.compile(
+    r"\b(?:cost|price)\w*\b[^.;?]{0,25}\b(?:a|one) million tokens|\b(?:a|one) million tokens\b(?:[^.;?]|\.(?=\d)){0,40}\bcost"
+)
+"""A million that a price is asked for is a unit, and no corpus."""
 _IN_A_UNIT = re.compile(r"(?:\bper|/)\s*$")
 _DEVICE_TIME = r"\s*-?\s*(?:gpu|card|device|accelerator|node|chip|tpu|[ahbl]\d{2,3}s?)[\s-]*(?:hours?|hrs?|h|days?|weeks?|months?|years?)\b"
 _USER = re.compile(
@@ -79,7 +83,7 @@ def quantities(text: Text) -> list[Quantity]:
     """Every number in the free parts of a text with its unit, in order."""
     found: list[Quantity] = []
     for number in numbers(text):
-        if number.high == 1e6 and _IN_A_UNIT.search(text.plain, 0, number.span.start):
+        if number.high == 1e6 and (_IN_A_UNIT.search(text.plain, 0, number.span.start) or _PRICED.search(text.plain)):
             continue  # "what does it cost per million tokens?"
         if not found or number.span.start >= found[-1].span.end:  # "per million tokens" is one quantity with its number
             found.append(_quantity(text, number))

@@ -21,7 +21,7 @@ _METRIC = re.compile(
     "|".join(f"(?P<{name}>(?<![\\w-])(?:{words})(?![a-z]|\\d{{3}}|[\\w]$))" for name, words in _LATENCY.items())
 )
 _SHARE = re.compile(
-    r"(?:(?<=ttft)|(?<=tpot)|(?<=itl)|(?<=e2e))p?(?P<glued>50|90|95|99)(?![\w.])|(?<![\w.])(?:p[\s-]?(?P<p>50|90|95|99)(?![\w.])|(?P<hundred>50|90|95|99)\s*(?:in|of|out of) (?:a |every )?(?:100|hundred)\b(?!\s*(?:users|requests|cases))|(?P<th>50|90|95|99)\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|%ile|ile)|(?:(?:in|for|of|with)\s+)?(?P<of>50|90|95|99)\s*(?:%|percent|per cent|(?:in|of|out of) (?:a )?(?:100|hundred))\s+(?:of\s+)?(?:the\s+|all\s+|our\s+|my\s+)?(?:cases|(?:[a-z]+\s+)?(?:requests?|users?|calls?|queries|prompts?|answers?|responses?|replies|customers?|people|chats?|messages?|hits)|times?)\b|(?P<median>(?<!rps )(?<!qps )(?<!/s )(?<!/sec )(?<!second )(?:median|typical|average|avg|mean))\b(?!\s*(?:of\s*|about\s*)?\d[\d.,]*\s*k?\s*(?:rps|qps|req|requests|queries|tok|tokens|users)))"
+    r"(?:(?<=ttft)|(?<=tpot)|(?<=itl)|(?<=e2e))p?(?P<glued>50|90|95|99)(?![\w.])|(?<![\w.])(?:p[\s-]?(?P<p>50|90|95|99)(?![\w.])|\(\s*(?P<bracket>50|90|95|99)\s*(?:th|st|%)\s*\)|(?P<hundred>50|90|95|99)\s*(?:in|of|out of) (?:a |every )?(?:100|hundred)\b(?!\s*(?:users|requests|cases))|(?P<th>50|90|95|99)\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|%ile|ile)|(?:(?:in|for|of|with)\s+)?(?P<of>50|90|95|99)\s*(?:%|percent|per cent|(?:in|of|out of) (?:a )?(?:100|hundred))\s+(?:of\s+)?(?:the\s+|all\s+|our\s+|my\s+)?(?:cases|(?:[a-z]+\s+)?(?:requests?|users?|calls?|queries|prompts?|answers?|responses?|replies|customers?|people|chats?|messages?|hits)|times?)\b|(?P<median>(?<!rps )(?<!qps )(?<!/s )(?<!/sec )(?<!second )(?:median|typical|average|avg|mean))\b(?!\s*(?:of\s*|about\s*)?\d[\d.,]*\s*k?\s*(?:rps|qps|req|requests|queries|tok|tokens|users)))"
 )
 _PER_TOKEN = re.compile(r"\s*(?:per|/|a|each)\s*(?:output\s+|generated\s+)?tok(?:en)?s?\b")
 AT_LEAST = re.compile(
@@ -173,7 +173,7 @@ def _share(shares, later, quantity: Quantity, text: Text, taken: list[Span]) -> 
     taken.append(Span(*match.span()))
     if match["median"]:
         return "p50", "" if match["median"] == "median" else f"{match['median']} read as p50"
-    number = match["glued"] or match["p"] or match["hundred"] or match["th"] or match["of"]
+    number = match["glued"] or match["bracket"] or match["p"] or match["hundred"] or match["th"] or match["of"]
     return ("p95", "p90 read as p95, the careful side") if number == "90" else (f"p{number}", "")
 
 
@@ -181,7 +181,7 @@ _ONE_USER = re.compile(
     r"(?<![\w.])(?:1|one|a single|single|just me|only me)[\s-]*(?:concurrent\s+)?user\b|\b(?:just|only) (?:for )?me\b|\bme (?:only|alone)\b|\bby myself\b"
 )
 _SHRINK = re.compile(
-    r"\b(?:get|bring|shrink|squeeze|reduce|compress|quanti[sz]e|cut)\b[^.;]{0,40}\b(?:under|below|into|to|within)\s*$"
+    r"\b(?:get|bring|shrink|squeeze|reduce|compress|quanti[sz]e|cut)\b(?:[^.;]|\.(?=\d)){0,40}\b(?:under|below|into|to|within)\s*$"
 )
 _ABOUT = {
     "size_on_disk": r"on disk|on the disk|\bfile\b|disk space|file size|model file|checkpoint size|download|artifact|artefact|model size|to ship",
@@ -223,7 +223,7 @@ def _other(text: Text, quantity: Quantity, serving: bool, here: bool) -> Bounded
                 quantity.note == "per user"
                 or _ONE_USER.search(text.plain)
                 or re.search(
-                    r"per (?:user|stream|request|sequence)|single[- ]stream|interactive|reading speed|(?:each|every|an?|one) (?:user|client|person|customer|stream|session)|\|\s*each\b|users? (?:should|must|needs? to|has to) (?:see|get|read)|\bat home\b",
+                    r"per (?:user|stream|request|sequence)|single[- ]stream|interactive|reading speed|(?:each|every|an?|one) (?:user|client|person|customer|stream|session)|\|\s*each\b|\beach (?:should|must|gets?|needs?|has to)|users? (?:should|must|needs? to|has to) (?:see|get|read)|\bat home\b",
                     near + (text.plain if "at home" in text.plain else ""),
                 )
             )

@@ -65,6 +65,7 @@ _TURNS: dict[Intent, tuple[str, ...]] = {
         r"\b(?:rl|reinforcement learning)\b.{0,60}\b(?:rewards?|tests|verif\w+|math|code|on|for|with)\b|\bhuman feedback\b",
     ),
     "continue": (
+        r"\bfrom \d+k to \d+k (?:tokens )?(?:of )?(?:context|ctx|window)\b",
         r"\b(?:continu\w+|cont\.?|keep(?:ing)?|further|resum\w+|domain[ -]adapt\w*|mid|second[ -]stage|additional|extra)[ -](?:the |to |on )?(?:pre[ -]?)?train\w*",
         r"\btrain\w*\b.{0,30}\b(?:further|some more|longer)\b",
         r"\b(?:more|additional|extra|further|another|new)\b[^,.;]{0,25}\b(?:tokens|toks?)\b|\b(?:tokens|toks?)\b[^,;]{0,25}(?<!no )(?<!not )\bmore\b",
