@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 from openai_endpoint import served
 
+from aether.counsel.agent import pace
 from aether.counsel.agent.conversation import Conversation
 from aether.counsel.agent.model import ScriptedModel
 from aether.counsel.agent.providers import is_local, model_of
@@ -76,8 +78,8 @@ def test_a_server_without_tools_gets_the_answer_of_the_counsel_instead(tmp_path)
         turn = asyncio.run(talk.turn("Does llama-3.1-8b fit on one H100?"))
         assert turn.text == "The counsel has answered." and turn.tools == ("ask",)
         asyncio.run(talk.turn("And llama-3.1-70b?"))
-    assert len(requests) == 3, "once with tools, then never again"
-    assert "the answer of the tool ask" in json.dumps(requests[1]["messages"]) and "tools" not in requests[1]
+    assert len(requests) == 4, "once with tools, one question for the pace, then never again"
+    assert "the answer of the tool ask" in json.dumps(requests[2]["messages"]) and "tools" not in requests[2]
     assert talk.ground.facts
 
 
@@ -125,3 +127,27 @@ def test_a_package_that_is_missing_and_a_provider_that_is_unknown(monkeypatch):
         model_of("groq:x")
     with pytest.raises(InputError, match=r"anthropic, openai.*vllm.*--base-url"):
         model_of("skynet:x")
+
+
+def test_a_slow_server_is_told_what_it_reads_in_time(tmp_path, monkeypatch):
+    """It reads 2,000 characters a second and takes no tools: after one short question it hears few words, and writes few."""
+    monkeypatch.setattr(pace, "READ_S", 0.5)
+
+    def slowly(body):
+        time.sleep(sum(len(m["content"]) for m in body["messages"]) / 2000)
+        return "Tensor parallelism of 2 fits."
+
+    with served(slowly, takes_tools=False) as (url, requests):
+        talk = Conversation(model_of("tiny", url), tmp_path, new_session(tmp_path), is_free=True)
+        turn = asyncio.run(talk.turn("Does llama-3.1-8b fit on one H100?"))
+        asyncio.run(talk.turn("And on two?"))
+    told = [sum(len(m["content"]) for m in body["messages"]) for body in requests]
+    assert turn.tools == ("ask",) and turn.text and talk.ground.facts
+    assert [bool(body.get("tools")) for body in requests] == [True, False, False, False]
+    assert max(told[2:]) < 2000 < told[0] and requests[2]["max_completion_tokens"] <= pace.MOST_TOKENS
+
+
+def test_the_pace_of_a_server():
+    assert pace.pace_of(400, 10.0, 10, 2.0) == pace.Pace(600, 100)
+    assert pace.pace_of(400, 1e4, 1, 100.0) == pace.Pace(pace.LEAST, pace.LEAST_TOKENS)
+    assert pace.pace_of(400, 0.001, 0, 0.0).tokens == pace.MOST_TOKENS

@@ -21,7 +21,18 @@ from aether.counsel.agent.approval import (
     settle_ended,
 )
 from aether.counsel.agent.budget import Budget
-from aether.counsel.agent.model import Call, ContextExceeded, Event, Mind, Said, ToolsRefused, as_tool, interrupted
+from aether.counsel.agent.model import (
+    Call,
+    ContextExceeded,
+    Event,
+    Mind,
+    Said,
+    ToolsRefused,
+    as_tool,
+    interrupted,
+    measured_pace,
+)
+from aether.counsel.agent.pace import BRIEF, LEAST, Pace
 from aether.counsel.agent.quoting import MAX_CHARACTERS, quoted, without_controls
 from aether.counsel.agent.reproducibility import completed
 from aether.counsel.agent.sandbox import isolation, run_python
@@ -75,6 +86,8 @@ class Conversation:
         self.history: list[Any] = []
         self.unpriced = False
         self.draft, self.used = "", []
+        self.pace: Pace | None = None
+        """What a server without tools manages, once it was measured."""
         self.last: Turn | None = None
         """The newest turn, one that was stopped included."""
         self._restore()
@@ -86,6 +99,10 @@ class Conversation:
         free = [as_tool(tool, self._heard) for tool in self.toolbox.reading] if with_tools else []
         guarded = [as_tool(tool, self._heard) for tool in self.toolbox.working] if with_tools else []
         return Mind(self.model, persona, free, guarded, self._objection, self._noted)
+
+    def _brief_mind(self, pace: Pace) -> Mind:
+        """For a slow server: few words of persona, a bounded reply, and nothing sent back."""
+        return Mind(self.model, BRIEF, [], [], lambda reply: None, self._noted, max_tokens=pace.tokens)
 
     def _noted(self, event: Event) -> None:
         event = replace(event, text=without_controls(event.text))
@@ -140,6 +157,9 @@ class Conversation:
                 return said
             except ToolsRefused:
                 self.mind, self.has_tools = self._mind(with_tools=False), False
+                self.pace = await measured_pace(self.model) if self.is_free else None
+        if self.pace is not None and self.pace.characters < MAX_CHARACTERS:
+            return await self._briefly(text, self.pace)
         self._noted(Event("tool", "ask"))
         told = self._heard("ask", self.toolbox.ask(text))
         for limit in (MAX_CHARACTERS, MAX_CHARACTERS // 2, MAX_CHARACTERS // 4):
@@ -152,6 +172,17 @@ class Conversation:
                 self._pay(said.cost_usd)
                 return said
         raise full
+
+    async def _briefly(self, text: str, pace: Pace) -> Said:
+        """To a slow server: this question alone, with as much of the counsel's answer as it reads while a person waits."""
+        self._noted(Event("tool", "ask"))
+        told = self._heard("ask", self.toolbox.ask(text))
+        room = max(LEAST, pace.characters - len(BRIEF) - len(text))
+        said = await self._brief_mind(pace).say(
+            f"{text}\n\n{quoted(told['text'], 'the answer of the tool ask', room)}", []
+        )
+        self._pay(said.cost_usd)
+        return said
 
     def _close(self, person: str, turn: Turn, tokens: tuple[int, int], *, stopped: bool = False) -> Turn:
         """Write the turn down."""

@@ -9,6 +9,7 @@ import functools
 import inspect
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -39,7 +40,9 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+from pydantic_ai.settings import ModelSettings
 
+from aether.counsel.agent.pace import PROBE, PROBE_TOKENS, Pace, pace_of
 from aether.spec.errors import EnvironmentFault
 
 RETRIES = 2
@@ -99,15 +102,18 @@ class Mind:
         guarded: Sequence[Callable],
         objection: Callable[[str], str | None],
         on_event: Callable[[Event], None] = lambda event: None,
+        max_tokens: int | None = None,
     ) -> None:
+        """`max_tokens`: of one reply, where it is bounded; the likeliest words are then taken, as small models need."""
         self._on_event = on_event
         tools = [Tool(t, takes_ctx=False) for t in free] + [
             Tool(t, takes_ctx=False, requires_approval=True) for t in guarded
         ]
         try:
             self._agent = Agent(
-                model, instructions=persona, tools=tools, output_type=[str, DeferredToolRequests], retries=RETRIES
-            )
+                model, instructions=persona, tools=tools, output_type=[str, DeferredToolRequests], retries=RETRIES,
+                model_settings=None if max_tokens is None else ModelSettings(max_tokens=max_tokens, temperature=0.0),
+            )  # fmt: skip
         except (UserError, ImportError) as error:
             raise EnvironmentFault(f"the model cannot be used: {error}") from error
 
@@ -171,6 +177,22 @@ class Mind:
             text = event.delta.content_delta
         if text:
             self._on_event(Event("draft", text))
+
+
+async def measured_pace(model: Model | str) -> Pace | None:
+    """The pace of a server, from one short question; None where it does not answer that."""
+    agent = Agent(model, model_settings=ModelSettings(max_tokens=PROBE_TOKENS, temperature=0.0))
+    begun = time.monotonic()
+    first, pieces = None, 0
+    try:
+        async with agent.run_stream(PROBE) as stream:
+            async for _ in stream.stream_text(delta=True, debounce_by=None):
+                first = first or time.monotonic()
+                pieces += 1
+    except (AgentRunError, UserError):
+        return None
+    first = first or time.monotonic()
+    return pace_of(len(PROBE), first - begun, pieces - 1, time.monotonic() - first)
 
 
 def interrupted(history: list[Any], asked: str, so_far: str) -> list[Any]:
