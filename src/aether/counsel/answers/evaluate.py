@@ -10,6 +10,7 @@ from aether.counsel.answers.contamination import contamination_code, contaminati
 from aether.counsel.answers.draft import UNKNOWN, Draft, command, items, name, note, paragraph, table
 from aether.counsel.answers.files import evaluation_command
 from aether.counsel.answers.recipe import DataPart, EvaluationPart, HardwarePart
+from aether.counsel.answers.told_scores import told_scores
 from aether.counsel.answers.usual_recipes import model_or_yours, run_recipe
 from aether.evidence.sample_size import needed_for_share, needed_pairs
 from aether.planning.search.problem import architecture_of
@@ -34,6 +35,8 @@ def answer_evaluate(draft: Draft) -> None:
     leaked = "contamination" in draft.request.methods
     if leaked:
         contamination_sections(draft)
+    elif told_scores(draft):
+        draft.section("options", "Options", _options())
     else:
         _decision(draft, measured)
     draft.section("items", "How many items", *_sizes(draft))
