@@ -96,16 +96,20 @@ def _first_and_others(raw: Any, field: str) -> Any:
     return raw | {"name": first, "others": rest}
 
 
-class Hardware(Noun):
+class Hardware(Extended):
     """The machine to build and serve on: `this-machine`, or a name that `knowledge` has. Price unknown is None, never 0.
 
-    Where a published model is planned for, `name` may be a list: each is compared, with `count` devices of it.
+    Where a published model is planned for, `name` may be a list: each is compared, with `count` devices of it, or with as many as
+    `counts` says of that name.
     """
 
+    added: ClassVar[frozenset[str]] = frozenset({"counts"})
     name: str = "this-machine"
     others: tuple[str, ...] = ()
     """The names after the first, where several were given."""
     count: int = Field(default=1, ge=1)
+    counts: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """Of one device, by name, where several are compared and there are not equally many."""
     price_usd_per_hour: float | None = Field(default=None, ge=0)
     """Of the machine; where a published model is planned for, of one device."""
     prices_usd_per_hour: dict[str, Annotated[float, Field(gt=0)]] = {}
@@ -120,6 +124,14 @@ class Hardware(Noun):
     def names(self) -> tuple[str, ...]:
         """Every choice."""
         return (self.name, *self.others)
+
+    def count_of(self, name: str) -> int:
+        """Devices of that name."""
+        return self.counts.get(name, self.count)
+
+    def is_counted(self, name: str) -> bool:
+        """Whether it was said how many there are of that name."""
+        return name in self.counts or "count" in self.model_fields_set
 
 
 class ModelChoice(Noun):

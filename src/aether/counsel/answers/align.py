@@ -246,7 +246,7 @@ def code_of(draft: Draft, architecture: Architecture, method: str) -> list[Block
         draft.brief.seed,
         lora,
         draft.brief.data.sources,
-        draft.brief.hardware.count if draft.brief.hardware is not None else 8,
+        draft.brief.hardware.count_of(draft.brief.hardware.name) if draft.brief.hardware is not None else 8,
     )
     blocks: list[Block] = [paragraph(command(file), ": fill in what is in capitals."), draft.code("yaml", text)]
     if method in TRAINERS:

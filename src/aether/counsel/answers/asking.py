@@ -127,7 +127,7 @@ def _two_things(brief: Brief) -> tuple[Question, ...]:
 def _how_many(brief: Brief) -> tuple[Question, ...]:
     """How many devices there are, where they were named and not counted."""
     hardware = brief.hardware
-    if hardware is None or hardware.name == "this-machine" or "count" in hardware.model_fields_set:
+    if hardware is None or hardware.name == "this-machine" or all(map(hardware.is_counted, hardware.names)):
         return ()
     return (
         Question(

@@ -1,19 +1,23 @@
 """The answer about a comparison: models or devices side by side under one load, number formats on a device, or methods of a kind.
 
-Each pairing takes the fewest devices of a kind that hold the model. Speed, memory and cost are predictions of `planning.serving` for
-one closed loop of clients; accuracy is unknown, since no published number compares models under one protocol on your task.
+Where every kind of device is counted and a load was said, `compare_load` simulates each side at it. Else each pairing takes the fewest
+devices of a kind that hold the model, in as many copies as there are devices for where they are counted. Speed, memory and cost are
+predictions of `planning.serving` for one closed loop of clients to a copy; accuracy is unknown, since no published number compares models under one protocol on your task.
 """
+
+from dataclasses import dataclass, replace
 
 from aether.counsel.answers import align, compress, tunings
 from aether.counsel.answers.brief_text import brief_toml
+from aether.counsel.answers.compare_load import compare_at_load, is_loaded
+from aether.counsel.answers.compare_parts import closing, comparison_recipe
 from aether.counsel.answers.draft import UNKNOWN, Draft, command, items, name, note, paragraph, table
 from aether.counsel.answers.evaluate import TASKS
-from aether.counsel.answers.facts import described, ranks
+from aether.counsel.answers.facts import ranks
 from aether.counsel.answers.files import evaluation_command
 from aether.counsel.answers.methods import alignments, compared, has_numbers
-from aether.counsel.answers.recipe import DataPart, EvaluationPart, HardwarePart
+from aether.counsel.answers.recipe import HardwarePart
 from aether.counsel.answers.side_by_side import compare_topics, topics_of
-from aether.counsel.answers.usual_recipes import run_recipe
 from aether.counsel.reading.methods import methods
 from aether.knowledge.library import Device, device, price_usd_per_hour
 from aether.planning.search.problem import architecture_of
@@ -25,7 +29,7 @@ from aether.planning.serving.setup import MULTIPLIED_IN, ServingSetup
 from aether.spec.architecture import Architecture
 from aether.spec.errors import InputError
 from aether.spec.plan import Estimate
-from aether.spec.report import Block, Bound, Facts, Paragraph, Text, text_of
+from aether.spec.report import Block, Bound, Cite, Paragraph, Text, text_of
 
 _CLIENTS = 16
 """Clients in the closed loop that things are compared under (chosen)."""
@@ -58,44 +62,88 @@ def answer_compare(draft: Draft) -> None:
     model, hardware = draft.brief.model, draft.brief.hardware
     names = (model.name, *model.others) if model is not None and model.name else ()
     devices = [d for d in (hardware.names if hardware is not None else ()) if d != "this-machine"]
+    if is_loaded(draft.brief):
+        return compare_at_load(draft, names, devices)
     pairs = [(*architecture_of(each), device(on)) for each in names for on in devices]
     _side_by_side(draft, pairs)
     return None
 
 
-def _setup(
-    architecture: Architecture, called: str, on: Device, load: ClosedLoop, formats: tuple[str, ...]
-) -> tuple[ServingSetup, dict[str, Estimate]] | None:
+@dataclass(frozen=True)
+class Priced:
+    """A model on a device under the closed loop. `setup` is None where it does not fit."""
+
+    called: str
+    architecture: Architecture
+    on: Device
+    count: int | None
+    """Devices that there are, where it was said."""
+    setup: ServingSetup | None
+    estimates: dict[str, Estimate]
+
+    @property
+    def copies(self) -> int:
+        """Copies of the model, each with clients of its own."""
+        return self.count // self.setup.devices if self.count and self.setup else 1
+
+    @property
+    def devices(self) -> int:
+        """All that are paid for."""
+        return self.count or (self.setup.devices if self.setup else 0)
+
+    @property
+    def step(self) -> str:
+        """Under what its numbers are cited."""
+        return f"compare-{self.called}-{self.on.name}"
+
+
+def _priced(draft: Draft, called: str, architecture: Architecture, on: Device, loop: ClosedLoop) -> Priced:
     """The fewest devices that hold the model in the format that was asked for or that it was published in, where the device computes
-    in it; else in 16 bits."""
+    in it, else in 16 bits; as many such copies as there are devices for."""
+    brief = draft.brief
+    assert brief.hardware is not None
+    formats = brief.model.formats if brief.model is not None else ()
     form = next((f for f in formats if f in FORMATS), native_format(called))
     if MULTIPLIED_IN[FORMATS[form].weights] not in on.flops_per_s:
         form = "bf16"
+    price = price_usd_per_hour(on.name, brief.hardware.prices_usd_per_hour)
+    given = brief.hardware.count_of(on.name) if brief.hardware.is_counted(on.name) else None
     for count in _COUNTS:
-        if ranks(architecture, count) != count:
+        if ranks(architecture, count) != count or count > (given or count):
             continue
         setup = ServingSetup(architecture=architecture, device=on, precision=FORMATS[form], tp=count)
         try:
-            return setup, serving_estimates(setup, load)
+            estimates = serving_estimates(setup, loop, price)
         except InputError:
             continue
-    return None
+        return _of_all(Priced(called, architecture, on, given, setup, estimates))
+    return Priced(called, architecture, on, given, None, {})
+
+
+def _of_all(one: Priced) -> Priced:
+    """Tokens of all copies, and their cost with the devices that stand by."""
+    assert one.setup is not None
+    idle = one.devices / (one.copies * one.setup.devices)
+    scaled = {
+        "throughput": _times(one.estimates["throughput"], one.copies, "copies"),
+        "cost_per_million_tokens": _times(one.estimates["cost_per_million_tokens"], idle, "devices / devices in use"),
+    }
+    return replace(one, estimates=one.estimates | scaled)
+
+
+def _times(estimate: Estimate, factor: float, what: str) -> Estimate:
+    if estimate.value is None or factor == 1:
+        return estimate
+    ends = estimate.interval
+    within = ends and ends.model_copy(update={"low": factor * ends.low, "high": factor * ends.high})
+    formula = f"({estimate.formula}) * {what}"
+    return estimate.model_copy(update={"value": factor * estimate.value, "interval": within, "formula": formula})
 
 
 def _side_by_side(draft: Draft, pairs: list[tuple[str, Architecture, Device]]) -> None:
     load = draft.brief.load
     loop = ClosedLoop(prompt_tokens=load.prompt_tokens, output_tokens=load.output_tokens, concurrency=_CLIENTS)
-    formats = draft.brief.model.formats if draft.brief.model is not None else ()
-    found = [
-        (called, architecture, on, _setup(architecture, called, on, loop, formats))
-        for called, architecture, on in pairs[:4]
-    ]
-    priced = []
-    for called, architecture, on, made in found:
-        prices = draft.brief.hardware.prices_usd_per_hour if draft.brief.hardware else {}
-        price = price_usd_per_hour(on.name, prices)
-        estimates = serving_estimates(made[0], loop, price) if made and price is not None else (made[1] if made else {})
-        priced.append((called, architecture, on, made[0] if made else None, estimates))
+    priced = [_priced(draft, called, architecture, on, loop) for called, architecture, on in pairs[:4]]
     _decide(draft, priced)
     draft.section("options", "Options", *_table(draft, priced))
     draft.section("recipe", "Recipe", *_recipe(draft, priced))
@@ -107,63 +155,39 @@ def _side_by_side(draft: Draft, pairs: list[tuple[str, Architecture, Device]]) -
         paragraph("The brief as it was read:"),
         draft.code("toml", brief_toml(draft.brief)),
     )
-    _closing(draft)
+    closing(draft)
 
 
-def _recipe(draft: Draft, priced: list["Priced"]) -> list[Block]:
-    """The exact recipe of the comparison, with the configuration of every model."""
-    models = {called: architecture for called, architecture, *_ in priced}
-    (first, architecture), *others = models.items()
-    where = ", ".join(dict.fromkeys(on.name for _, _, on, *_ in priced))
-    layouts = {f"tp {setup.tp}" for _, _, _, setup, _ in priced if setup is not None} or {"none that fits"}
+def _recipe(draft: Draft, priced: list[Priced]) -> list[Block]:
     load = draft.brief.load
-    recipe = run_recipe(
-        draft,
-        described(draft, first, architecture),
-        DataPart(
-            composition=text_of("none: the published weights, as they are; the same held-out items for each"),
-            tokens=text_of("none: nothing is trained"),
-        ),
-        HardwarePart(
-            devices=text_of(name(where), ", as many as the table says"),
-            parallelism=text_of(name(", ".join(sorted(layouts))), ": tensor parallel over the devices of a copy"),
-            software=text_of(name("vLLM")),
-        ),
-        EvaluationPart(
-            measured_on=text_of(
-                "closed loop of ", draft.number("compare.clients", _CLIENTS, "count", "assumed", "a load chosen to compare"), " clients, prompts of ",
-                draft.number("compare.prompt", load.prompt_tokens, "token", "assumed", "the brief's load"), " and answers of ",
-                draft.number("compare.output", load.output_tokens, "token", "assumed", "the brief's load"), "; quality on your own items",
-            ),
-            method=text_of("several repeats of the load after a warm-up; quality paired by item, with an interval"),
-            decided_by=text_of("quality first, by the interval of the paired difference; then cost at this load"),
-        ),
+    measured_on = text_of(
+        "closed loop of ", draft.number("compare.clients", _CLIENTS, "count", "assumed", "a load chosen to compare"),
+        " clients for each copy, prompts of ",
+        draft.number("compare.prompt", load.prompt_tokens, "token", "assumed", "the brief's load"), " and answers of ",
+        draft.number("compare.output", load.output_tokens, "token", "assumed", "the brief's load"), "; quality on your own items",
     )  # fmt: skip
-    blocks = list(recipe.blocks())
-    for called, other in others:
-        part = described(draft, called, other)
-        rows = tuple((text_of(f.replace("_", " ")), getattr(part, f)) for f in type(part).model_fields)
-        blocks.append(Facts(title="The other model", facts=rows))
-    return [*blocks, note("Whole recipe of the one that is decided on: ", command('aether ask "serve …"'), ".")]
-
-
-Priced = tuple[str, Architecture, Device, ServingSetup | None, dict[str, Estimate]]
+    layouts = {f"tp {one.setup.tp}" for one in priced if one.setup is not None} or {"none that fits"}
+    kinds = name(", ".join(dict.fromkeys(one.on.name for one in priced)))
+    hardware = HardwarePart(
+        devices=text_of(kinds, ", as many as the table says"),
+        parallelism=text_of(name(", ".join(sorted(layouts))), ": tensor parallel over the devices of a copy"),
+        software=text_of(name("vLLM")),
+    )
+    return comparison_recipe(draft, {one.called: one.architecture for one in priced}, hardware, measured_on)
 
 
 def _decide(draft: Draft, priced: list[Priced]) -> None:
-    costs = {
-        i: e["cost_per_million_tokens"].value
-        for i, (*_, e) in enumerate(priced)
-        if e and e["cost_per_million_tokens"].value
-    }
+    fits = [one for one in priced if one.setup is not None]
+    costs = [one for one in fits if one.estimates["cost_per_million_tokens"].value]
+    if not fits:
+        text = text_of("None of these holds the model: take more devices of a kind, or a format of fewer bits.")
+        return draft.section("decision", "Decision", Paragraph(text=text, tone="decision"))
     if not costs:
         text = text_of("No price of these devices is known: choose by the table, or give hardware.price_usd_per_hour.")
         return draft.section("decision", "Decision", Paragraph(text=text, tone="decision"))
-    best = min(costs, key=lambda i: costs[i] or 0.0)
-    called, _, on, setup, _ = priced[best]
-    assert setup is not None
-    one_model = len({p[0] for p in priced}) == 1
-    unpriced = len(priced) - len(costs)
+    best = min(costs, key=lambda one: one.estimates["cost_per_million_tokens"].value or 0.0)
+    one_model = len({one.called for one in priced}) == 1
+    unpriced = len(fits) - len(costs)
     why = (
         "Devices without a known price are left out of this: give hardware.prices_usd_per_hour to have them in."
         if unpriced
@@ -171,54 +195,66 @@ def _decide(draft: Draft, priced: list[Priced]) -> None:
         if one_model
         else "This is on cost at equal load alone. Which model does your work better is not known here, and decides first."
     )
-    count = draft.number("compare.devices", setup.devices, "count", "computed", "fewest devices that hold the model")
+    if len(fits) < len(priced):
+        why = f"Where the table says so, the model does not fit. {why}"
     text = text_of(
         "Cheapest at this load" + (" of what has a price: " if unpriced else ": "),
-        name(called),
+        name(best.called),
         " on ",
-        count,
+        _count(draft, best, "compare"),
         " ",
-        name(on.name),
+        name(best.on.name),
         ".",
     )
     return draft.section("decision", "Decision", Paragraph(text=text, tone="decision"), paragraph(why))
 
 
+def _count(draft: Draft, one: Priced, step: str) -> Cite:
+    if one.count:
+        return draft.number(f"{step}.given", one.count, "count", "assumed", "the brief's count of these devices")
+    return draft.number(f"{step}.devices", one.devices, "count", "computed", "fewest devices that hold the model")
+
+
 def _table(draft: Draft, priced: list[Priced]) -> list[Block]:
-    heads: list[str | Text] = ["", *(text_of(name(called)) for called, *_ in priced)]
-    rows: list[list[Text]] = [[text_of("on"), *(_where(draft, p) for p in priced)]]
+    heads: list[str | Text] = ["", *(text_of(name(one.called)) for one in priced)]
+    rows: list[list[Text]] = [[text_of("on"), *(_where(draft, one) for one in priced)]]
     rows.append([text_of("accuracy"), *(UNKNOWN for _ in priced)])
     for metric in _METRICS:
-        cells = [draft.estimate(_step(p), p[4].get(metric)) if p[4] else text_of("does not fit") for p in priced]
+        cells = [
+            draft.estimate(one.step, one.estimates.get(metric)) if one.setup else text_of("does not fit")
+            for one in priced
+        ]
         rows.append([text_of(_LABELS[metric]), *cells])
     rows.append([text_of("training cost"), *(text_of("none") for _ in priced)])
-    rows.append(
-        [
-            text_of("complexity"),
-            *(text_of("low" if p[3] is not None and p[3].devices == 1 else "medium") for p in priced),
-        ]
-    )
+    complexity = (text_of("low" if one.setup is not None and one.devices == 1 else "medium") for one in priced)
+    rows.append([text_of("complexity"), *complexity])
     clients = draft.number("compare.clients", _CLIENTS, "count", "assumed", "a load chosen to compare")
     told = note(
-        clients, " clients, prompts of ", Bound(path="load.prompt_tokens"), " and answers of ", Bound(path="load.output_tokens"),
-        " tokens, vLLM, intervals that hold eight times in ten.",
+        clients, " clients for each copy, prompts of ", Bound(path="load.prompt_tokens"), " and answers of ",
+        Bound(path="load.output_tokens"), " tokens, vLLM, intervals that hold eight times in ten.",
     )  # fmt: skip
-    return [table(heads, rows), told]
+    if "requests_per_s" not in draft.brief.load.model_fields_set:
+        return [table(heads, rows), told]
+    unused = note(
+        "The load of ", Bound(path="load.requests_per_s"),
+        " requests/s is not in this: say how many devices there are of each kind, and each is simulated at it.",
+    )  # fmt: skip
+    return [table(heads, rows), told, unused]
 
 
-def _step(priced: Priced) -> str:
-    return f"compare-{priced[0]}-{priced[2].name}"
-
-
-def _where(draft: Draft, priced: Priced) -> Text:
-    _, _, on, setup, _ = priced
-    if setup is None:
-        return text_of(name(on.name), ": does not fit")
-    count = draft.number(
-        f"{_step(priced)}.count", setup.devices, "count", "computed", "fewest devices that hold the model"
+def _where(draft: Draft, one: Priced) -> Text:
+    if one.setup is None:
+        counted = (_count(draft, one, one.step), " ") if one.count else ()
+        return text_of(*counted, name(one.on.name), ": does not fit")
+    form = name(one.setup.precision.weights)
+    where = text_of(_count(draft, one, one.step), " ", name(one.on.name), ", ", form)
+    if one.copies == 1 and one.devices == one.setup.devices:
+        return where
+    copies = draft.number(f"{one.step}.copies", one.copies, "count", "computed", "devices / devices of a copy")
+    each = draft.number(
+        f"{one.step}.each", one.setup.devices, "count", "computed", "fewest devices that hold the model"
     )
-    form = name(setup.precision.weights)
-    return text_of(count, " ", name(on.name), ", ", form)
+    return (*where, *text_of(", copies: ", copies, ", devices of each: ", each))
 
 
 def _methods(draft: Draft, methods: list[str]) -> None:
@@ -238,40 +274,4 @@ def _methods(draft: Draft, methods: list[str]) -> None:
     told = note("Of ", name(first.upper()), "; of another one: ", command('aether ask "align … with …"'), ".")
     draft.section("recipe", "Recipe", *align.recipe_of(draft, called, architecture, first).blocks(), told)
     draft.section("code", "Code", *align.code_of(draft, architecture, first))
-    _closing(draft)
-
-
-def _closing(draft: Draft) -> None:
-    draft.section(
-        "risks",
-        "Risks",
-        items(
-            text_of(
-                "A benchmark table from several papers compares protocols as much as models: measure both under one."
-            ),
-            text_of("Licences, languages and context lengths differ too, and are not in the table."),
-        ),
-    )
-    draft.section(
-        "uncertain",
-        "What is uncertain",
-        items(
-            text_of(
-                "Accuracy on your task: ",
-                *UNKNOWN,
-                ". To settle it: the same held-out items for each, paired, with an interval.",
-            ),
-            text_of("Where two intervals overlap, no difference is shown."),
-        ),
-    )
-    draft.section(
-        "experiment",
-        "Next experiment",
-        items(
-            text_of(
-                "A hundred of your items through each, blind; then the number of items that ",
-                command('aether ask "evaluate …"'),
-                " computes.",
-            )
-        ),
-    )
+    closing(draft)

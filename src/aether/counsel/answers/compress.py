@@ -85,7 +85,7 @@ def formats_on(draft: Draft, called: str, architecture: Architecture, on: Device
     """Every format that the device computes in, with its numbers; where several were named, those and 16 bits."""
     brief = draft.brief
     assert brief.hardware is not None
-    count, size = brief.hardware.count, float(parameters(architecture).total)
+    count, size = brief.hardware.count_of(on.name), float(parameters(architecture).total)
     price = price_usd_per_hour(on.name, brief.hardware.prices_usd_per_hour)
     loop = ClosedLoop(
         prompt_tokens=brief.load.prompt_tokens, output_tokens=brief.load.output_tokens, concurrency=_CLIENTS

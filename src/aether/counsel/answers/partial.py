@@ -29,11 +29,10 @@ def _training(draft: Draft, called: str, architecture: Architecture) -> list[Blo
             rate = on.flops_per_s.get("bfloat16")
             if rate is None:
                 continue
-            source = f"FLOP / ({hardware.count} * {rate:g} FLOP/s of the data sheet in bfloat16): no run is faster"
-            least = draft.number(
-                f"partial.{called}.{on.name}.least", flops / rate / hardware.count, "s", "computed", source
-            )
-            rows.append([text_of("least time on ", name(f"{hardware.count} {on.name}")), text_of(least)])
+            count = hardware.count_of(on.name)
+            source = f"FLOP / ({count} * {rate:g} FLOP/s of the data sheet in bfloat16): no run is faster"
+            least = draft.number(f"partial.{called}.{on.name}.least", flops / rate / count, "s", "computed", source)
+            rows.append([text_of("least time on ", name(f"{count} {on.name}")), text_of(least)])
     return [table(("the training", ""), rows)]
 
 

@@ -60,17 +60,15 @@ def split_over(draft: Draft, place: str, held_bytes: float) -> tuple[Text, Text]
         return text_of("to be named: ", command('--set "hardware.name=…"')), text_of(
             "FSDP, states fully sharded over all devices"
         )
-    on = device(hardware.name)
+    on, count = device(hardware.name), hardware.count_of(hardware.name)
     fewest = max(1, math.ceil(held_bytes / (_SHARE * on.memory_bytes)))
-    each = draft.number(
-        f"{place}.per-device", held_bytes / hardware.count, "byte", "computed", "bytes of all states / devices"
-    )
-    given = draft.number(f"{place}.devices", hardware.count, "count", "assumed", "the brief's hardware.count")
+    each = draft.number(f"{place}.per-device", held_bytes / count, "byte", "computed", "bytes of all states / devices")
+    given = draft.number(f"{place}.devices", count, "count", "assumed", "the brief's hardware.count")
     devices = text_of(given, " ", name(on.name))
-    if hardware.count >= fewest:
+    if count >= fewest:
         how = (
             "one device holds everything"
-            if hardware.count == 1
+            if count == 1
             else "FSDP, states fully sharded over all of them, data parallel"
         )
         return devices, text_of(f"{how}; ", each, " of states a device, activations apart")

@@ -56,6 +56,7 @@ def fields_of(request: Request) -> dict[str, Any]:
     if brief.hardware is not None:
         found["hardware"] = sorted(brief.hardware.names)
         found["count"] = brief.hardware.count if "count" in brief.hardware.model_fields_set else None
+        found |= {f"count of {name}": count for name, count in brief.hardware.counts.items()}
         found["price"] = brief.hardware.price_usd_per_hour
     if "load" in brief.model_fields_set:
         found |= {name: getattr(brief.load, name) for name in _LOAD if name in brief.load.model_fields_set}

@@ -22,6 +22,10 @@ _DROP = re.compile(
 _COUNT = re.compile(
     r"(?<![\w.])(?P<count>\d{1,6}|one|two|three|four|six|eight|twelve|sixteen|thirty-two|sixty-four)\s+(?:gpus?|devices?|cards?|accelerators?|chips?|of (?:them|those|these))\b"
 )
+_MORE = re.compile(
+    r"\badd\b[^.;,]{0,30}$|\b(?:another|(?:one|two|three|four|\d+) (?:more|extra|additional))\b[^.;,]{0,30}$"
+)
+"""Before the end of a device's name: that many more of it."""
 _WORDS = {"cost": ("cost_per_million_tokens", "build_cost"), "price": ("cost_per_million_tokens", "build_cost"), "budget": ("cost_per_million_tokens", "build_cost"), "deadline": ("build_time",), "time limit": ("build_time",), "memory": ("device_memory", "serving_memory", "training_memory"), "throughput": ("throughput",), "quality": ("bits_per_byte",), "first token": ("ttft",), "inter token": ("itl",), "end to end": ("e2e",)}  # fmt: skip
 _CORPUS = 1e9
 """From here on a bare "200B" after a training was spoken of is tokens (assumed)."""
@@ -73,12 +77,15 @@ def merged(earlier: Request, later: Request, found: Findings) -> Request:
         unwanted |= {name for name in earlier.methods if name not in later.methods and methods()[name].family in kinds}
     targets = [t for t in brief.targets if not any(t.metric == d or t.metric.startswith(f"{d}_") for d in dropped)]
     brief = brief.model_copy(update={"targets": tuple(targets)})
-    if later.intent == "compare" and _BACK.search(plain):
+    if later.intent == "compare" and _BACK.search(plain) and (later.brief.hardware or later.brief.model):
         brief = _beside(earlier.brief, brief)
     own_reads = [
         *later.reads,
         *(_reads_of_hardware(found) if later.brief.hardware is None and earlier.brief.hardware else ()),
     ]
+    if (count := _with_more(earlier.brief, found)) is not None:
+        own_reads = [read for read in own_reads if read.field != "brief.hardware.count"]
+        own_reads.append(_read_of(found, "count", count, found.machines[0].span))
     counted = [read.words.split()[0] for read in own_reads if read.field == "brief.hardware.count" and read.words]
     named = {read.field for read in own_reads}
     kept = [
@@ -105,7 +112,11 @@ def _beside(earlier: Brief, brief: Brief) -> Brief:
     update: dict = {}
     if earlier.hardware is not None and brief.hardware is not None:
         first, *others = dict.fromkeys((*earlier.hardware.names, *brief.hardware.names))
-        update["hardware"] = brief.hardware.model_copy(update={"name": first, "others": tuple(others)})
+        beside = {"name": first, "others": tuple(others)}
+        if brief.hardware.count != earlier.hardware.count or brief.hardware.counts or earlier.hardware.counts:
+            sides = [side for side in (brief.hardware, earlier.hardware) if all(map(side.is_counted, side.names))]
+            beside |= {"counts": {each: side.count_of(each) for side in sides for each in side.names}}
+        update["hardware"] = brief.hardware.model_copy(update=beside)
     if earlier.model is not None and earlier.model.name and brief.model is not None and brief.model.name:
         known = (earlier.model.name, *earlier.model.others, brief.model.name, *brief.model.others)
         first, *others = dict.fromkeys(known)
@@ -130,7 +141,8 @@ def _brief(earlier: Brief, later: Brief, found: Findings) -> Brief:
     if "load" in later.model_fields_set:
         update["load"] = _laid(earlier.load if "load" in earlier.model_fields_set else None, later.load)
     if later.hardware is not None:
-        update["hardware"] = _laid(earlier.hardware, later.hardware)
+        more = {} if (count := _with_more(earlier, found)) is None else {"count": count}
+        update["hardware"] = _laid(earlier.hardware, later.hardware).model_copy(update=more)
     if later.model is not None:
         laid = _laid(earlier.model, later.model)
         update["model"] = (
@@ -142,7 +154,9 @@ def _brief(earlier: Brief, later: Brief, found: Findings) -> Brief:
     if later.data.sources:
         update["data"] = later.data
     if later.hardware is None and earlier.hardware is not None:
-        named = {name: value for name, (value, _) in _of_the_hardware(found).items()}
+        named: dict = {name: value for name, (value, _) in _of_the_hardware(found).items()}
+        if "count" in named:
+            named["counts"] = {}
         update["hardware"] = earlier.hardware.model_copy(update=named)
     if not later.targets and (target := _same_latency(earlier, found)) is not None:
         update["targets"] = (*(t for t in earlier.targets if t.metric != target.metric), target)
@@ -168,9 +182,13 @@ def _same_latency(earlier: Brief, found: Findings) -> Target | None:
 
 def _reads_of_hardware(found: Findings) -> Iterator[Read]:
     for name, (value, span) in _of_the_hardware(found).items():
-        start, end = found.text.place(span.start), found.text.end(span.end)
-        words = found.text.original[start:end]
-        yield Read(field=f"brief.hardware.{name}", value=f"{value:g}", words=words, start=start, end=end)
+        yield _read_of(found, name, value, span)
+
+
+def _read_of(found: Findings, name: str, value: float, span: Span) -> Read:
+    start, end = found.text.place(span.start), found.text.end(span.end)
+    words = found.text.original[start:end]
+    return Read(field=f"brief.hardware.{name}", value=f"{value:g}", words=words, start=start, end=end)
 
 
 def _of_the_hardware(found: Findings) -> dict[str, tuple[float, Span]]:
@@ -185,10 +203,24 @@ def _of_the_hardware(found: Findings) -> dict[str, tuple[float, Span]]:
     return named
 
 
+def _with_more(earlier: Brief, found: Findings) -> int | None:
+    """ "add another L40S", "add two more H100" of the only kind that was spoken of before: how many there are then."""
+    names = earlier.hardware.names if earlier.hardware is not None else ()
+    if len(found.machines) != 1 or names != (found.machines[0].name,):
+        return None
+    machine = found.machines[0]
+    if earlier.hardware is None or not _MORE.search(found.text.plain, 0, machine.span.end):
+        return None
+    return earlier.hardware.count + (machine.count or 1)
+
+
 def _laid(earlier, later):
     """The later noun's given fields over the earlier one's. Naming one model or device takes the others away."""
     if earlier is None:
         return later
     given = {name: getattr(later, name) for name in later.model_fields_set}
     kept = {name: getattr(earlier, name) for name in earlier.model_fields_set}
+    if "counts" in kept:
+        names = (given.get("name"), *given.get("others", ()))
+        kept["counts"] = {n: c for n, c in kept["counts"].items() if n in names and "count" not in given}
     return type(later)(**kept | given)

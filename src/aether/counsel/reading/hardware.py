@@ -33,6 +33,8 @@ _HOLDS = re.compile(
     rf"\s*(?:gpu\s+)?(?:nodes?|servers?|hosts?|box(?:es)?|machines?|instances?|systems?)\s+(?:with|of|having|holding|containing)\s+{_COUNT}\s*(?:gpus?|cards?|accelerators?|devices|chips)\b"
 )
 """After a device: "a Gaudi 3 server with 8 cards"."""
+_LARGEST_NODE = 16
+"""Devices of one machine at most: a larger number on record is of an NVLink domain or a torus (assumed)."""
 _EACH = re.compile(r"\b(?:each|every)\s+$")
 _EITHER = re.compile(rf"(?<![\w.,]){_COUNT}\s*(?:or|to|-)\s*(?:maybe|perhaps|possibly|even)?\s*$")
 _GPUS = re.compile(
@@ -152,7 +154,7 @@ def _named_devices(text: Text) -> list[Found]:
             and not _speaks_of_devices(text, start, text.words(Span(*match.span())))
         ):
             continue
-        start, end, count = _count_around(text, start, end)
+        start, end, count = _count_around(text, start, end, name)
         span = Span(start, end)
         text.take(span)
         if not negated(text, start):
@@ -202,7 +204,20 @@ def _variant(text: Text, name: str, end: int) -> tuple[str, int]:
     return name, end
 
 
-def _count_around(text: Text, start: int, end: int) -> tuple[int, int, int | None]:
+def _in_nodes(many: int, word: str, name: str) -> int:
+    """Devices in so many nodes of which nothing more is said: a node holds what is on record, one server maybe a single device."""
+    held = device(name)
+    each = 1 if "devices_per_node" in held.unread else held.devices_per_node or 1
+    whole = "node" in word or (many > 1 and "machine" not in word)
+    return many * each if whole and each <= _LARGEST_NODE else many
+
+
+def _is_of_nodes(text: Text, before: str, word: re.Match[str]) -> bool:
+    """Whether a number before a device counts the nodes after it: "two H200 nodes", and neither "8xH200 nodes" nor "nodes with 8 GPUs"."""
+    return word[0].endswith("nodes") and not re.search(r"[x*]", before) and not _HOLDS.match(text.plain, word.start())
+
+
+def _count_around(text: Text, start: int, end: int, name: str) -> tuple[int, int, int | None]:
     count = None
     if before := _BEFORE.search(text.plain, 0, start):
         count, start = _counted(before["count"]), before.start()
@@ -218,6 +233,8 @@ def _count_around(text: Text, start: int, end: int) -> tuple[int, int, int | Non
             outer.start(),
             plain.end(),
         )  # "two 8xH200 nodes"
+    elif before and count and plain and _is_of_nodes(text, before[0], plain):
+        return start, plain.end(), _in_nodes(count, plain[0], name)  # "two H200 nodes"
     if holds := _HOLDS.match(text.plain, end):
         return start, holds.end(), (count or 1) * (_counted(holds["count"]) or 1)
     if count is None and _EACH.search(text.plain, 0, start):
@@ -231,7 +248,7 @@ def _count_around(text: Text, start: int, end: int) -> tuple[int, int, int | Non
         if wanted and (count or "per" in nodes[0] or "/" in nodes[0]):
             count, end = (count or 1) * wanted, nodes.end()
     elif count is None and (nodes := _NODES.search(text.plain, 0, start)):
-        count, start = _counted(nodes["count"]), nodes.start()
+        count, start = _in_nodes(_counted(nodes["count"]) or 1, nodes[0], name), nodes.start()
     return start, end, count
 
 

@@ -87,7 +87,25 @@ def quantities(text: Text) -> list[Quantity]:
             continue  # "what does it cost per million tokens?"
         if not found or number.span.start >= found[-1].span.end:  # "per million tokens" is one quantity with its number
             found.append(_quantity(text, number))
-    return found
+    return [_same_unit(text, *pair) for pair in zip(found, [None, *found], strict=False)]
+
+
+_LEFT_OUT = re.compile(
+    r"(?:\s*(?:at|for)?\s*(?:the\s+)?p(?:50|9[059]))?\s*[,;]?\s*(?:and|or|but)?\s*(?:within|under|below|at most|max)?\s*(?P<share>(?:at\s+)?p(?:50|9[059])\s*:?\s*)?"
+)
+_SHARE_AFTER = re.compile(r"\s*(?:at|for|in)?\s*(?:the\s+)?p(?:50|9[059])(?!\w)")
+
+
+def _same_unit(text: Text, number: Quantity, before: Quantity | None) -> Quantity:
+    """ "within 250 ms at p50, within 800 at p99": the second percentile leaves the unit of the first out."""
+    if before is None or number.dimension != "none" or before.dimension != "time":
+        return number
+    between = _LEFT_OUT.fullmatch(text.plain, before.span.end, number.span.start)
+    unit = re.search(r"[a-z]+$", text.plain[before.span.start : before.span.end])
+    if between is None or unit is None or not (between["share"] or _SHARE_AFTER.match(text.plain, number.span.end)):
+        return number
+    factor = _factor(_SECONDS, unit[0]) or 1.0
+    return Quantity(number.low * factor, number.high * factor, "time", number.span)
 
 
 def _quantity(text: Text, number: Number) -> Quantity:

@@ -161,8 +161,10 @@ def _hardware(reader: _Reader, found: Findings) -> Hardware | None:
     for one in found.machines:
         reader.read("brief.hardware.name", one.name, one.span)
     counts = [one for one in found.machines if one.count is not None]
-    if counts and len({one.count for one in counts}) > 1 and len({one.name for one in counts}) > 1:
-        reader.failed += [reader.text.words(one.span) for one in counts]  # "4 H200 or 8 L40S": a count for each
+    if len({one.count for one in counts}) > 1 and len({one.name for one in counts}) > 1:
+        given["counts"] = {one.name: one.count for one in reversed(counts)}  # "4 H200 or 8 L40S": a count for each
+        for one in counts:
+            reader.read(f"brief.hardware.counts.{one.name}", str(one.count), one.span)
     elif counts:
         given["count"] = counts[0].count
         reader.read("brief.hardware.count", str(counts[0].count), counts[0].span)

@@ -70,8 +70,10 @@ def _applied(brief: Brief, factor: float, what: str) -> Brief:
             update={"load": brief.load.model_copy(update={name: value if what == "load" else round(value)})}
         )
     if what == "devices" and brief.hardware is not None:
-        count = max(1, round(brief.hardware.count * factor))
-        return brief.model_copy(update={"hardware": brief.hardware.model_copy(update={"count": count})})
+        hardware = brief.hardware
+        count = max(1, round(hardware.count * factor))
+        counts = {name: max(1, round(each * factor)) for name, each in hardware.counts.items()}
+        return brief.model_copy(update={"hardware": hardware.model_copy(update={"count": count, "counts": counts})})
     if what == "corpus" and brief.model is not None and brief.model.tokens:
         return brief.model_copy(
             update={"model": brief.model.model_copy(update={"tokens": brief.model.tokens * factor})}

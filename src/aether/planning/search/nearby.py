@@ -19,7 +19,7 @@ from aether.planning.search.decide import Found, search
 from aether.planning.search.problem import Problem, problem_of
 from aether.planning.search.serving import ServingSearch
 from aether.planning.search.standing import certain_end, standing_of
-from aether.spec.brief import Brief, Target
+from aether.spec.brief import Brief, Hardware, Target
 from aether.spec.errors import InputError
 from aether.spec.fleet import FleetOption, Nearby
 from aether.spec.units import humanize
@@ -42,10 +42,10 @@ Change = tuple[Brief, str, tuple[str, ...]]
 """A brief, what was changed in words, and as settings."""
 
 
-def nearest(problem: Problem, found: Found) -> tuple[Nearby, ...]:
-    """A feasible brief along each axis that has one."""
+def nearest(problem: Problem, found: Found, axes: Sequence[str] = AXES) -> tuple[Nearby, ...]:
+    """A feasible brief along each of these axes that has one; where none has, one that changes two things."""
     brief, offered = problem.brief, []
-    for axis in AXES:
+    for axis in axes:
         changes = _changes(axis, brief, problem, found)
         if axis in ("load", "count"):
             made = _closest(axis, list(changes))
@@ -303,21 +303,27 @@ def _more(brief: Brief, problem: Problem, found: Found, besides: Change | None =
         options, time = search(problem, bounded=False).options, problem.target("build_time")
         ends = [certain_end(time, e) / time.value for o in options if time and (e := o.estimate("build_time"))]
         least = max(least, min(ends, default=1.0))
-    counts = counts_of(problem)
+    counts, here = counts_of(problem), max(map(brief.hardware.count_of, brief.hardware.names))
     if any(s.subject == "layout" for s in found.shortfalls):
         # Degrees of parallelism do not multiply to this number: some devices stand by as spares.
-        for count in (n for n in reversed(counts) if n < brief.hardware.count):
-            hardware = brief.hardware.model_copy(update={"count": count})
-            words = f"use {count:,} of the {brief.hardware.count:,} devices, the others as spares"
-            yield brief.model_copy(update={"hardware": hardware}), words, (f"hardware.count={count}",)
+        for count in (n for n in reversed(counts) if n < here):
+            hardware, settings = _counted(brief.hardware, count)
+            words = f"use {count:,} of the {here:,} devices, the others as spares"
+            yield brief.model_copy(update={"hardware": hardware}), words, settings
         return
     for count in counts:
-        if count > brief.hardware.count and count >= 0.99 * least * brief.hardware.count:
-            hardware = brief.hardware.model_copy(update={"count": count})
-            words, settings = f"take {count} devices", (f"hardware.count={count}",)
+        if count > here and count >= 0.99 * least * here:
+            hardware, settings = _counted(brief.hardware, count)
+            words = f"take {count} devices"
             if besides is not None:
                 words, settings = f"{words}, and {besides[1]}", (*settings, *besides[2])
             yield brief.model_copy(update={"hardware": hardware}), words, settings
+
+
+def _counted(hardware: Hardware, count: int) -> tuple[Hardware, tuple[str, ...]]:
+    """So many of every kind, and the settings that say so."""
+    settings = (f"hardware.count={count}", *(("hardware.counts={}",) if hardware.counts else ()))
+    return hardware.model_copy(update={"count": count, "counts": {}}), settings
 
 
 def counts_of(problem: Problem) -> list[int]:
@@ -333,6 +339,8 @@ def _other(brief: Brief, problem: Problem) -> Iterator[Change]:
     best = max(p.device.memory_bandwidth_bytes_per_s for p in problem.hardware)
     better = [n for n in LADDER if n not in own and device(n).memory_bandwidth_bytes_per_s > best]
     for name in better[:_TRIES]:
-        hardware = brief.hardware.model_copy(update={"name": name, "others": ()})
-        words = f"take {brief.hardware.count} {name}"
-        yield brief.model_copy(update={"hardware": hardware}), words, (f"hardware.name={name}",)
+        here = max(map(brief.hardware.count_of, brief.hardware.names))
+        hardware, counted = _counted(brief.hardware, here)
+        hardware = hardware.model_copy(update={"name": name, "others": ()})
+        settings = (f"hardware.name={name}", *(counted if brief.hardware.counts else ()))
+        yield brief.model_copy(update={"hardware": hardware}), f"take {here} {name}", settings

@@ -115,7 +115,7 @@ def problem_of(brief: Brief) -> Problem:
         model=name,
         architecture=architecture,
         task=chosen.task,
-        hardware=tuple(priced(each, hardware.count, overrides) for each in hardware.names),
+        hardware=tuple(priced(each, hardware.count_of(each), overrides) for each in hardware.names),
         formats=chosen.formats or known_formats(chosen),
         load=brief.load,
         targets=brief.targets,
@@ -139,7 +139,7 @@ def check_given(brief: Brief) -> None:
     if hardware is not None and hardware.name != "this-machine":
         for name in hardware.names:
             library.device(name)
-        for name in hardware.prices_usd_per_hour:
+        for name in (*hardware.prices_usd_per_hour, *hardware.counts):
             library.device(name)
     _check_order(brief)
     if chosen.task is None:
