@@ -15,6 +15,7 @@ from aether.counsel.review import (
     rules_megatron,
     rules_python,
     rules_requirements,
+    rules_saving,
     rules_scripts,
     rules_serving,
 )
@@ -51,6 +52,7 @@ MODULES = (
     rules_serving,
     rules_kubernetes,
     rules_requirements,
+    rules_saving,
 )
 """The modules of checks: importing one registers its checks."""
 _IGNORE = re.compile(r"aether:\s*ignore(?:\[(?P<ids>[A-Z0-9, ]+)\])?")

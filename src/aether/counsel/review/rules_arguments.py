@@ -310,7 +310,7 @@ def _literal(setting: Setting, text: str) -> Edit | None:
 @on_settings("AE225", ARGS)
 def _no_validation(settings: Settings, document: Document) -> Iterator[Hit]:
     if settings.name in ("TrainingArguments", "SFTConfig") and not re.search(
-        r"eval|valid|test_size|dev_", document.text
+        r"eval|valid|test_size|dev_", re.sub(r"eval\w*\s*=\s*[\"']no[\"']", "", document.text)
     ):
         yield Hit(settings.line, "no held-out data anywhere in the script")
 
@@ -318,7 +318,8 @@ def _no_validation(settings: Settings, document: Document) -> Iterator[Hit]:
 @on_settings("AE226", "dataloader")
 def _no_workers(settings: Settings, document: Document) -> Iterator[Hit]:
     trains = re.search(r"\.backward\(", document.text)
-    if trains and re.search(r"cuda", document.text) and not settings.has("num_workers", "**"):
+    judges = re.match(r"\s*def \w*(?:eval|valid|test)", text_around(document, settings.line))
+    if trains and not judges and re.search(r"cuda", document.text) and not settings.has("num_workers", "**"):
         yield Hit(settings.line, "DataLoader without num_workers: the device waits for the input")
 
 
@@ -337,3 +338,14 @@ def _rate_of_adapters(settings: Settings, document: Document) -> Iterator[Hit]:
     rate = settings.number("learning_rate")
     if rate is not None and _adapters(document, settings) and rate > 5e-3:
         yield at(settings.at("learning_rate"), f"learning_rate = {rate:g} for adapters")
+
+
+@on_settings("AE229", ARGS)
+def _saves_nothing(settings: Settings, document: Document) -> Iterator[Hit]:
+    if (
+        settings.get("save_strategy") == "no"
+        and document.tree is not None
+        and re.search(r"\.train\(", document.text)
+        and not re.search(r"save_model|save_pretrained|push_to_hub|save_state|state_dict|torch\.save", document.text)
+    ):
+        yield at(settings.at("save_strategy"), "save_strategy is no, and nothing in the script saves the model")

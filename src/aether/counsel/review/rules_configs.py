@@ -230,6 +230,27 @@ def _titan_clip(settings: Settings, document: Document) -> Iterator[Hit]:
         yield at(settings.at("training.max_norm"), f"max_norm = {norm:g}: the gradient is not clipped")
 
 
+_FLAVORS = {("llama3", "8B"): "llama-3.1-8b", ("llama3", "70B"): "llama-3.1-70b", ("llama3", "405B"): "llama-3.1-405b"}
+
+
+@on_settings("AE334", "torchtitan")
+def _titan_heads(settings: Settings, document: Document) -> Iterator[Hit]:
+    name = _FLAVORS.get((str(settings.get("model.name")), str(settings.get("model.flavor"))))
+    model, degree = known_model(name) if name else None, settings.number("parallelism.tensor_parallel_degree")
+    if model and degree and (model.heads % degree or model.kv_heads % degree):
+        yield at(
+            settings.at("parallelism.tensor_parallel_degree"),
+            f"tensor parallel {degree:g} does not divide the {model.heads} heads and {model.kv_heads} key-value heads of {name}",
+        )
+
+
+@on_settings("AE335", "torchtitan")
+def _titan_half(settings: Settings, document: Document) -> Iterator[Hit]:
+    for name in ("training.mixed_precision_param", "training.dtype"):
+        if settings.get(name) == "float16":
+            yield at(settings.at(name), f"{name.split('.')[1]} = float16: it takes bfloat16 or float32")
+
+
 _METHODS = {"linear", "slerp", "nuslerp", "multislerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "breadcrumbs", "breadcrumbs_ties", "model_stock", "della", "della_linear", "passthrough", "nearswap", "arcee_fusion", "karcher", "sce", "core_space", "ram", "ramplus_tl"}  # fmt: skip
 
 

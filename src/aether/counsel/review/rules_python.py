@@ -31,12 +31,20 @@ def _pure_fp16(document: Document) -> Iterator[Hit]:
     if not trains(document):
         return
     for node in calls(tree_of(document), "half"):
-        if not node.args and re.search(r"model|net\b", called(node)):
+        if not node.args and _of_a_model(node):
             yield hit_at(node, f"{called(node)}() and a backward pass without loss scaling")
     for node in calls(tree_of(document), "to"):
-        halves = [a for a in node.args if ast.unparse(a) in ("torch.float16", "torch.half")]
-        if halves and re.search(r"model|net\b", called(node)):
+        given = [*node.args, *(k.value for k in node.keywords if k.arg == "dtype")]
+        if any(ast.unparse(a) in ("torch.float16", "torch.half") for a in given) and _of_a_model(node):
             yield hit_at(node, "the model's weights are float16 and a backward pass runs without loss scaling")
+
+
+def _of_a_model(node: ast.Call) -> bool:
+    """Whether a method is called on a model: by its name, or on what a loader or a class of models has just made."""
+    return re.search(r"model|net\b", called(node)) is not None or (
+        isinstance(node.func, ast.Attribute)
+        and re.search(r"^\w*Model\w*[.(].*\)$", ast.unparse(node.func.value), re.DOTALL) is not None
+    )
 
 
 _HALVES = re.compile(r"(?:torch\.)?(?:float16|half)|['\"](?:float16|fp16|half)['\"]")
@@ -75,6 +83,8 @@ def _autocast_without_scaler(document: Document) -> Iterator[Hit]:
         given = [ast.unparse(a) for a in [*node.args, *(k.value for k in node.keywords)]]
         if any(a in ("torch.float16", "torch.half") for a in given):
             yield hit_at(node, "autocast to float16 without a GradScaler")
+        elif given in (["'cuda'"], []) and (given or says(document, r"torch\.cuda\.amp")) and not has_keywords(node):
+            yield hit_at(node, "autocast without a dtype is float16 on a GPU, and there is no GradScaler")
 
 
 @on_document("AE103")
@@ -106,17 +116,26 @@ def _is_scores(node: ast.expr) -> bool:
 
 @on_document("AE104")
 def _eager(document: Document) -> Iterator[Hit]:
-    for node in calls(tree_of(document), "from_pretrained", "from_config"):
-        value = keyword(node, "attn_implementation")
-        if isinstance(value, ast.Constant) and value.value == "eager":
-            new = Edit(
-                line=value.lineno,
-                column=value.col_offset + 1,
-                end_line=value.end_lineno or value.lineno,
-                end_column=(value.end_col_offset or 0) + 1,
-                text='"sdpa"',
-            )
-            yield hit_at(value, 'attn_implementation="eager" computes the whole score matrix', new)
+    for node in ast.walk(tree_of(document)):
+        if isinstance(node, ast.Call) and called(node).split(".")[-1] in ("from_pretrained", "from_config"):
+            given = [keyword(node, "attn_implementation")]
+        elif isinstance(node, ast.Dict):
+            given = [v for k, v in zip(node.keys, node.values, strict=True) if k and ast.unparse(k) == _ATTENTION]
+        else:
+            continue
+        for value in given:
+            if isinstance(value, ast.Constant) and value.value == "eager":
+                new = Edit(
+                    line=value.lineno,
+                    column=value.col_offset + 1,
+                    end_line=value.end_lineno or value.lineno,
+                    end_column=(value.end_col_offset or 0) + 1,
+                    text='"sdpa"',
+                )
+                yield hit_at(value, 'attn_implementation="eager" computes the whole score matrix', new)
+
+
+_ATTENTION = "'attn_implementation'"
 
 
 @on_document("AE105")
@@ -166,8 +185,8 @@ def _accumulation(document: Document) -> Iterator[Hit]:
     for loop in training_loops(tree_of(document)):
         text = ast.unparse(loop)
         if (
-            re.search(r"%\s*\(?\w*(?:accum|grad_acc)\w*", text)
-            and not re.search(r"/=?\s*\(?[\w.]*(?:accum|grad_acc|num_items|n_tokens|total)", text)
+            re.search(r"%\s*\(?[\w.]*(?:accum|grad_acc)\w*", text, re.I)
+            and not re.search(r"/=?\s*\(?[\w.\['\"]*(?:accum|grad_acc|num_items|tokens|count|denom|total)", text, re.I)
             and "accelerator" not in text
         ):
             yield hit_at(loop, "gradients are accumulated, but the loss is not divided by the number of steps")
@@ -175,14 +194,26 @@ def _accumulation(document: Document) -> Iterator[Hit]:
 
 @on_document("AE109")
 def _decay_on_norms(document: Document) -> Iterator[Hit]:
+    models = "|".join(["[\\w.]*model[\\w.]*", *map(re.escape, _language_models(tree_of(document)))])
     for node in calls(tree_of(document), "AdamW", "Lion"):
         decay = keyword(node, "weight_decay")
         whole = (
-            bool(node.args)
-            and re.fullmatch(r"[\w.]*model[\w.]*\.parameters\(\)", ast.unparse(node.args[0])) is not None
+            bool(node.args) and re.fullmatch(rf"(?:{models})\.parameters\(\)", ast.unparse(node.args[0])) is not None
         )
         if whole and isinstance(decay, ast.Constant) and isinstance(decay.value, int | float) and decay.value > 0:
             yield hit_at(node, f"weight_decay={decay.value} on every parameter, norms and biases too")
+
+
+def _language_models(tree: ast.Module) -> Iterator[str]:
+    """Names that a transformer is given to, by the class that makes it."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and isinstance(node.value, ast.Call)
+            and re.search(r"Transformer|GPT|Llama|Bert|AutoModel|\w+LM\b|ViT", called(node.value))
+        ):
+            yield node.targets[0].id
 
 
 @on_document("AE110")

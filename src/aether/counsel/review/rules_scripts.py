@@ -169,6 +169,10 @@ def _removed_adamw(document: Document) -> Iterator[Hit]:
 def _cuda_amp(document: Document) -> Iterator[Hit]:
     for node in calls(tree_of(document), "torch.cuda.amp.autocast", "torch.cuda.amp.GradScaler"):
         yield hit_at(node, f"{called(node)} is deprecated; use torch.amp.{called(node).split('.')[-1]}('cuda', ...)")
+    for node in ast.walk(tree_of(document)):
+        if isinstance(node, ast.ImportFrom) and node.module == "torch.cuda.amp":
+            for name in [a.name for a in node.names if a.name in ("autocast", "GradScaler")]:
+                yield hit_at(node, f"{name} of torch.cuda.amp is deprecated; use torch.amp.{name}('cuda', ...)")
 
 
 @on_document("AE130")

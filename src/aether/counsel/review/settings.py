@@ -129,6 +129,11 @@ def of_command(command: Command) -> Settings | None:
         place = next((i for i, word in enumerate(command.words[:14]) if pattern.search(word)), None)
         if place is not None:
             return of_words(kind, command.words[place + 1 :], command.line)
+    if command.words[:1] and command.words[0].rpartition("/")[2] in ("docker", "podman", "nerdctl"):
+        for place, word in enumerate(command.words):
+            kind = next((kind for kind, part in _IMAGES if part in word and not word.startswith("-")), None)
+            if kind is not None and "run" in command.words[:place]:
+                return of_words(kind, command.words[place + 1 :], command.line)
     return None
 
 
