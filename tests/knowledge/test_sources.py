@@ -23,6 +23,7 @@ WHOLE = {
     "misuse_harms.toml",
     "misuse_research.toml",
     "misuse_rules.toml",
+    "misuse_aims.toml",
     "intents.toml",
     "intent_examples.toml",
     "methods.toml",
