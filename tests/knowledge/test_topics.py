@@ -75,3 +75,9 @@ def test_the_listing_has_every_topic_once():
     named = [name for names in listing().values() for name in names]
     assert sorted(named) == sorted(heads())
     assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in groups())
+
+
+@pytest.mark.parametrize("name, words", [("xlstm", "No command of Aether tries this alone"), ("wanda", "aether ask")])
+def test_a_page_says_how_to_try_it_or_that_no_command_does(name, words):
+    section = next(s for s in page_of(topic(name), TODAY).report.sections if s.title == "Try it")
+    assert words in str(section)

@@ -33,6 +33,13 @@ _UNMEASURED = (
 )
 
 
+_UNTRIED = "No command of Aether tries this alone: an implementation or a measurement of your own is the way to try it."
+
+
+def _try(about: Topic) -> Block:
+    return Code(language="console", text=about.command) if about.command else Paragraph(text=text_of(_UNTRIED))
+
+
 def explain(words: str, today: date) -> Page:
     """The page of the topic that `words` name, with what is old on `today`. Raises InputError for an unknown topic."""
     return page_of(topic(find(words)), today)
@@ -49,7 +56,7 @@ def page_of(about: Topic, today: date) -> Page:
         _section("numbers", "Published numbers", *_numbers(about)),
         _section("implementations", "Implementations", *_implementations(about)),
         _section("failures", "Known failures", *_failures(about)),
-        _section("try", "Try it", *([Code(language="console", text=about.command)] if about.command else [])),
+        _section("try", "Try it", _try(about)),
         _section("check-again", "Check again", *_check_again(stale)),
         _section("related", "Related", *_related(about)),
         _section("sources", "Sources", _sources(about)),
