@@ -1,10 +1,20 @@
 """Work that is done in pieces: each answer is a line of a file, and the next call of the same command goes on after it."""
 
+import argparse
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+
+def parser_of_pieces() -> argparse.ArgumentParser:
+    """With the options of a benchmark that is made in pieces: `--trainings FILE` and `--seconds`, after which none is begun."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trainings", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=math.inf)
+    return parser
 
 
 class MoreToDoError(Exception):

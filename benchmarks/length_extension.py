@@ -7,8 +7,6 @@ windows; each kind of scaling is set on its weights, read on windows of 1, 2 and
 read again. `none` is the control: the same tokens of further training without any scaling. FILE keeps what is finished.
 """
 
-import argparse
-import math
 import sys
 import tempfile
 from pathlib import Path
@@ -22,7 +20,7 @@ from aether.spec.run import StepContext
 from aether.stages.train.loop import Batches, Loop, new_state
 from aether.stages.train.recipe import TrainRecipe
 from benchmarks import recall
-from benchmarks.kept import Kept, MoreToDoError
+from benchmarks.kept import Kept, MoreToDoError, parser_of_pieces
 from benchmarks.records import circumstances, mean_interval, write
 from benchmarks.stdlib_bytes import Windows, read
 
@@ -186,9 +184,7 @@ def markdown(task: str, rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Train what is missing; record when all is there."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--trainings", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=math.inf)
+    parser = parser_of_pieces()
     parser.add_argument("--tasks", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     options = parser.parse_args()
     torch.set_num_threads(1)

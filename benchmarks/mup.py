@@ -9,11 +9,9 @@ the trainings that are done, so that the work can be done in pieces; with the la
 narrowest width to the widest is paired by seed. `regret` is the loss at a width with the rate that was best at the narrowest, less the least there.
 """
 
-import argparse
 import itertools
 import math
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,7 @@ from aether.spec.errors import InputError
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.recipe_optimiser import DEFAULT_LR
 from benchmarks import mup_coordinates
-from benchmarks.kept import Kept, MoreToDoError
+from benchmarks.kept import Kept, MoreToDoError, parser_of_pieces
 from benchmarks.records import circumstances, mean_interval, write
 from benchmarks.stdlib_bytes import Windows, held_out_loss, read, train
 
@@ -187,9 +185,7 @@ def markdown(found: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Train what is missing; record when all is there."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--trainings", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=math.inf)
+    parser = parser_of_pieces()
     parser.add_argument("--kinds", nargs="+", choices=list(CENTRE), default=list(CENTRE))
     options = parser.parse_args()
     torch.set_num_threads(1)

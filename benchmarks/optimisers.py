@@ -7,11 +7,9 @@ then of the blocks' again beside that; a best value at an end of its grid moves 
 buy, by each kind's own seconds of an update there. Differences from AdamW are paired by seed. FILE keeps the trainings that are done.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ import torch
 from aether.spec.errors import InputError
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.recipe_optimiser import DEFAULT_LR
-from benchmarks.kept import Kept, MoreToDoError
+from benchmarks.kept import Kept, MoreToDoError, parser_of_pieces
 from benchmarks.records import circumstances, mean_interval, write
 from benchmarks.stdlib_bytes import Windows, held_out_loss, read, train
 
@@ -143,10 +141,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Tune, train, record."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--trainings", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=math.inf)
-    options = parser.parse_args()
+    options = parser_of_pieces().parse_args()
     torch.set_num_threads(1)
     try:
         rows = measure(Trainings(Kept(options.trainings, options.seconds)))

@@ -9,7 +9,6 @@ update 150 on. Then trainings with the guard on: how often it skips and cuts hea
 without, paired by seed. `--traces` writes the healthy traces for the tests.
 """
 
-import argparse
 import json
 import math
 import statistics
@@ -32,7 +31,7 @@ from aether.stages.train.loop import Batches, Loop, new_state
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.recipe_watch import Spikes
 from aether.stages.train.spikes import LEAST_HISTORY_STEPS, SpikeGuard
-from benchmarks.kept import Kept, MoreToDoError
+from benchmarks.kept import Kept, MoreToDoError, parser_of_pieces
 from benchmarks.records import circumstances, mean_interval, write
 
 SHAPES = {"b4": (128, 4, 300), "b2": (64, 2, 300), "b16": (64, 16, 200)}
@@ -281,10 +280,8 @@ def write_traces(file: Path, rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Train what is missing, judge, record."""
-    parser = argparse.ArgumentParser()
+    parser = parser_of_pieces()
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--trainings", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("--traces", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from aether.policy.phrases import Found, Lexicon, Span, sentences
 
@@ -42,14 +43,13 @@ def _lexicon() -> Lexicon:
 
 
 @functools.cache
-def _weights() -> dict[str, float]:
-    return json.loads(files("aether.knowledge").joinpath("misuse_aims.json").read_text(encoding="utf-8"))["weights"]
+def _fitted() -> dict[str, Any]:
+    return json.loads(files("aether.knowledge").joinpath("misuse_aims.json").read_text(encoding="utf-8"))
 
 
-@functools.cache
 def threshold() -> float:
     """Probability from which on a request is refused, chosen where the weights were fitted."""
-    return json.loads(files("aether.knowledge").joinpath("misuse_aims.json").read_text(encoding="utf-8"))["threshold"]
+    return _fitted()["threshold"]
 
 
 WINDOW = 60
@@ -166,7 +166,7 @@ def _aim(words: list[str]) -> Aim | None:
         return None
     start = min((found[role][0] for role in _HOT if role in found), key=lambda span: span.start)
     said = " ".join(words[start.start : max(start.end, min(start.end + NEAR, len(words)))])
-    return Aim(probability(_weights(), _features(words, found)), _harm(found), said)
+    return Aim(probability(_fitted()["weights"], _features(words, found)), _harm(found), said)
 
 
 def speaks_of_harm(text: str) -> bool:

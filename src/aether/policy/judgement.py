@@ -96,30 +96,33 @@ def judge_request(text: str) -> Judgement:
     if ruled.decision != "refuse":
         return _refusal(seen.harm, seen.words) if seen and seen.probability >= threshold() else ruled
     if ruled.harm in HARD_RULES and seen and seen.probability <= _SURELY_NOT:
-        return _discussed(split) or ALLOWED
+        return _discussed(_with_concepts(split))
     return ruled
 
 
 def judge_by_patterns(text: str) -> Judgement:
     """The judgement by patterns of concepts alone."""
-    split = _overlapping(sentences(text))
-    parts = [_lexicon().find(words) for words in split]
+    parts = _with_concepts(_overlapping(sentences(text)))
     for rule in _refusals():
-        for words, found in zip(split, parts, strict=True):
+        for words, found in parts:
             span = _stated(rule, found)
             if span is not None:
                 return _refusal(rule.name, " ".join(words[span.start : span.end]))
-    return _discussed(split) or ALLOWED
+    return _discussed(parts)
 
 
-def _discussed(split: Sequence[list[str]]) -> Judgement | None:
-    parts = [_lexicon().find(words) for words in split]
+def _with_concepts(split: Sequence[list[str]]) -> list[tuple[list[str], Found]]:
+    return [(words, _lexicon().find(words)) for words in split]
+
+
+def _discussed(parts: Sequence[tuple[list[str], Found]]) -> Judgement:
+    """A discussion where a dual use is named, else allowed."""
     for rule in _dual_uses():
-        for words, found in zip(split, parts, strict=True):
+        for words, found in parts:
             span = _stated(rule, found)
             if span is not None:
                 return _discussion(rule.name, " ".join(words[span.start : span.end]))
-    return None
+    return ALLOWED
 
 
 def _overlapping(split: Sequence[list[str]]) -> list[list[str]]:

@@ -129,16 +129,15 @@ def test_a_package_that_is_missing_and_a_provider_that_is_unknown(monkeypatch):
         model_of("skynet:x")
 
 
-def test_a_slow_server_is_told_what_it_reads_in_time(tmp_path, monkeypatch):
+def test_a_slow_server_is_told_what_it_reads_in_time(tmp_path):
     """It reads 2,000 characters a second and takes no tools: after one short question it hears few words, and writes few."""
-    monkeypatch.setattr(pace, "READ_S", 0.5)
 
     def slowly(body):
         time.sleep(sum(len(m["content"]) for m in body["messages"]) / 2000)
         return "Tensor parallelism of 2 fits."
 
     with served(slowly, takes_tools=False) as (url, requests):
-        talk = Conversation(model_of("tiny", url), tmp_path, new_session(tmp_path), is_free=True)
+        talk = Conversation(model_of("tiny", url), tmp_path, new_session(tmp_path), is_free=True, read_s=0.5)
         turn = asyncio.run(talk.turn("Does llama-3.1-8b fit on one H100?"))
         asyncio.run(talk.turn("And on two?"))
     told = [sum(len(m["content"]) for m in body["messages"]) for body in requests]

@@ -32,7 +32,7 @@ from aether.counsel.agent.model import (
     interrupted,
     measured_pace,
 )
-from aether.counsel.agent.pace import BRIEF, LEAST, Pace
+from aether.counsel.agent.pace import BRIEF, LEAST, READ_S, Pace
 from aether.counsel.agent.quoting import MAX_CHARACTERS, quoted, without_controls
 from aether.counsel.agent.reproducibility import completed
 from aether.counsel.agent.sandbox import isolation, run_python
@@ -79,6 +79,8 @@ class Conversation:
     """Hears pieces of the reply as they are written, before any check, and the tools that are called."""
     is_free: bool = False
     """A model that costs nothing to ask: a server of one's own."""
+    read_s: float = READ_S
+    """How long such a server may read before it writes, in seconds."""
 
     def __post_init__(self) -> None:
         self.toolbox = Toolbox(self.root)
@@ -157,7 +159,7 @@ class Conversation:
                 return said
             except ToolsRefused:
                 self.mind, self.has_tools = self._mind(with_tools=False), False
-                self.pace = await measured_pace(self.model) if self.is_free else None
+                self.pace = await measured_pace(self.model, self.read_s) if self.is_free else None
         if self.pace is not None and self.pace.characters < MAX_CHARACTERS:
             return await self._briefly(text, self.pace)
         self._noted(Event("tool", "ask"))

@@ -179,8 +179,8 @@ class Mind:
             self._on_event(Event("draft", text))
 
 
-async def measured_pace(model: Model | str) -> Pace | None:
-    """The pace of a server, from one short question; None where it does not answer that."""
+async def measured_pace(model: Model | str, read_s: float) -> Pace | None:
+    """The pace of a server that may read for `read_s` seconds, from one short question; None where it does not answer that."""
     agent = Agent(model, model_settings=ModelSettings(max_tokens=PROBE_TOKENS, temperature=0.0))
     begun = time.monotonic()
     first, pieces = None, 0
@@ -192,7 +192,7 @@ async def measured_pace(model: Model | str) -> Pace | None:
     except (AgentRunError, UserError):
         return None
     first = first or time.monotonic()
-    return pace_of(len(PROBE), first - begun, pieces - 1, time.monotonic() - first)
+    return pace_of(len(PROBE), first - begun, pieces - 1, time.monotonic() - first, read_s)
 
 
 def interrupted(history: list[Any], asked: str, so_far: str) -> list[Any]:

@@ -21,13 +21,13 @@ PROBE_TOKENS = 12
 
 @dataclass(frozen=True)
 class Pace:
-    """What a server manages: characters read in `READ_S`, tokens written in `WRITE_S`."""
+    """What a server manages: characters read in `read_s` seconds of `pace_of`, tokens written in `WRITE_S`."""
 
     characters: int
     tokens: int
 
 
-def pace_of(asked: int, first_s: float, written: int, rest_s: float) -> Pace:
+def pace_of(asked: int, first_s: float, written: int, rest_s: float, read_s: float = READ_S) -> Pace:
     """From one answer: `asked` characters read in `first_s` seconds, `written` pieces after the first in `rest_s` seconds."""
     tokens = MOST_TOKENS if written <= 0 or rest_s <= 0 else int(written / rest_s * WRITE_S)
-    return Pace(max(LEAST, int(asked / max(first_s, 1e-3) * READ_S)), min(MOST_TOKENS, max(LEAST_TOKENS, tokens)))
+    return Pace(max(LEAST, int(asked / max(first_s, 1e-3) * read_s)), min(MOST_TOKENS, max(LEAST_TOKENS, tokens)))
