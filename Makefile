@@ -20,11 +20,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/aether build recipes/code/python-autocomplete || test $$? -eq 5
 
+# Two processes of one thread each, a file's tests in one process, which shares what is built once.
+TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(TESTS) -m slow
 
 check: $(STAMP)
 	$(BIN)/ruff format --check src tests benchmarks
