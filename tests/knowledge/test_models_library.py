@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from aether.knowledge.models_library import PublishedModel, published_model, published_models
+from aether.knowledge.models_library import PublishedModel, published_model, published_models, spelled
 from aether.models.accounting import parameters
 from aether.spec.errors import InputError
 
@@ -93,3 +93,11 @@ def test_a_count_without_a_source_does_not_load() -> None:
     row = published_model("llama-3.1-8b").model_dump()
     with pytest.raises(ValueError, match=r"llama-3\.1-8b"):
         PublishedModel.model_validate({**row, "parameters_source": None})
+
+
+def test_every_spelling_finds_its_row_and_rows_hold_no_other_spellings():
+    """Names and aliases are found in the text of a row, without parsing it."""
+    assert set(spelled()) == set(published_models())
+    for name, model in published_models().items():
+        assert spelled()[name] == [model.name, *model.aliases]
+        assert all(published_model(spelling) is model for spelling in spelled()[name])

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from aether.counsel.fleet import decide
 from aether.knowledge.library import devices
-from aether.knowledge.models_library import published_models
+from aether.knowledge.models_library import spelled
 from aether.policy.brief_file import to_brief
 from aether.report.fleet import said
 from aether.spec.base import Noun
@@ -77,7 +77,7 @@ class WhatIf(Noun):
 
 def choices() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(models, devices) that can be chosen."""
-    return tuple(published_models()), tuple(name for name in devices() if not name.startswith(("EPYC", "Xeon")))
+    return tuple(spelled()), tuple(name for name in devices() if not name.startswith(("EPYC", "Xeon")))
 
 
 def explore(knobs: Knobs) -> WhatIf:

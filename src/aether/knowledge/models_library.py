@@ -56,42 +56,64 @@ def _plain(name: str) -> str:
     return plain
 
 
+_ROW = "[[model]]\n"
+_SPELLINGS = re.compile(r"^(?:name|aliases) = (.*)$", re.MULTILINE)
+
+
 @functools.cache
-def published_models() -> dict[str, PublishedModel]:
-    """Name -> model, in the order of the files."""
-    folder = files("aether.knowledge").joinpath("published_models")
-    models: dict[str, PublishedModel] = {}
+def _rows() -> dict[str, str]:
+    """Name -> the text of its row, in the order of the files: a row is parsed when it is asked for, since all take a plan a while."""
+    folder, rows = files("aether.knowledge").joinpath("published_models"), {}
     for file in sorted(folder.iterdir(), key=lambda path: path.name):
         if not file.name.endswith(".toml"):
             continue
-        for row in tomllib.loads(file.read_text(encoding="utf-8"))["model"]:
-            architecture = {"name": row["name"], **row["architecture"]}
-            model = PublishedModel.model_validate({**row, "architecture": architecture})
-            assert model.name not in models, f"{model.name} stands twice"
-            models[model.name] = model
-    return models
+        for text in file.read_text(encoding="utf-8").split(_ROW)[1:]:
+            name = _spellings(text)[0]
+            assert name not in rows, f"{name} stands twice"
+            rows[name] = _ROW + text
+    return rows
+
+
+def _spellings(row: str) -> list[str]:
+    """The name and the aliases of a row."""
+    return [spelling for line in _SPELLINGS.findall(row) for spelling in re.findall(r'"([^"]+)"', line)]
+
+
+def spelled() -> dict[str, list[str]]:
+    """Name -> how it is spelled: itself and its aliases. No row is parsed for it."""
+    return {name: _spellings(row) for name, row in _rows().items()}
 
 
 @functools.cache
-def _by_spelling() -> dict[str, PublishedModel]:
-    spellings: dict[str, PublishedModel] = {}
-    for model in published_models().values():
-        for spelling in (model.name, *model.aliases):
-            plain = _plain(spelling)
-            assert spellings.setdefault(plain, model) is model, (
-                f"{plain} names {model.name} and {spellings[plain].name}"
-            )
-    return spellings
+def _parsed(name: str) -> PublishedModel:
+    (row,) = tomllib.loads(_rows()[name])["model"]
+    return PublishedModel.model_validate({**row, "architecture": {"name": name, **row["architecture"]}})
+
+
+@functools.cache
+def published_models() -> dict[str, PublishedModel]:
+    """Name -> model, in the order of the files."""
+    return {name: _parsed(name) for name in _rows()}
+
+
+@functools.cache
+def _by_spelling() -> dict[str, str]:
+    """Plain spelling -> name."""
+    found: dict[str, str] = {}
+    for name, row in _rows().items():
+        for plain in map(_plain, _spellings(row)):
+            assert found.setdefault(plain, name) == name, f"{plain} names {name} and {found[plain]}"
+    return found
 
 
 def published_model(name: str) -> PublishedModel:
     """The model of that name or alias, its owner, case, tuning and number format aside. Raises InputError with those spelled alike, else all."""
     found = _by_spelling().get(_plain(name))
     if found is None:
-        spelled = {_plain(known): known for known in published_models()}
+        spelled = {_plain(known): known for known in _rows()}
         near = [spelled[key] for key in difflib.get_close_matches(_plain(name), spelled, n=5, cutoff=0.5)]
         if near:
             mend = f"did you mean {', '.join(near)}? {len(spelled)} models are on record; any other, by its config.json"
             raise InputError.of("model", name, mend)
         raise InputError.of("model", name, f"give a config.json, or use one of {', '.join(spelled.values())}")
-    return found
+    return _parsed(found)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aether.counsel.reading.methods import is_technique
 from aether.counsel.reading.names import mended, one_of, possible, spelling, which
 from aether.counsel.reading.text import PART_OF_NAME, Span, Text, negated
-from aether.knowledge.models_library import published_model, published_models
+from aether.knowledge.models_library import published_model, spelled
 
 _TUNING = "instruct|chat|base|it|hf|v0\\.\\d|preview"
 _TAIL = re.compile(r"[\s_-]*(?:instruct|chat|base|it|hf|pt|v0\.\d|\d{4}(?=[_-]))(?![\w])")
@@ -41,12 +41,12 @@ class ModelNames:
 def _spellings() -> dict[str, str]:
     """Spelling -> name."""
     found: dict[str, str] = {}
-    for model in published_models().values():
-        for words in (model.name, *model.aliases):
+    for name, spellings in spelled().items():
+        for words in spellings:
             short = words.rsplit("/", 1)[-1].lower()
-            found.setdefault(short, model.name)
+            found.setdefault(short, name)
             if short.startswith("deepseek-"):
-                found.setdefault(f"ds-{short.removeprefix('deepseek-')}", model.name)  # as people write it
+                found.setdefault(f"ds-{short.removeprefix('deepseek-')}", name)  # as people write it
     return found
 
 

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from aether.knowledge.library import device
-from aether.knowledge.models_library import published_models
+from aether.knowledge.models_library import published_model, spelled
 from aether.models.accounting import parameters
 from aether.planning.search.decide import Found, search
 from aether.planning.search.problem import Problem, problem_of
@@ -264,9 +264,8 @@ def _smaller(brief: Brief, problem: Problem) -> Iterator[Change]:
     assert brief.model is not None
     own, size = problem.model.lower(), problem.counts.total
     series, family = own.rsplit("-", 1)[0], own.split("-")[0]
-    sizes = {
-        name: parameters(m.architecture).total for name, m in published_models().items() if name.startswith(family)
-    }
+    alike = (published_model(name) for name in spelled() if name.startswith(family))
+    sizes = {model.name: parameters(model.architecture).total for model in alike}
     smaller = [name for name, count in sizes.items() if count < 0.8 * size]
     smaller.sort(key=lambda name: (not name.startswith(series), -sizes[name]))
     tried: list[float] = []

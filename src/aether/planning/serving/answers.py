@@ -5,6 +5,7 @@ the load, shrunk towards zero where rows are few: an unseen combination falls ba
 their width is what 80 % of the rows of models left out of the fit lay within. Estimates with their terms: see `estimate`.
 """
 
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -34,32 +35,43 @@ def model_class(arch: Architecture) -> str:
     return "experts" if any(isinstance(group.mlp, Experts) for group in arch.groups) else "dense"
 
 
+_PAIRS = (
+    ("engine", "generation"),
+    ("engine", "class"),
+    ("engine", "format"),
+    ("class", "format"),
+    ("generation", "format"),
+    ("class", "generation"),
+)
+
+
+@functools.lru_cache(maxsize=1024)
+def _fixed_traits(
+    named: tuple[tuple[str, str], ...], device: str, version: str, grouped: bool
+) -> tuple[tuple[str, float], ...]:
+    """Those that no load changes: a search asks for the same ones again and again."""
+    words = dict(named)
+    found = [(f"{name}={value}", 1.0) for name, value in (*named, ("device", device))]
+    if release := re.search(r"(\d+)\.(\d+)", version):
+        found.append((f"version={words['engine']} {release[0]}", 1.0))
+    if grouped:
+        found += [("groups", 1.0), (f"groups&engine={words['engine']}", 1.0)]
+    found += [(f"{first}={words[first]}&{second}={words[second]}", 1.0) for first, second in _PAIRS]
+    return tuple(found)
+
+
 def traits(setup: ServingSetup, traffic: ClosedLoop) -> list[tuple[str, float]]:
     """What the residual knows of a setup and its load: names with their values."""
-    kind = model_class(setup.architecture)
+    kind, engine = model_class(setup.architecture), setup.engine
     stored = setup.precision.weights if kind == "dense" else setup.precision.expert_format
-    named = {"engine": setup.engine, "generation": generation(setup.device), "class": kind, "format": stored}
-    found = [(f"{name}={value}", 1.0) for name, value in {**named, "device": setup.device.name}.items()]
-    if release := re.search(r"(\d+)\.(\d+)", setup.engine_version or ""):
-        found.append((f"version={setup.engine} {release[0]}", 1.0))
-    if setup.attn_dp > 1:
-        found += [("groups", 1.0), (f"groups&engine={setup.engine}", 1.0)]
-    pairs = (
-        "engine generation",
-        "engine class",
-        "engine format",
-        "class format",
-        "generation format",
-        "class generation",
-    )
-    for first, second in (pair.split() for pair in pairs):
-        found.append((f"{first}={named[first]}&{second}={named[second]}", 1.0))
+    named = (("engine", engine), ("generation", generation(setup.device)), ("class", kind), ("format", stored))
+    found = list(_fixed_traits(named, setup.device.name, setup.engine_version or "", setup.attn_dp > 1))
     load = (math.log2(traffic.concurrency) - 5) / 4
     ranks = (math.log2(setup.tp * setup.attn_dp) - 1.5) / 2
     prompt = math.log2(traffic.prompt_tokens / 1024) / 3
     for name, value in (("load", load), ("ranks", ranks), ("prompt", prompt)):
         bounded = max(-1.5, min(1.5, value))
-        found += [(name, bounded), (f"{name}&engine={setup.engine}", bounded)]
+        found += [(name, bounded), (f"{name}&engine={engine}", bounded)]
         if name != "prompt":
             found.append((f"{name}&class={kind}", bounded))
     return found

@@ -1,12 +1,11 @@
 """`aether ask`."""
 
-import gc
 import sys
 from pathlib import Path
 
 import click
 
-from aether.surfaces.cli.edge import explained, json_option, say_json
+from aether.surfaces.cli.edge import explained, json_option, say_json, uncollected
 
 
 @click.command()
@@ -38,12 +37,8 @@ def ask(
 
     words = sys.stdin.read() if text == ("-",) else " ".join(text)
     earlier = recall(session) if follow else None
-    # A second of work leaves no cycles worth collecting, and the collector would take a tenth of it.
-    gc.disable()
-    try:
+    with uncollected():
         answer = door.ask(words, earlier, accept_defaults, settings)
-    finally:
-        gc.enable()
     if answer.status != "declined":
         remember(answer.request, session)
     written: tuple[str, ...] = ()

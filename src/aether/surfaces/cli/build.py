@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aether.spec.errors import Interrupted, NeedsInput
-from aether.surfaces.cli.edge import explained, json_option, say_json
+from aether.surfaces.cli.edge import explained, json_option, say_json, uncollected
 
 if TYPE_CHECKING:
     from aether.counsel.engineer import Outcome
@@ -77,7 +77,8 @@ def plan(brief: Path, out: Path | None, settings: tuple[str, ...], as_json: bool
     if wanted.model is not None:
         from aether.surfaces.cli.fleet import plan_fleet
 
-        return plan_fleet(wanted, out or Path("runs") / wanted.name, as_json)
+        with uncollected():
+            return plan_fleet(wanted, out or Path("runs") / wanted.name, as_json)
     # Its statistics take a second to load, which a plan for a cluster does not need.
     from aether.counsel import engineer
 
