@@ -58,6 +58,22 @@ def test_a_study_from_its_plan_to_its_verdict(pairs, tmp_path):
     assert best["model"] == "good" and best["low"] > 0
 
 
+def test_checks_of_the_file_are_no_votes_and_everyone_gets_them(pairs, tmp_path):
+    with pairs.open("a") as file:
+        file.writelines(
+            json.dumps({"prompt": f"{i} + 1?", "a": "dunno", "b": str(i + 1), "check": "b"}) + "\n" for i in range(3)
+        )
+    code, plan = run("study", pairs, "--out", tmp_path / "study", "--raters", 10, "--per-pair", 2, "--checks", 5)
+    assert code == 0 and plan["votes"] == 80 and plan["largest_load"] == 13, plan
+    task = Annotation(tmp_path / "study" / "pairs.jsonl")
+    assert task.study is not None
+    for mine in task.study.raters.values():
+        checks = [task.pairs[item] for item in mine if task.pairs[item].check is not None]
+        assert len(checks) == 5 and sum(pair.a == "dunno" for pair in checks) == 3
+    code, plan = run("study", pairs, "--out", tmp_path / "few", "--raters", 10, "--checks", 0)
+    assert code == 0 and plan["largest_load"] == 7, plan
+
+
 def test_the_plan_is_kept_to(pairs, tmp_path):
     out = tmp_path / "study"
     assert run("study", pairs, "--out", out, "--raters", 4)[0] == 0

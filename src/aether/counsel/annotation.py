@@ -198,8 +198,22 @@ class Annotation:
                 found.setdefault(who, {})[item] = judgement.verdict
         return found
 
+    def is_open(self) -> bool:
+        """Whether raters of a study have pairs left to judge: until then nobody sees how the votes fall."""
+        if self.study is None:
+            return False
+        judged = self.standing()
+        return any((who, item) not in judged for who, mine in self.study.raters.items() for item in mine)
+
     def export(self) -> list[dict[str, str]]:
-        """Rows for DPO: prompt, chosen, rejected. Items whose annotators disagree, ties and skips are left out."""
+        """Rows for DPO: prompt, chosen, rejected. Items whose annotators disagree, ties and skips are left out.
+
+        Raises InputError while a study's raters have pairs left to judge.
+        """
+        if self.is_open():
+            raise InputError.of(
+                "study", str(self.path), "votes are still missing; preferences are shown when all have judged"
+            )
         votes: dict[int, set[str]] = {}
         for (_, item), judgement in self.standing().items():
             if judgement.verdict != "skip" and self.pairs[item].check is None:

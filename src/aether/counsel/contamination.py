@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aether.evidence.contamination import Found, SubsetScore, TestItem
+from aether.evidence.contamination import Found, Place, SubsetScore, TestItem
 from aether.evidence.files import write_atomically
 from aether.evidence.statistics import exact_proportion
 from aether.report.page import page_html, page_markdown
@@ -22,7 +22,7 @@ def page_of(
     """The page; every number on it is evidence."""
     judged = [one for one in found if one.band != "too short"]
     counts = Counter(one.band for one in found)
-    told = f"runs of ten words and near copies, {documents} training documents"
+    told = f"runs of ten words, edited copies and near copies, {documents} training documents"
     evidence: list[Evidence] = []
 
     def cite(
@@ -56,29 +56,41 @@ def page_of(
     )
     table = Table(columns=heads("band", "items", "share of the judged"), rows=tuple(rows), numeric=(1, 2))
     sections = [Section(key="found", title="What the training data holds", blocks=(table,))]
-    worst = sorted(zip(items, found, strict=True), key=lambda pair: -max(pair[1].coverage, pair[1].near))[:SHOWN]
+    worst = sorted(zip(items, found, strict=True), key=lambda pair: -pair[1].likeness)[:SHOWN]
     shown = [pair for pair in worst if pair[1].band in ("contaminated", "partly")]
     if shown:
         lines = tuple(
             text_of(
-                Verbatim(role="name", text=item.id), ": ", *cite(f"{number}.coverage", one.coverage, "fraction", "share of the words in shared runs"),
-                " of its words, at ", Verbatim(role="path", text=_where(one)),
+                Verbatim(role="name", text=item.id), ": ", *cite(f"{number}.{name}", value, "fraction", meaning),
+                f" {of}, at ", Verbatim(role="path", text=place),
             )
             for number, (item, one) in enumerate(shown)
+            for name, value, meaning, of, place in [_strongest(one)]
         )  # fmt: skip
         sections.append(Section(key="where", title="Where", blocks=(Items(items=lines),)))
     if scores:
         sections.append(_scores(scores, cite))
-    limits = "Runs and near copies do not see a paraphrase or a translation: a clean item here is not proven unseen."
+    limits = "Runs and copies do not see a paraphrase or a translation: a clean item here is not proven unseen."
     sections.append(Section(key="limits", title="What this does not see", blocks=(Paragraph(text=text_of(limits)),)))
     title = text_of("Contamination of ", Verbatim(role="path", text=str(test)))
     return Page(report=Report(title=title, sections=tuple(sections)), evidence=tuple(evidence))
 
 
-def _where(one: Found) -> str:
-    if one.place is not None:
-        return f"{one.place.file}, document {one.place.document}, bytes {one.place.start} to {one.place.end}"
-    return f"{one.near_place[0]}, document {one.near_place[1]}" if one.near_place else ""
+def _strongest(one: Found) -> tuple[str, float, str, str, str]:
+    """Of the three signs of a copy the largest: its name, value, meaning, words after the value, and where."""
+    signs = [
+        ("coverage", one.coverage, "share of the words in shared runs", "of its words in shared runs", one.place),
+        ("aligned", one.aligned, "score of the best alignment over the item's words", "of its words, edits taken off", one.aligned_place),
+        ("near", one.near, "Jaccard similarity of five-word shingles", "alike as a whole", one.near_place),
+    ]  # fmt: skip
+    name, value, meaning, of, place = max(signs, key=lambda sign: sign[1])
+    return name, value, meaning, of, _told(place)
+
+
+def _told(place: Place | tuple[str, int] | None) -> str:
+    if isinstance(place, Place):
+        return f"{place.file}, document {place.document}, bytes {place.start} to {place.end}"
+    return f"{place[0]}, document {place[1]}" if place else ""
 
 
 def _scores(scores: Sequence[SubsetScore], cite: Callable[..., tuple[Cite]]) -> Section:

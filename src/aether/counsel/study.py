@@ -22,15 +22,20 @@ from aether.spec.report import Code, Items, Paragraph, Report, Section, Table, T
 
 
 def write_study(pairs: Sequence[Pair], design: StudyDesign, out: Path, seed: int = 0) -> Page:
-    """Lay out the study in `out`. Raises InputError where the folder holds one, or the pairs cannot make the checks."""
+    """Lay out the study in `out`. Pairs with a right answer are checks, and others are made until there are enough.
+
+    Raises InputError where the folder holds a study, or the pairs cannot make the checks.
+    """
     path = out / "pairs.jsonl"
     if path.exists():
         raise InputError.of(
             "out", str(out), "it holds a study, which must not change once people judge; choose another folder"
         )
     draw = random.Random(seed)
-    rows = list(draw.sample(list(pairs), len(pairs)))
-    checks = _checks(rows, design.checks, draw)
+    shuffled = draw.sample(list(pairs), len(pairs))
+    rows = [pair for pair in shuffled if pair.check is None]
+    own = [pair for pair in shuffled if pair.check is not None]
+    checks = own + _checks(rows, design.checks - len(own), draw)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "".join(row.model_dump_json(exclude_none=True) + "\n" for row in (*rows, *checks)))
     every_check = tuple(range(len(rows), len(rows) + len(checks)))

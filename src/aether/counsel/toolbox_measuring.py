@@ -59,10 +59,10 @@ class MeasuringTools(Folder):
         votes can show, how it will be analysed. People then judge in `aether web`, page Annotate."""
         from aether.counsel.study import write_study
         from aether.evidence.pairs import read_pairs
-        from aether.evidence.preference_study import StudyDesign
+        from aether.evidence.preference_study import design_of
 
         rows = read_pairs(self.inside(pairs, "pairs"))
-        design = StudyDesign(len(rows), raters, per_pair, checks)
+        design = design_of(rows, raters, per_pair, checks)
         page = write_study(rows, design, self.inside(out, "out"), seed)
         return shapes.study_planned(page, design, difference)
 

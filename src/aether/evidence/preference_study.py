@@ -7,9 +7,11 @@ votes (`tests/evidence/test_bradley_terry.py`), so a rater's votes are correlate
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from aether.evidence.pairs import Pair
 from aether.evidence.sample_size import design_effect
 from aether.spec.errors import InputError
 
@@ -73,6 +75,12 @@ class StudyDesign:
         """The probability that a rater who flips a coin passes enough checks to stay."""
         needed = math.ceil(self.pass_share * self.checks - 1e-9)
         return sum(math.comb(self.checks, k) for k in range(needed, self.checks + 1)) / 2**self.checks
+
+
+def design_of(pairs: Sequence[Pair], raters: int, per_pair: int, checks: int) -> StudyDesign:
+    """The design for these pairs: those with a right answer are checks of attention, which everyone gets, and no votes."""
+    own = sum(pair.check is not None for pair in pairs)
+    return StudyDesign(len(pairs) - own, raters, per_pair, max(checks, own))
 
 
 def assigned(design: StudyDesign, seed: int = 0) -> tuple[tuple[int, ...], ...]:

@@ -65,6 +65,16 @@ def test_pairs_are_judged_by_keyboard(page, bench):
     assert len([one for one in lines if one["annotator"] == "keys"]) == 4
 
 
+def test_a_long_prompt_is_read_without_scrolling_sideways(page, bench):
+    root, _, address = bench
+    (root / "long.jsonl").write_text(
+        json.dumps({"prompt": "word " * 200 + "x" * 400, "a": "y" * 400, "b": "word " * 200})
+    )
+    page.goto(f"{address}/annotate?file=long.jsonl&annotator=p")
+    wide = "[...document.querySelectorAll('pre')].map(e => e.scrollWidth - e.clientWidth)"
+    assert page.evaluate(wide) == [0, 0, 0]
+
+
 def test_a_live_run_is_followed(page, bench):
     root, _, address = bench
     page.goto(f"{address}/runs/live")

@@ -39,6 +39,14 @@ def test_results_are_listed_and_drawn_from_their_records(client):
     assert "rater-2" in study and "looking early" in study and "/annotate?file=study/pairs.jsonl" in study
 
 
+def test_nobody_sees_how_the_votes_of_a_study_fall_before_all_have_judged(client):
+    assert "Preferences for DPO" in client.get("/annotate?file=pairs.jsonl&annotator=ann").text
+    page = client.get("/annotate?file=study/pairs.jsonl&annotator=rater-1").text
+    assert "judged. Which answer" in page and "Preferences for DPO" not in page
+    refused = client.get("/annotate/export", params={"file": "study/pairs.jsonl"})
+    assert refused.status_code == 400 and "votes are still missing" in refused.text
+
+
 def test_folders_of_one_model_are_one_page_and_others_are_refused(client):
     assert 'name="folder" value="red"' in client.get("/results").text
     refused = client.get("/results/view?folder=red&folder=judged")

@@ -67,7 +67,8 @@ def write_findings(folder: Path, items: Sequence[TestItem], found: Sequence[Foun
     lines = []
     for item, one in zip(items, found, strict=True):
         row = {"id": item.id, "band": one.band, "words": one.words, "coverage": one.coverage, "longest_run_words": one.longest,
-               "place": None if one.place is None else vars(one.place), "near_jaccard": one.near,
+               "place": one.place and vars(one.place), "aligned": one.aligned, "aligned_place": one.aligned_place and vars(one.aligned_place),
+               "near_jaccard": one.near,
                "near_place": None if one.near_place is None else {"file": one.near_place[0], "document": one.near_place[1]}}  # fmt: skip
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     path = folder / "contamination.jsonl"

@@ -1,11 +1,11 @@
-"""Test items that training data holds: n-grams with their exact places, and near copies by MinHash. Streams the training data; no torch.
+"""Test items that training data holds: n-grams with their exact places, edited copies, and near copies by MinHash. Streams the training data; no torch.
 
 An item's coverage is the share of its words that stand in a run of `n` words which the training data has too (Llama 2, arXiv 2307.09288,
 appendix A.6: runs of ten, bands at 20 % and 80 %); case and punctuation count for nothing, and runs that many items share (a template) are left
-out. A near copy is a training document whose five-word shingles are like the item's (Jaccard, exact, of the candidates that MinHash of `rensa`
-names): it sees an item that was edited throughout. Does not see paraphrase or translation.
+out. An edited copy is found by alignment (`alignment`). A near copy is a training document whose five-word shingles are like the item's (Jaccard,
+exact, of the candidates that MinHash of `rensa` names). Does not see paraphrase or translation.
 
-Legend: I items, G n-grams of all items sorted by hash, W words of one text.
+Legend: W words of one text, H runs that it shares with items.
 """
 
 import gzip
@@ -19,12 +19,13 @@ from rensa import RMinHash, RMinHashLSH  # pyright: ignore[reportAttributeAccess
 from aether.evidence.contamination import LEAST_WORDS, NEAR, Found, Place
 from aether.models.ngrams import jaccard, ngram_hashes, word_spans
 from aether.spec.errors import InputError
+from aether.stages.evaluate.alignment import EditedCopies
+from aether.stages.evaluate.word_runs import WordRuns
 
 RUN = 10
 """Words in a run (arXiv 2307.09288, appendix A.6)."""
 SHINGLE, PERMUTATIONS, BANDS = 5, 128, 32
-SHARED_BY = (10, 0.05)
-"""A run in more items than both this count and this share is a template's."""
+Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
 PIECE_BYTES = 1 << 20
 """Plain text is read in pieces of about this size, cut at ends of lines."""
 
@@ -33,30 +34,31 @@ class Overlap:
     """The items' n-grams and signatures; training documents go by one at a time."""
 
     def __init__(self, items: Sequence[str], run: int = RUN) -> None:
-        self.run = run
         self._spans = [word_spans(text.encode()) for text in items]
+        if all(len(hashes) < LEAST_WORDS for hashes, _, _ in self._spans):
+            raise InputError.of("items", len(self._spans), f"none has {LEAST_WORDS} words; nothing can be judged")
         self.found = [Found(len(hashes), covered=np.zeros(len(hashes), bool)) for hashes, _, _ in self._spans]
-        self._hash_G, self._item_G, self._at_G, self._length_G = self._index()
-        self._shingles = [np.unique(ngram_hashes(hashes, min(SHINGLE, len(hashes)))) for hashes, _, _ in self._spans]
+        words_I = [hashes for hashes, _, _ in self._spans]
+        self._runs, self._edited = WordRuns(words_I, run), EditedCopies(words_I)
+        self._shingles = [np.unique(ngram_hashes(hashes, min(SHINGLE, len(hashes)))) for hashes in words_I]
         self._near = RMinHashLSH(threshold=NEAR, num_perm=PERMUTATIONS, num_bands=BANDS)
         for number, shingles in enumerate(self._shingles):
-            if len(self._spans[number][0]) >= LEAST_WORDS:
+            if len(words_I[number]) >= LEAST_WORDS:
                 self._near.insert(number, _signature(shingles))
         self.documents = 0
 
     def add(self, text: str, file: str, document: int) -> None:
         """One training document."""
         self.documents += 1
-        raw = text.encode()
-        hashes_W, starts_W, ends_W = word_spans(raw)
-        for length in np.unique(self._length_G).tolist():
-            self._runs(ngram_hashes(hashes_W, length), length, (starts_W, ends_W), (file, document))
-        shingles = np.unique(ngram_hashes(hashes_W, min(SHINGLE, len(hashes_W)))) if len(hashes_W) else hashes_W
-        if len(shingles):
-            for number in self._near.query(_signature(shingles)):
-                similar, one = jaccard(shingles, self._shingles[number]), self.found[number]
-                if similar > one.near:
-                    one.near, one.near_place = similar, (file, document)
+        spans_W = word_spans(text.encode())
+        where = (file, document)
+        self._add_runs(spans_W, where)
+        for item, aligned in self._edited.find(spans_W[0]):
+            one = self.found[item]
+            if aligned.share > one.aligned:
+                own, theirs = (aligned.item_start, aligned.item_end), (aligned.start, aligned.end)
+                one.aligned, one.aligned_place = aligned.share, self._place(item, own, spans_W, theirs, where)
+        self._add_near(spans_W[0], where)
 
     def finish(self) -> list[Found]:
         """The items' findings, coverage summed up over all documents."""
@@ -64,66 +66,41 @@ class Overlap:
             one.coverage = float(one.covered.mean()) if one.words else 0.0
         return self.found
 
-    def _index(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        parts: list[tuple[np.ndarray, ...]] = []
-        for number, (hashes, _, _) in enumerate(self._spans):
-            if len(hashes) < LEAST_WORDS:
-                continue
-            length = min(self.run, len(hashes))
-            runs = ngram_hashes(hashes, length)
-            own = np.full(len(runs), number), np.arange(len(runs)), np.full(len(runs), length)
-            parts.append((runs, *own))
-        if not parts:
-            raise InputError.of("items", len(self._spans), f"none has {LEAST_WORDS} words; nothing can be judged")
-        hash_G, item_G, at_G, length_G = (np.concatenate(column) for column in zip(*parts, strict=True))
-        order = np.argsort(hash_G, kind="stable")
-        hash_G, item_G, at_G, length_G = hash_G[order], item_G[order], at_G[order], length_G[order]
-        keep = self._not_shared(hash_G, item_G)
-        return hash_G[keep], item_G[keep], at_G[keep], length_G[keep]
-
-    def _not_shared(self, hash_G: np.ndarray, item_G: np.ndarray) -> np.ndarray:
-        _, group_G = np.unique(hash_G, return_inverse=True)
-        pairs = np.unique(np.stack([group_G, item_G], axis=1), axis=0)
-        items_of_group = np.bincount(pairs[:, 0])
-        count, share = SHARED_BY
-        return items_of_group[group_G] <= max(count, share * len(self._spans))
-
-    def _runs(
-        self, runs: np.ndarray, length: int, spans: tuple[np.ndarray, np.ndarray], where: tuple[str, int]
-    ) -> None:
-        if not len(runs):
+    def _add_runs(self, spans_W: Spans, where: tuple[str, int]) -> None:
+        item_H, item_at_H, at_H, words_H = self._runs.hits(spans_W[0])
+        if not len(item_H):
             return
-        left = np.searchsorted(self._hash_G, runs, side="left")
-        right = np.searchsorted(self._hash_G, runs, side="right")
-        # Runs of the document that continue one another make a longer one: the last hit of each item tells.
-        lasting: dict[int, tuple[int, int, int]] = {}
-        for at in np.flatnonzero(right > left).tolist():
-            for g in range(int(left[at]), int(right[at])):
-                if self._length_G[g] != length:
-                    continue
-                item, start = int(self._item_G[g]), int(self._at_G[g])
-                self.found[item].covered[start : start + length] = True
-                before = lasting.get(item)
-                follows = before is not None and before[0] == at - 1 and before[1] == start - 1
-                long = before[2] + 1 if follows and before is not None else length
-                lasting[item] = (at, start, long)
-                if long > self.found[item].longest:
-                    self._longest(item, long, (at + length, start + length), spans, where)
+        # Runs that continue one another in both texts make a longer one.
+        follows_H = (np.diff(item_H) == 0) & (np.diff(item_at_H) == 1) & (np.diff(at_H) == 1)
+        first = np.flatnonzero(np.r_[True, ~follows_H])
+        last = np.r_[first[1:], len(item_H)] - 1
+        for item, item_at, at, long in zip(
+            item_H[first].tolist(), item_at_H[first].tolist(), at_H[first].tolist(), (last - first + words_H[first]).tolist(), strict=True
+        ):  # fmt: skip
+            one = self.found[item]
+            one.covered[item_at : item_at + long] = True
+            if long > one.longest:
+                one.longest = long
+                one.place = self._place(item, (item_at, item_at + long), spans_W, (at, at + long), where)
 
-    def _longest(
-        self, item: int, long: int, ends: tuple[int, int], spans: tuple[np.ndarray, np.ndarray], where: tuple[str, int]
-    ) -> None:
-        (end, item_end), (starts_W, ends_W) = ends, spans
+    def _add_near(self, hashes_W: np.ndarray, where: tuple[str, int]) -> None:
+        if not len(hashes_W):
+            return
+        shingles = np.unique(ngram_hashes(hashes_W, min(SHINGLE, len(hashes_W))))
+        for number in self._near.query(_signature(shingles)):
+            similar, one = jaccard(shingles, self._shingles[number]), self.found[number]
+            if similar > one.near:
+                one.near, one.near_place = similar, where
+
+    def _place(
+        self, item: int, own: tuple[int, int], spans_W: Spans, theirs: tuple[int, int], where: tuple[str, int]
+    ) -> Place:
+        """Bytes of words that stand in both texts, from the first to one past the last of each."""
+        _, starts_W, ends_W = spans_W
         _, item_starts, item_ends = self._spans[item]
-        one = self.found[item]
-        one.longest = long
-        one.place = Place(
-            *where,
-            int(starts_W[end - long]),
-            int(ends_W[end - 1]),
-            int(item_starts[item_end - long]),
-            int(item_ends[item_end - 1]),
-        )
+        (item_first, item_end), (first, end) = own, theirs
+        texts = (starts_W[first], ends_W[end - 1], item_starts[item_first], item_ends[item_end - 1])
+        return Place(*where, *map(int, texts))
 
 
 def _signature(shingles: np.ndarray) -> RMinHash:

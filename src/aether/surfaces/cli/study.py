@@ -15,7 +15,11 @@ from aether.surfaces.cli.edge import explained, json_option, say_json
     "--per-pair", type=click.IntRange(min=1), default=1, show_default=True, help="Different people for each pair."
 )
 @click.option(
-    "--checks", type=click.IntRange(min=0), default=8, show_default=True, help="Checks of attention for each person."
+    "--checks",
+    type=click.IntRange(min=0),
+    default=8,
+    show_default=True,
+    help="Checks of attention for each person, those of FILE among them.",
 )
 @click.option(
     "--difference", type=float, help="A share of wins away from one half, as 0.05: how likely is it to be found?"
@@ -33,10 +37,10 @@ def study(
     """
     from aether.counsel.study import write_study
     from aether.evidence.pairs import read_pairs
-    from aether.evidence.preference_study import StudyDesign
+    from aether.evidence.preference_study import design_of
 
     pairs = read_pairs(file)
-    design = StudyDesign(len(pairs), raters, per_pair, checks)
+    design = design_of(pairs, raters, per_pair, checks)
     page = write_study(pairs, design, out, seed)
     found = None if difference is None else design.power_for(difference)
     if as_json:

@@ -191,6 +191,7 @@ class Workbench:
                 done=0,
                 total=0,
                 agreements=(),
+                is_open=False,
             )
         task = Annotation(self.inside(file, "file"))
         if request.method == "POST" and fields.get("choice") in ("left", "right", "tie", "skip"):
@@ -201,7 +202,7 @@ class Workbench:
             "annotate.html.j2", "annotate", file=file, who=who, item=item, pair=task.pairs[item] if item is not None else None,
             left=task.left_of(who, item) if item is not None else "a", done=done, total=len(task.share_of(who)) if who else len(task.pairs),
             # In a study nobody sees how the others judged.
-            agreements=() if task.study else tuple(task.agreement().items()),
+            agreements=() if task.study else tuple(task.agreement().items()), is_open=task.is_open(),
         )  # fmt: skip
 
     async def export(self, request: Request) -> Response:

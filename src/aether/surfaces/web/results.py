@@ -17,7 +17,7 @@ from starlette.routing import Route
 from aether.counsel.measuring import JudgeOrder, Order, RedTeamOrder, SuiteOrder, begin, work_of
 from aether.counsel.results import answers_kept, command_of, draw, find_results, result_of
 from aether.evidence.pairs import read_pairs
-from aether.evidence.preference_study import StudyDesign
+from aether.evidence.preference_study import design_of
 from aether.running.jobs import cancel, report_of
 from aether.spec.errors import InputError
 
@@ -108,7 +108,7 @@ class ResultPages:
         fields = await self.form(request)
         name = _folder(fields)
         rows = read_pairs(self.inside(fields.get("pairs", ""), "pairs"))
-        design = StudyDesign(len(rows), *(_count(fields, field) for field in ("raters", "per_pair", "checks")))
+        design = design_of(rows, *(_count(fields, field) for field in ("raters", "per_pair", "checks")))
         await run_in_threadpool(write_study, rows, design, self.inside(name, "out"), 0)
         return _to(name)
 
