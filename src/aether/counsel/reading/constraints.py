@@ -18,7 +18,7 @@ _DATE = (
 )
 _SPOKEN = re.compile(
     rf"(?<![\w.-])(?:(?P<dated>(?:by|before|until|till|from|on|due|over|bis|vor|ab|avant|antes de|à partir de|no later than)(?: zum| am| the| el| le)?\s+(?:{_DATE}|(?:the )?weekend))|"
-    rf"(?P<due>(?:deadline|due|ready|live|launch|go-live)\s*(?:date)?\s*(?:is|:|=|by|on)?\s+(?:{_DATE}))|overnight|over night)(?![\w-])"
+    rf"(?P<due>(?:deadline|due|ready|live|launch|go-live)\s*(?:date)?\s*(?:is|:|=|by|on)?\s+(?:{_DATE}))|(?:a|one|this|the) weekend|overnight|over night)(?![\w-])"
 )
 _OTHER = re.compile(
     r"(?<![\w-])(?:(?:apache|mit|permissive|commercial|open)[\s-]*(?:2\.0)?[\s-]*(?:licen[cs]ed?|source)(?: licen[cs]e)?(?: only)?|commercial(?:ly)? (?:use|usable)|"

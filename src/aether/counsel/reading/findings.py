@@ -44,7 +44,7 @@ class Findings:
 
 
 _BETWEEN = re.compile(
-    r"[\s,]*(?:or|vs?\.?|versus|against|instead of|rather than|(?:(?:really|much|any|an?|still) )*(?:better|worse|faster|slower|cheaper|more \w+|smarter|stronger)(?: \w+){0,2} than|compared (?:to|with))\s+(?:an?\s+|the\s+|to\s+)?"
+    r"[\s,]*(?:or|vs?\.?|versus|against|instead of|rather than|(?:(?:really|much|any|an?|still) )*(?:better|worse|faster|slower|cheaper|more \w+|smarter|stronger)(?: \w+){0,2} than|compared (?:to|with)|beats?|outperforms?)\s+(?:an?\s+|the\s+|to\s+)?"
 )
 
 

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 from aether.counsel.reading.findings import Findings
 from aether.counsel.reading.methods import methods
+from aether.counsel.reading.models import resized
 from aether.counsel.reading.numbers import spelled
 from aether.counsel.reading.scaling import scaled
 from aether.counsel.reading.targets import LONGEST_S
-from aether.counsel.reading.text import Span
+from aether.counsel.reading.text import Span, negated
 from aether.spec.answer import Read, Request
 from aether.spec.brief import Brief, Target
+from aether.spec.metrics import METRICS
 
 _GOES_ON = re.compile(
     r"^\s*(?:ok(?:ay)?,?\s*|and\b|what about|how about|what if|make it|make that|but\b|now\b|instead|same\b|also\b|with\b|without\b|drop\b|remove\b|relax|tighten|lower\b|raise\b|increase\b|"
@@ -158,13 +160,39 @@ def _brief(earlier: Brief, later: Brief, found: Findings) -> Brief:
         if "count" in named:
             named["counts"] = {}
         update["hardware"] = earlier.hardware.model_copy(update=named)
+    if not later.targets:
+        update |= _other_share(earlier, found)
     if not later.targets and (target := _same_latency(earlier, found)) is not None:
         update["targets"] = (*(t for t in earlier.targets if t.metric != target.metric), target)
     tokens = [q for q in found.rest if q.dimension == "parameters" and q.high >= _CORPUS]
     if earlier.model is not None and earlier.model.tokens and len(tokens) == 1 and later.model is None:
         update["model"] = earlier.model.model_copy(update={"tokens": tokens[0].high})  # "make it 200B"
+    unnamed = later.model is None or later.model.name is None
+    if earlier.model is not None and unnamed and (name := _other_size(earlier.model.name, found)) is not None:
+        update["model"] = update.get("model", earlier.model).model_copy(update={"name": name, "others": ()})
     laid = Brief(**{name: getattr(earlier, name) for name in earlier.model_fields_set} | update)
     return scaled(laid, found.text)
+
+
+def _other_size(name: str | None, found: Findings) -> str | None:
+    """ "the 70b instead": the model spoken of before in another size."""
+    sizes = [q for q in found.rest if q.dimension == "parameters" and not negated(found.text, q.span.start)]
+    return resized(name, sizes[0].high) if name and len(sizes) == 1 else None
+
+
+_SHARE = re.compile(
+    r"\W*(?:(?:and|ok(?:ay)?|actually|no|make (?:it|that)|use|at|the)\W+)*(?P<share>p(?:50|95|99))\W*(?:(?:instead|rather|then|please)\W*)*(?:(?:of|than|not)\W*(?:the\W+)?p\d\d)?\W*"
+)
+
+
+def _other_share(earlier: Brief, found: Findings) -> dict:
+    """ "p95 instead of p99": the only latency that was bounded before, at another percentile."""
+    bounded = [t for t in earlier.targets if t.metric.startswith(("ttft", "tpot", "itl", "e2e"))]
+    said = _SHARE.fullmatch(found.text.plain)
+    metric = f"{bounded[0].metric.split('_')[0]}_{said['share']}" if said and len(bounded) == 1 else None
+    if metric not in METRICS:
+        return {}
+    return {"targets": tuple(t.model_copy(update={"metric": metric}) if t in bounded else t for t in earlier.targets)}
 
 
 def _same_latency(earlier: Brief, found: Findings) -> Target | None:

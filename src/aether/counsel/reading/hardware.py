@@ -35,6 +35,8 @@ _HOLDS = re.compile(
 """After a device: "a Gaudi 3 server with 8 cards"."""
 _LARGEST_NODE = 16
 """Devices of one machine at most: a larger number on record is of an NVLink domain or a torus (assumed)."""
+_OF_TIME = re.compile(r"[\s-]*(?:gpu[\s-]*)?(?:hours?|hrs?|days?|weeks?|months?|years?)\b")
+"""After a device: "500 H100-days" are no 500 devices."""
 _EACH = re.compile(r"\b(?:each|every)\s+$")
 _EITHER = re.compile(rf"(?<![\w.,]){_COUNT}\s*(?:or|to|-)\s*(?:maybe|perhaps|possibly|even)?\s*$")
 _GPUS = re.compile(
@@ -235,6 +237,8 @@ def _count_around(text: Text, start: int, end: int, name: str) -> tuple[int, int
         )  # "two 8xH200 nodes"
     elif before and count and plain and _is_of_nodes(text, before[0], plain):
         return start, plain.end(), _in_nodes(count, plain[0], name)  # "two H200 nodes"
+    if _OF_TIME.match(text.plain, end):
+        return start, end, None
     if holds := _HOLDS.match(text.plain, end):
         return start, holds.end(), (count or 1) * (_counted(holds["count"]) or 1)
     if count is None and _EACH.search(text.plain, 0, start):

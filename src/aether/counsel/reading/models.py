@@ -178,6 +178,12 @@ _PLAIN_WORDS = frozenset(
 )
 
 
+def resized(name: str, parameters: float) -> str | None:
+    """The published model of the same name with so many parameters: 70e9 and "llama-3.1-8b" are "llama-3.1-70b"."""
+    other = re.sub(r"\d+(?:\.\d+)?b\b", f"{parameters / 1e9:g}b", name)
+    return other if other != name and other in spelled() else None
+
+
 def is_published(name: str) -> bool:
     """Whether a name is one of knowledge, not a path."""
     return not name.endswith(".json") and bool(published_model(name))

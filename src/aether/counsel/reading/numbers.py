@@ -28,6 +28,8 @@ _SCALES = {
     "trilion": 1e12,
     "bn": 1e9,
     "trillion": 1e12,
+    "myriad": 1e4,
+    "hundredmillion": 1e8,
 }
 _PARTS = {"half": 0.5, "quarter": 0.25}
 _GROUPS = {"couple": 2.0, "dozen": 12.0, "pair": 2.0}
@@ -51,7 +53,9 @@ _ONE_OF = re.compile(
     r"\b(?:in|within|under|about|than|only|takes?|over|for|inside|most|least)\s+(?P<one>an?)(?=\s+(?:second|minute|hour|day|week|fortnight|month|year)\b)"
 )
 """An article that counts: "within a week"."""
-_RANGE = re.compile(r"\s*(?:->|=>|→|-|to|and|\.\.\.?)\s*")
+_RANGE = re.compile(r"\s*(?:->|=>|→|-|to|and|or|\.\.\.?)\s*")
+_COUNTS = re.compile(rf"\s*(?:concurrent )?(?:{_COUNTED}|rps|qps)\b(?!\s*\?)")
+"""After "2 or 3": a range of one thing."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,9 @@ def _ranges(text: Text, found: list[Number]) -> list[Number]:
             word = between[0].strip()
             opened = re.search(r"\b(between|from)\s*\$?$", text.plain[: last.span.start]) is not None
             if last.low == last.high and (
-                word in ("-", "->", "=>", "→", "..", "...", "to") or (word == "and" and opened)
+                word in ("-", "->", "=>", "→", "..", "...", "to")
+                or (word == "and" and opened)
+                or (word == "or" and _COUNTS.match(text.plain, number.span.end))
             ):
                 low = last.low
                 if not last.suffix and number.suffix and low * _SUFFIX[number.suffix] <= number.low:

@@ -125,12 +125,20 @@ def _made(number: Number, dimension: Dimension, start: int, end: int, factor: fl
     return Quantity(number.low * factor, number.high * factor, dimension, Span(start, end), note)
 
 
+_PAID = re.compile(
+    r"\b(?:at|for|costs?(?: us)?|cost(?:ing)?|price[ds]?(?: at| of| is)?|rent(?:ed|s)?(?: at| for)?|pay(?:ing)?)\s*$"
+)
+_AN_HOUR = r"(?:\s*/\s*|\s+(?:per|an)\s+)(?:gpu[\s-]*)?(?:hours?|hrs?|h)\b"
+"""Of what is rented, no coin is named: "H100 at 2.10 an hour"."""
+
+
 def _money(text: Text, number: Number) -> Quantity | None:
     start, end = number.span.start, number.span.end
     before = re.search(r"(us\$|\$|€|£|¥|usd|eur|gbp|chf)\s*$", text.plain[:start])
     after = _after(text, end, r"\s*(us dollars?|dollars?|usd|\$|bucks|cents?|euros?|eur\b|€|pounds?|gbp|£|chf)")
     if not before and not after:
-        return None
+        priced = _PAID.search(text.plain, 0, start) and _after(text, end, _AN_HOUR)
+        return _made(number, "money per hour", start, priced.end()) if priced else None
     word = (before or after)[1]  # type: ignore[index]
     start, end = before.start() if before else start, after.end() if after else end
     factor = 0.01 if word.startswith("cent") else 1.0
@@ -164,7 +172,7 @@ def _factor(table: dict[str, float], unit: str) -> float | None:
 
 def _rate(text: Text, number: Number) -> Quantity | None:
     start, end = number.span.start, number.span.end
-    if found := _after(text, end, r"\s*(?:k\s*)?(rps|qps|rpm|rph|tps|tok/s|toks/s|t/s)\b"):
+    if found := _after(text, end, r"\s*(?:k\s*)?(rps|qps|rpm|rph|tps|tok/s|toks/s|t/s|r/s|q/s)\b"):
         word = found[1]
         if word in ("tps", "tok/s", "toks/s", "t/s"):
             return _token_rate(text, number, start, found.end())
@@ -178,7 +186,7 @@ def _rate(text: Text, number: Number) -> Quantity | None:
         if found := _after(text, end, rf"\s*(?:{_KINDS}{_REQUEST}\s+{often}|{often}\s+{_KINDS}{_REQUEST})\b"):
             return _made(number, "request rate", start, found.end(), 1 / seconds)
     for unit, seconds in _PERIOD.items():
-        if found := _after(text, end, rf"\s*{_KINDS}{_REQUEST}{_ARRIVE}{_PER_S}\s*(?:{unit})\b"):
+        if found := _after(text, end, rf"\s*{_KINDS}(?:{_REQUEST}|users?|customers?){_ARRIVE}{_PER_S}\s*(?:{unit})\b"):
             return _made(number, "request rate", start, found.end(), 1 / seconds)
         if found := _after(
             text, end, rf"\s*(?:output\s+|generated\s+|decode\s+)?{_TOKEN}(?:{_PER_S}\s*user)?{_PER_S}\s*(?:{unit})\b"

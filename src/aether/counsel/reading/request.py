@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from aether.counsel.reading.contradictions import contradictions
 from aether.counsel.reading.findings import Findings, find
 from aether.counsel.reading.followup import goes_on, merged
+from aether.counsel.reading.hardware import Found as Machine
 from aether.counsel.reading.leftover import unread
 from aether.counsel.reading.methods import Named
 from aether.counsel.reading.targets import AT_MOST, Bounded
@@ -161,7 +162,7 @@ def _hardware(reader: _Reader, found: Findings) -> Hardware | None:
     for one in found.machines:
         reader.read("brief.hardware.name", one.name, one.span)
     counts = [one for one in found.machines if one.count is not None]
-    if len({one.count for one in counts}) > 1 and len({one.name for one in counts}) > 1:
+    if _counted_apart(found.machines):
         given["counts"] = {one.name: one.count for one in reversed(counts)}  # "4 H200 or 8 L40S": a count for each
         for one in counts:
             reader.read(f"brief.hardware.counts.{one.name}", str(one.count), one.span)
@@ -172,6 +173,20 @@ def _hardware(reader: _Reader, found: Findings) -> Hardware | None:
         given["price_usd_per_hour"] = price.value
         reader.read("brief.hardware.price_usd_per_hour", price.said, price.span)
     return Hardware(**given)
+
+
+def _counted_apart(machines: list[Machine]) -> bool:
+    """Whether counts are of one device each: "4 H200 or 8 L40S", "H100 or 4 B200"; those of "8 A100 or H100" are of both."""
+    counts = [one for one in machines if one.count is not None]
+    if len({one.count for one in counts}) > 1 and len({one.name for one in counts}) > 1:
+        return True
+    first = machines[0]
+    return (
+        bool(counts)
+        and first.name != "this-machine"
+        and first.count is None
+        and all(one.name != first.name for one in counts)
+    )
 
 
 def _model(reader: _Reader, found: Findings, intent: Intent) -> ModelChoice | None:

@@ -183,6 +183,7 @@ _ONE_USER = re.compile(
 _SHRINK = re.compile(
     r"\b(?:get|bring|shrink|squeeze|reduce|compress|quanti[sz]e|cut)\b(?:[^.;]|\.(?=\d)){0,40}\b(?:under|below|into|to|within)\s*$"
 )
+_INTO = re.compile(r"\b(?:ok(?:ay)?|possible|doable|works?|go|enough|feasible)\s+(?:in|with|within|on)\s*$")
 _ABOUT = {
     "size_on_disk": r"on disk|on the disk|\bfile\b|disk space|file size|model file|checkpoint size|download|artifact|artefact|model size|to ship",
     "device_memory": r"vram|gpu memory|per gpu|per device|device memory|hbm|memory|ram|fit|fits|fitting",
@@ -253,9 +254,11 @@ def _memory(quantity: Quantity, near: str, here: bool) -> Bounded | None:
         return Bounded("size_on_disk", quantity.high, quantity.span)
     if _SHRINK.search(near.split("|")[0]):
         return Bounded("serving_memory" if here else "device_memory", quantity.high, quantity.span)
-    if re.search(_ABOUT["device_memory"], near) and not re.search(
-        r"\b(?:has(?! to)|have(?! to)|with|my|machine has|of ram and|laptop)\b[^,]{0,20}$", near.split("|")[0]
-    ):
+    left = near.split("|")[0]
+    if here and AT_MOST.search(left[-20:]) and not re.search(_ABOUT["device_memory"], near):
+        return Bounded("size_on_disk", quantity.high, quantity.span)  # of what is built here: "below 20 MB"
+    is_owned = re.search(r"\b(?:has(?! to)|have(?! to)|with|my|machine has|of ram and|laptop)\b[^,]{0,20}$", left)
+    if _INTO.search(left) or (re.search(_ABOUT["device_memory"], near) and not is_owned):
         training = here and "train" in near
         return Bounded(
             "training_memory" if training else "serving_memory" if here else "device_memory",

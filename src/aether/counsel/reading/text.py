@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from aether.counsel.reading.languages import in_english
+from aether.counsel.reading.seams import apart
 
 MAX_CHARACTERS = 20_000
 """What is read of a request; the rest is said to be unread."""
@@ -51,7 +52,7 @@ class Text:
                 one = "/" if one == "⁄" else " " if one.isspace() and one != "\n" else one.lower()
                 plain += one
                 origin += [place] * len(one)
-        return cls(original, *in_english("".join(plain), origin))
+        return cls(original, *in_english(*apart("".join(plain), origin)))
 
     def words(self, span: Span) -> str:
         """The person's own words at a span."""
@@ -113,13 +114,17 @@ def of_a_name(text: Text, span: Span) -> bool:
 def negated(text: Text, at: int, words: int = 3) -> bool:
     """Whether a word that turns round what follows stands a few words before `at`, in the same clause."""
     before = text.plain[text.clause(at).start : at]
-    before = re.split(r"[,:]|\bbut\b|\bjust\b|\bonly\b", before)[-1]
+    before = re.split(r"[,:]|\bbut\b|\bjust\b|\bonly\b", _UNDECIDED.sub("", before))[-1]
     if _OPENS.search(before):
         return True
     before = re.split(r"\b(?:on|with|using|at|in|to|for|and|of)\b", before)[-1]
     return any(word in _NEGATIONS for word in re.findall(r"[\w']+", before)[-words:])
 
 
+_UNDECIDED = re.compile(
+    r"\b(?:(?:do ?n[o']?t|does ?n[o']?t|not|no|cannot|can ?'?t)\s+(?:really\s+)?(?:know|sure|care|idea|clue|decide[d]?|certain|tell)|doesn'?t matter)\b(?:\s+(?:if|whether|which|between))?"
+)
+"""Says that a choice is open, and turns nothing round."""
 _OPENS = re.compile(
     r"\b(?:not|no|without|never|avoid|except|instead of|rather than|don't use|do not use|forget(?: about)?|ditch|scrap|get rid of)\s+(?:on|with|using|for|in|at|to)?\s*(?:an?|the|any)?\s*$"
 )

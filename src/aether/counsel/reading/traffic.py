@@ -14,7 +14,7 @@ _OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|e|ions)|completions?|answers?|respons
 _ABOUT_SO = r"(?:\s*(?:\(|like|say|just|only|pretty|quite|very|really|fairly|long|short|large|big|small|tiny|huge|more like|rather|closer to|now|of|is|are|be|being|between|from|to|run|runs|has|have|contains?|should|shall|will|would|may|can|must|could|usually|typically|often|mostly|:|=|~|about|around|roughly|some|averag\w*|approximately|approx\.?|ca\.?|circa|up to|under|below|at most|max(?:imum)?|at|with))*"
 _PAIRS = re.compile(r"\s*\w+\s+(?:pairs?|rankings?|samples?|examples?|sets?)\b")
 _COUNTED = re.compile(r"\s*(?:answers|responses|replies|generations|completions|summaries|prompts|inputs|outputs)\b")
-_NO_NUMBER = r"(?!\s*(?:length|tokens?|size)?\s*(?:of|:|=|is|are)?\s*~?\d[\d,.]*k?(?![\w.])(?!\s*(?:tokens?\s+)?(?:in|out|input|output|prompt|answer|completion|response|generated|generation)s?\b))"
+_NO_NUMBER = r"(?!\s*(?:length|tokens?|size)?\s*(?:of|:|=|is|are)?\s*~?\d[\d,.]*k?(?:\s?(?:tokens?|toks?|tks?))?(?![\w.])(?!\s*(?:tokens?\s+)?(?:in|out|input|output|prompt|answer|completion|response|generated|generation)s?\b))"
 """A word with a number of its own after it says what that one is."""
 _PAIR = re.compile(
     r"(?<![\w.,/])(\d[\d,]*(?:\.\d+)?k?)\s*(?:/|->|→|:)\s*(\d[\d,]*(?:\.\d+)?k?)(?:\s*(?:tokens?|toks?|in/out|isl/osl))"
