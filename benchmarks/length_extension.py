@@ -49,7 +49,7 @@ def recipe_of(task: str, kind: str, context: int, further: bool) -> TrainRecipe:
             "model": model,
             "steps": FURTHER_UPDATES if further else UPDATES[task],
             "batch_sequences": FURTHER_BATCH if further else BATCH,
-            "precision": "bfloat16",
+            "precision": "float32",
             "schedule": schedule,
             "optimiser": FURTHER_RATES if further else {"muon_lr": 0.02},
             "watch": {"cost_share": 0.0},
@@ -182,30 +182,33 @@ def markdown(task: str, rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Train what is missing; record when all is there."""
-    parser = parser_of_pieces()
-    parser.add_argument("--tasks", nargs="+", choices=list(SHAPES), default=list(SHAPES))
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    kept, tables = Kept(options.trainings, options.seconds), {}
-    try:
-        for task in options.tasks:
-            asked = {seed: {"task": task, "seed": seed} for seed in SEEDS}
-            tables[task] = summary({seed: kept.of(one, lambda one=one: made(**one)) for seed, one in asked.items()})
-    except MoreToDoError:
-        sys.exit("more to do: the same command again")
-    here = circumstances("benchmarks.length_extension", words=["--trainings", "FILE", "--tasks", *options.tasks])
-    told = "; ".join(f"{t}: width {SHAPES[t]['hidden_size']}, {UPDATES[t]} updates" for t in options.tasks)
+def record_it(task: str, rows: list[dict[str, Any]]) -> None:
+    """Write the record of a task."""
+    here = circumstances("benchmarks.length_extension", words=["--trainings", "FILE", "--tasks", task])
     head = f"""# A context of {SHORT} made {TIMES} times as long
 
 {here["machine"]["cpu"]}, one thread, {here["date"]}, torch {here["packages"]["torch"]}. `{here["command"]}`
 
-{LAYERS} layers, heads of {HEAD}, {BATCH} windows of {SHORT} in an update by Muon ({told});
+{LAYERS} layers of {SHAPES[task]["hidden_size"]}, heads of {HEAD}, float32, {UPDATES[task]} updates of {BATCH} windows of {SHORT} by Muon;
 further training: {FURTHER_UPDATES} updates of {FURTHER_BATCH} windows of {LENGTHS[-1]}, alike for every kind. {len(SEEDS)} seeds.
 """
-    record = here | {"shapes": SHAPES, "updates": UPDATES, "further_updates": FURTHER_UPDATES, "tables": tables}
-    write("length_extension", record, head + "".join(markdown(task, rows) for task, rows in tables.items()))
+    record = here | {"shape": SHAPES[task], "updates": UPDATES[task], "further_updates": FURTHER_UPDATES, "rows": rows}
+    write(f"length_extension_{task}", record, head + markdown(task, rows))
+
+
+def main() -> None:
+    """Train what is missing; record each task when all of it is there."""
+    parser = parser_of_pieces()
+    parser.add_argument("--tasks", nargs="+", choices=list(SHAPES), default=list(SHAPES))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    kept = Kept(options.trainings, options.seconds)
+    try:
+        for task in options.tasks:
+            asked = {seed: {"task": task, "seed": seed} for seed in SEEDS}
+            record_it(task, summary({seed: kept.of(one, lambda one=one: made(**one)) for seed, one in asked.items()}))
+    except MoreToDoError:
+        sys.exit("more to do: the same command again")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def recipe_of(kind: str, carried: bool, width: int, lr: float, gain: float) -> T
             "model": model,
             "steps": STEPS,
             "batch_sequences": BATCH,
-            "precision": "bfloat16",
+            "precision": "float32",
             "schedule": {"warmup_fraction": 0.1},
             "optimiser": optimiser,
             "initial": {"final_gain": gain},
@@ -218,7 +218,7 @@ def record_it(kinds: list[str], gains: dict[str, Any], found: list[dict[str, Any
 
 {here["machine"]["cpu"]}, one thread, {here["date"]}, torch {here["packages"]["torch"]}. `{here["command"]}`
 
-{LAYERS} layers, heads of {HEAD}, {STEPS} updates of {BATCH} windows of {CONTEXT} bytes of the standard library, {len(SEEDS)} seeds, widths {", ".join(map(str, WIDTHS))}.
+{LAYERS} layers, heads of {HEAD}, {STEPS} updates of {BATCH} windows of {CONTEXT} bytes of the standard library, float32, {len(SEEDS)} seeds, widths {", ".join(map(str, WIDTHS))}.
 Rates are log2 over the middle of a kind's grid ({", ".join(f"{k} {CENTRE[k]:g}" for k in kinds)}; Muon's own rate alone, the others of `muon` as
 they are); best rates between the grid's points by a parabola, 95 % over seeds; `moved` is from {WIDTHS[0]}, paired by seed. Best rates at an end of the grid: {ends}.
 Losses are held-out nats per byte; regret: with the rate that was best at {WIDTHS[0]}, less the least at that width. The last gain's first value was tuned at {WIDTHS[0]} with

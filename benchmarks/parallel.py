@@ -32,6 +32,7 @@ import torch
 
 from aether.models.config import DecoderConfig
 from aether.models.config_parts import Mixture
+from aether.models.host import keep_freed_memory
 from aether.planning.training.memory import ledger
 from aether.planning.training.setup import Layout, Software, TrainingSetup
 from aether.spec.run import StepContext
@@ -133,6 +134,7 @@ class Timed:
 def in_team(name: str, out: Path) -> None:
     """What every process of a layout does."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     recipe = recipe_of(name)
     with joined("cpu"):
         everyone = team(recipe.parallel, "cpu")

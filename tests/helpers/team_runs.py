@@ -16,16 +16,42 @@ from aether.models.config import DecoderConfig
 from aether.spec.run import StepContext
 from aether.stages.train.fakes import CountingTokens, PoisonedTokens
 from aether.stages.train.metrics import read_losses
+from aether.stages.train.optimisers.portions import WORK_VALUES
+from aether.stages.train.optimisers.rule import Rates
+from aether.stages.train.optimisers.weights import weights_of
 from aether.stages.train.parallel.handing import Handed
 from aether.stages.train.parallel.loop import SharedLoop, new_shared_state
 from aether.stages.train.parallel.mesh import joined, team
+from aether.stages.train.parallel.muon import SharedMuon
+from aether.stages.train.parallel.recipe import Parallel
 from aether.stages.train.recipe import TrainRecipe
+from aether.stages.train.recipe_optimiser import Optimiser
 
 TOY = DecoderConfig(
     vocab_size=64, hidden_size=32, layers=4, heads=4, kv_heads=2, head_size=16, mlp_size=64, context_tokens=16
 )  # fmt: skip
 
-CHECKS = {"attention": attention_errors, "mixers": mixer_errors}
+
+def muon_errors() -> dict[str, float]:
+    """Muon shared out in many rounds beside one: how many, and how far the weights lie apart after two updates. A collective."""
+    everyone = team(Parallel(shard=int(os.environ["WORLD_SIZE"])), "cpu")
+    moved, counts = [], []
+    for work_values in (3000, WORK_VALUES):
+        shards = new_shared_state(toy_recipe(parallel=everyone.parallel), 0, everyone).shards
+        settings = Optimiser(muon_weight_decay=0.1)
+        matrices = [weight for weight in weights_of(shards, settings) if weight.kind == "matrices"]
+        muon = SharedMuon(shards.blocks, matrices, settings, torch.float32, work_values)
+        for update in range(2):
+            for place, weight in enumerate(matrices):
+                generator = torch.Generator().manual_seed(100 * update + place)
+                weight.parameter.grad = torch.randn(weight.parameter.shape, generator=generator)
+            muon.step(Rates(1.0, 0.9))
+        moved.append(torch.cat([weight.parameter.detach().flatten() for weight in matrices]))
+        counts.append(len(muon.rounds))
+    return {"many": counts[0], "one": counts[1], "apart": (moved[0] - moved[1]).abs().max().item()}
+
+
+CHECKS = {"attention": attention_errors, "mixers": mixer_errors, "muon": muon_errors}
 
 
 def toy_recipe(**changes) -> TrainRecipe:

@@ -1,14 +1,19 @@
 """The arithmetic of costs: against counts made another way, and against a run."""
 
+import itertools
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from tiny_data import VOCABULARY
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from aether.models.config import DecoderConfig
+from aether.models.config_parts import Mixture
 from aether.models.decoder import Decoder
 from aether.stages.train import estimate
 from aether.stages.train.loop import new_state
@@ -40,6 +45,34 @@ def test_the_optimisers_flops_equal_those_that_torch_counts():
             orthogonalise(torch.randn(count * 2, *shape), polynomials("polar-express", 5), torch.bfloat16)
         total += counter.get_total_flops()
     assert estimate.optimiser_flops_per_step(RECIPE) == total
+
+
+def most_allocated(run: Callable[[], object]) -> int:
+    """Bytes that torch's allocator gave out at a time, as its profiler tells."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        run()
+    assert seen.profiler is not None and seen.profiler.kineto_results is not None
+    changes: list[Any] = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+    return max(itertools.accumulate(change.nbytes() for change in sorted(changes, key=lambda e: e.start_ns())))
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw", "lion", "adafactor", "soap", "schedule_free"])
+@pytest.mark.parametrize("experts", [None, Mixture(count=8, active=2)])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_an_optimiser_makes_and_drops_is_what_torch_allocates(kind, experts, precision):
+    model = CONFIG.model_copy(update={"vocab_size": 512, "hidden_size": 64, "experts": experts})
+    wanted = TrainRecipe(model=model, steps=10, batch_sequences=4, precision=precision, optimiser=Optimiser(kind=kind))
+    state, most = new_state(wanted, 0), 0
+    for _ in range(2):  # SOAP's first update only makes its bases
+        for parameter in state.model.parameters():
+            parameter.grad = torch.full_like(parameter, 1e-3) if parameter.requires_grad else None
+        most = most_allocated(lambda: state.optimisers.step(Rates(1.0, 0.9)))
+    # Adafactor keeps what it made for one weight until the next one's is there.
+    more = 1.6 if kind == "adafactor" else 1.03
+    said = estimate.optimiser_work_bytes(wanted)
+    assert said <= most + 100 <= max(more * said, 1000)
+    parts = estimate.memory_bytes(wanted)
+    assert parts["update"] == max(0, said - parts["activations"] - parts["logits"])
 
 
 def test_time_and_totals():

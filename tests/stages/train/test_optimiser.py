@@ -14,6 +14,7 @@ from aether.models.decoder import Decoder
 from aether.spec.errors import InputError
 from aether.stages.train.optimisers.muon import Muon, orthogonalise, polynomials
 from aether.stages.train.optimisers.optimisers import Optimisers
+from aether.stages.train.optimisers.portions import WORK_VALUES, portion
 from aether.stages.train.optimisers.rule import Rates
 from aether.stages.train.optimisers.weights import Weight
 from aether.stages.train.recipe import TrainRecipe
@@ -43,6 +44,24 @@ def test_stacked_muon_equals_torchs():
     for a, b in zip(ours, theirs, strict=True):
         # Both round to bfloat16 within the iteration, batched products in another order: 1% of an update.
         torch.testing.assert_close(a, b, rtol=0, atol=4 * 0.03 * 0.01)
+
+
+def test_a_stack_of_several_portions_is_moved_as_each_of_its_matrices_alone():
+    shape, generator = (8, WORK_VALUES // 20), torch.Generator().manual_seed(0)
+    assert portion(shape) == 2
+    firsts = [torch.randn(shape, generator=generator) for _ in range(5)]
+    grads = [torch.randn(shape, generator=generator) for _ in range(5)]
+
+    def moved(places: list[int]) -> list[torch.Tensor]:
+        parameters = [nn.Parameter(firsts[place].clone()) for place in places]
+        for place, parameter in zip(places, parameters, strict=True):
+            parameter.grad = grads[place].clone()
+        Muon([Weight(p, [8], 0.03, 0.1) for p in parameters], Optimiser(), torch.float32).step(Rates(1.0, 0.9))
+        return [parameter.detach() for parameter in parameters]
+
+    for place, together in enumerate(moved([0, 1, 2, 3, 4])):
+        assert not torch.equal(together, firsts[place])
+        torch.testing.assert_close(together, moved([place])[0])
 
 
 @pytest.mark.parametrize("shape", [(3, 20, 50), (3, 50, 20), (1, 32, 32)])

@@ -4,6 +4,7 @@ FLOPs count matrix products only, as DecoderConfig does; the achieved rate that 
 everything else in it and must come from a measurement (a pilot). Memory is a sum of parts, each named.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from aether.models.config_mixers import matrices
 from aether.models.config_parts import Latent
 from aether.models.folders import model_folder, model_hash
 from aether.spec.errors import InputError
+from aether.stages.train.optimisers.portions import portion
 from aether.stages.train.parallel import memory as shared
 from aether.stages.train.recipe import TrainRecipe
 
@@ -28,6 +30,8 @@ COMPILED_STEP_SHARE = 0.91
 0.84 for 64 (`benchmarks/records/training_step.md`)."""
 _COMPILER_BYTES = 100_000_000.0
 """Resident memory that torch.compile adds. Measured: 332 to 433 MB with a model of 30,000 parameters, torch 2.13."""
+_LARGEST_COPIES = {"adamw": 0, "lion": 1, "adafactor": 1, "schedule_free": 2}
+"""Values that a rule by entries makes for each one of the largest weight, which is updated by itself; torch's AdamW is fused."""
 _STREAM_COPIES = 16
 """Values that a layer keeps per token and hidden unit for its backward pass. Counted from `kernels` and `decoder`."""
 
@@ -74,6 +78,30 @@ def optimiser_bytes(recipe: TrainRecipe) -> float:
         return 4.0 * (sides + model.vocab_size + model.hidden_size)
     squares = sum(rows**2 + columns**2 for rows, columns in shapes)
     return (4.0 if kind == "lion" else 8.0) * parameters + (8.0 * squares if kind == "soap" else 0.0)
+
+
+def optimiser_work_bytes(recipe: TrainRecipe) -> float:
+    """The most that the rule makes and drops within an update, once the pass's memory is free. Counted from the rules; the tests count again."""
+    kind = recipe.optimiser.kind
+    if kind not in ("muon", "soap"):
+        return 4.0 * _LARGEST_COPIES[kind] * _largest_weight(recipe.model)
+    width, most = (4 if recipe.precision == "float32" else 2), 0.0
+    for shape, count in Counter(_matrix_shapes(recipe.model)).items():
+        small, large = sorted(shape)
+        # Muon: the momentum, the iterate before and after, and two squares of the shorter side. SOAP: four of the whole size.
+        bytes_of_value = 4 + 2 * width * (1 + small / large) if kind == "muon" else 16
+        most = max(most, bytes_of_value * min(count, portion(shape)) * small * large)
+    return most
+
+
+def _largest_weight(model: DecoderConfig) -> int:
+    """Values of the largest parameter, matrices that lie fused in one together."""
+    width, parts = model.hidden_size, 3 if model.gated else 2
+    found = [model.vocab_size, model.head_size * (model.heads + 2 * model.kv_heads) if model.latent is None else 0]
+    found.append((parts - 1) * model.mlp_size * (1 if model.experts is None else model.experts.count))
+    for mixer in filter(None, map(model.recurrence_at, range(model.layers))):
+        found += [sum(rows) for rows, columns in matrices(mixer, width).values() if columns == width]
+    return width * max(found)
 
 
 def _matrix_shapes(model: DecoderConfig) -> Iterator[tuple[int, int]]:
@@ -142,6 +170,8 @@ def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
     tokens = (recipe.micro_batch_sequences or recipe.batch_sequences) * model.context_tokens
     parameters = model.parameters()
     state = optimiser_bytes(recipe)
+    activations = _plain_activations(model, tokens, width) if model.plain else activation_bytes(model, tokens, width)
+    logits = 3.0 * width * min(tokens, 1024) * model.vocab_size + 8.0 * model.vocab_size * model.hidden_size
     return {
         "runtime": RUNTIME_BYTES,
         **({} if recipe.compile == "off" else {"compiler": _COMPILER_BYTES}),
@@ -151,10 +181,10 @@ def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
         "working_weights": float(width) * parameters,
         "snapshot": 4.0 * parameters + state,
         "checkpoint": 8.0 * parameters + 2 * state,
-        "activations": _plain_activations(model, tokens, width)
-        if model.plain
-        else activation_bytes(model, tokens, width),
-        "logits": 3.0 * width * min(tokens, 1024) * model.vocab_size + 8.0 * model.vocab_size * model.hidden_size,
+        "activations": activations,
+        "logits": logits,
+        # It begins when the pass's memory is free.
+        "update": max(0.0, optimiser_work_bytes(recipe) - activations - logits),
     }
 
 

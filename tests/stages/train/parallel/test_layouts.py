@@ -5,7 +5,7 @@ from team_runs import TOY, toy_recipe
 
 from aether.models.config_parts import Mixture
 from aether.spec.errors import InputError
-from aether.stages.train.parallel.muon import owners
+from aether.stages.train.parallel.muon import owners, rounds
 from aether.stages.train.parallel.pieces import Block, cut, rows_between, whole_blocks
 from aether.stages.train.parallel.recipe import Parallel, check_world
 
@@ -66,3 +66,5 @@ def test_the_work_of_muon_is_shared_out_evenly():
         of_size = [rank for name, rank in found.items() if shapes[name][1] == size]
         assert sorted(of_size) == [0, 0, 1, 1]
     assert owners({"only": [3]}, {"only": (2, 2)}) == {"only": 3}
+    assert rounds(shapes, 300) == [["m1", "m3"], ["m5", "m7"], ["m0", "m2", "m4", "m6"]]
+    assert rounds(shapes, 1) == [[name] for name in ("m1", "m3", "m5", "m7", "m0", "m2", "m4", "m6")]

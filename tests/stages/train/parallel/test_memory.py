@@ -26,7 +26,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_states_are_to_the_byte_nearly_and_peaks_within_a_quarter(name):
+def test_states_are_to_the_byte_nearly_and_peaks_within_a_sixth(name):
     """The record's trainings: 8 windows, float32, Muon."""
     parallel, model = Parallel(**LAYOUTS[name]), EXPERTS if name.startswith("experts") else SHAPE
     windows = 1 if parallel.pipeline > 1 else 8 // parallel.readers
@@ -34,7 +34,7 @@ def test_states_are_to_the_byte_nearly_and_peaks_within_a_quarter(name):
     state = parts["weights"] + parts["gradients"] + parts["optimiser"]
     assert state == pytest.approx(MEASURED[name]["state_bytes"], rel=0.002)
     peak = sum(value for part, value in parts.items() if part not in ("snapshot", "checkpoint"))
-    assert peak == pytest.approx(MEASURED[name]["largest_peak_bytes"], rel=0.25)
+    assert peak == pytest.approx(MEASURED[name]["largest_peak_bytes"], rel=1 / 6)
 
 
 def test_a_recipe_of_several_processes_is_predicted_as_one_of_them():

@@ -90,6 +90,7 @@ def two(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
         "pipeline": {"parallel": {"pipeline": 2}, "micro_batch_sequences": 3} | LOOKS,
         "attention": {"check": "attention"},
         "mixers": {"check": "mixers"},
+        "muon": {"check": "muon"},
         "hybrid": {"parallel": {"context": 2}, "model": HYBRID.model_dump(mode="json")},
         "shard experts": {"parallel": {"shard": 2}, "model": EXPERTS.model_dump(mode="json")},
         "expert": {"parallel": {"expert": 2}, "model": EXPERTS.model_dump(mode="json")},
@@ -177,6 +178,11 @@ def test_attention_over_two_processes_is_that_of_one(two):
     assert len(errors) == 4 and max(errors.values()) < 1e-5, errors
 
 
+def test_muon_in_many_rounds_is_muon_in_one(two):
+    found = two[1]["muon"]
+    assert found["one"] == 1 < found["many"] and found["apart"] < 1e-6, found
+
+
 def test_recurrent_mixers_over_two_processes_are_those_of_one(two, tmp_path):
     errors = two[1]["mixers"]
     assert len(errors) == 24 and max(errors.values()) < 1e-12, errors
@@ -196,6 +202,7 @@ def test_four_processes_share_windows_tokens_heads_and_weights_at_once(one, tmp_
         "pipeline x tensor": {"parallel": {"pipeline": 2, "tensor": 2}, "micro_batch_sequences": 3},
         "attention": {"check": "attention"},
         "mixers": {"check": "mixers"},
+        "muon": {"check": "muon"},
     }
     hybrid = {
         "hybrid ring": {"parallel": {"context": 4}},

@@ -1,7 +1,8 @@
 """Muon for matrices: momentum, then an update whose singular values are all near one.
 
 Follows Keller Jordan's post (2024) as torch.optim.Muon does (tested equal), with same-shape matrices of all layers
-stacked so that each Newton-Schulz product is one batched product. Holds no randomness. Does not cover sharded parameters.
+stacked, so that each Newton-Schulz product is one batched product, of as many matrices as a `portion` has. Holds no randomness. Does not cover
+sharded parameters.
 
 Shapes: S stacked matrices, R rows, C columns.
 """
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aether.stages.train.optimisers.rule import Rates
-from aether.stages.train.optimisers.stacks import stacks_of
+from aether.stages.train.optimisers.stacks import Stack, stacks_of
 from aether.stages.train.optimisers.weights import Weight
 from aether.stages.train.recipe_optimiser import Optimiser
 
@@ -72,12 +73,15 @@ class Muon:
     @torch.no_grad()
     def step(self, rates: Rates) -> None:
         """One update from the parameters' gradients."""
-        for stack, momentum in zip(self._stacks, self.momenta, strict=True):
-            grads = stack.gradients()
-            momentum.lerp_(grads, 1 - rates.momentum)
-            updates = orthogonalise(grads.lerp_(momentum, rates.momentum), self._coefficients, self._dtype)
-            rows, columns = stack.shape
-            stack.move(updates.to(grads.dtype), rates.factor, math.sqrt(max(1.0, rows / columns)))
+        for stack, momenta in zip(self._stacks, self.momenta, strict=True):
+            for place, some in stack.portions():
+                self._move(some, momenta[place], rates)
+
+    def _move(self, stack: Stack, momentum_SRC: Tensor, rates: Rates) -> None:
+        grads, (rows, columns) = stack.gradients(), stack.shape
+        momentum_SRC.lerp_(grads, 1 - rates.momentum)
+        updates = orthogonalise(grads.lerp_(momentum_SRC, rates.momentum), self._coefficients, self._dtype)
+        stack.move(updates, rates.factor, math.sqrt(max(1.0, rows / columns)))
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state, by name."""

@@ -28,6 +28,10 @@ class _State:
     left_basis_SRR: Tensor
     right_basis_SCC: Tensor
 
+    def portion(self, place: slice) -> "_State":
+        """That of some of the matrices, in the same memory."""
+        return _State(*(tensor[place] for tensor in vars(self).values()))
+
     def turned(self, matrices_SRC: Tensor) -> Tensor:
         """Into the eigenbases."""
         return self.left_basis_SRR.mT @ matrices_SRC @ self.right_basis_SCC
@@ -56,19 +60,23 @@ class Soap:
         """One update from the parameters' gradients; the very first moves nothing."""
         self._steps += 1
         updates = int(self._steps.item()) - 1
-        for stack, state in zip(self._stacks, self._states, strict=True):
-            grads = stack.gradients()
-            if updates:
-                self._move(stack, state, grads, updates, rates.factor)
-            weight = 1 - self._settings.beta2
-            state.left_SRR.lerp_(grads @ grads.mT, weight)
-            state.right_SCC.lerp_(grads.mT @ grads, weight)
-            if not updates:
-                state.left_basis_SRR.copy_(_eigenbasis(state.left_SRR))
-                state.right_basis_SCC.copy_(_eigenbasis(state.right_SCC))
-            elif updates % self._settings.soap_every_steps == 0:
-                _renew(state.left_basis_SRR, state.left_SRR, state.squares_SRC.mT)
-                _renew(state.right_basis_SCC, state.right_SCC, state.squares_SRC)
+        for stack, states in zip(self._stacks, self._states, strict=True):
+            for place, some in stack.portions():
+                self._step(some, states.portion(place), updates, rates.factor)
+
+    def _step(self, stack: Stack, state: _State, updates: int, factor: float) -> None:
+        grads = stack.gradients()
+        if updates:
+            self._move(stack, state, grads, updates, factor)
+        weight = 1 - self._settings.beta2
+        state.left_SRR.lerp_(grads @ grads.mT, weight)
+        state.right_SCC.lerp_(grads.mT @ grads, weight)
+        if not updates:
+            state.left_basis_SRR.copy_(_eigenbasis(state.left_SRR))
+            state.right_basis_SCC.copy_(_eigenbasis(state.right_SCC))
+        elif updates % self._settings.soap_every_steps == 0:
+            _renew(state.left_basis_SRR, state.left_SRR, state.squares_SRC.mT)
+            _renew(state.right_basis_SCC, state.right_SCC, state.squares_SRC)
 
     def _move(self, stack: Stack, state: _State, grads_SRC: Tensor, updates: int, factor: float) -> None:
         beta1, beta2 = self._settings.beta1, self._settings.beta2

@@ -3,11 +3,13 @@
 Shapes: S stacked matrices, R rows, C columns.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from aether.stages.train.optimisers.portions import portion
 from aether.stages.train.optimisers.weights import Weight
 
 
@@ -22,6 +24,13 @@ class Stack:
         """A state [S, *shape] beside them."""
         first = self.parts[0][0].parameter
         return torch.zeros(len(self.parts), *shape, device=first.device, dtype=first.dtype)
+
+    def portions(self) -> Iterator[tuple[slice, "Stack"]]:
+        """Where each portion lies, and it as a stack of its own: as many matrices as are worked on at a time."""
+        count = portion(self.shape)
+        for first in range(0, len(self.parts), count):
+            place = slice(first, first + count)
+            yield place, Stack(self.shape, self.parts[place])
 
     def gradients(self) -> Tensor:
         """[S, R, C]."""

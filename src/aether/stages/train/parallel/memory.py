@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aether.models.accounting_activations import activation_bytes, plain_kept
 from aether.models.config import DecoderConfig
+from aether.stages.train.optimisers.portions import WORK_VALUES
 from aether.stages.train.parallel.recipe import Parallel
 
 _FLOAT = 4.0
@@ -18,7 +19,7 @@ RUNTIME_BYTES = 20_000_000.0
 _LAYERS_GATHERED = 2
 """Layers whose weights are whole at a time: FSDP2 gathers the next one while one works (torch 2.13, its implicit prefetching)."""
 
-_ALLOCATOR_SHARE = 0.1
+_ALLOCATOR_SHARE = 0.25
 """Of what comes and goes: freed blocks that nothing fits. Fitted to the layouts of `benchmarks/records/parallel.md`."""
 
 
@@ -83,15 +84,18 @@ def activations(model: DecoderConfig, parallel: Parallel, windows: int, value_by
     return kept
 
 
-def _muon_bytes(model: DecoderConfig, parallel: Parallel) -> float:
-    """What `muon.SharedMuon` makes and drops: updates of the pieces, whole matrices of its own, and of the largest stack of one shape a float32
-    copy and five in bfloat16; blocks of other sizes than a pass's, which find no room where those were."""
-    p, own = parallel, held(model, parallel).matrices
-    mine = model.matrix_parameters() / p.pipeline / (p.processes / p.pipeline)
-    inner = (
-        _expert_values(model) or model.layers * model.hidden_size * model.mlp_size * (3 if model.gated else 2)
-    ) / p.processes
-    return max(4 * own + 8 * mine + 14 * inner, 8 * own + 16 * mine)
+def _muon_bytes(model: DecoderConfig, parallel: Parallel, value_bytes: int) -> tuple[float, float]:
+    """(the most that `muon.SharedMuon` makes and drops in a round, its largest block): messages out and in beside whole matrices, or a
+    portion's work beside those."""
+    p, total = parallel, model.matrix_parameters()
+    in_round = min(total, p.processes * max(WORK_VALUES, model.mlp_size * model.hidden_size))
+    own = in_round * held(model, p).matrices / total
+    mine = in_round / p.processes
+    small, large = sorted((model.mlp_size or model.hidden_size, model.hidden_size))
+    block = min(mine, max(WORK_VALUES, small * large))
+    work = block * (_FLOAT + 2 * value_bytes * (1 + small / large))
+    most = max(_FLOAT * (own + 2 * mine), _FLOAT * mine + work, _FLOAT * (mine * (1 + p.replicate) + own))
+    return most, _FLOAT * block
 
 
 def memory_bytes(
@@ -105,8 +109,11 @@ def memory_bytes(
         "gathered": _FLOAT * own.gathered,
         "activations": activations(model, parallel, windows, value_bytes),
         "logits": 3.0 * value_bytes * rows * model.vocab_size + 2 * _FLOAT * model.vocab_size * model.hidden_size,
-        "update": _muon_bytes(model, parallel) if muon else 0.0,
     }
+    update, block = _muon_bytes(model, parallel, value_bytes) if muon else (0.0, 0.0)
+    # It begins when the pass's memory is free, and finds room there unless the pass had smaller blocks.
+    found = sum(passing.values()) if value_bytes * rows * model.vocab_size >= block else 0.0
+    passing["update"] = max(0.0, update - found)
     return {
         "processes": RUNTIME_BYTES,
         "weights": _FLOAT * own.weights,

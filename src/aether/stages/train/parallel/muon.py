@@ -1,7 +1,7 @@
 """Muon whose work is shared out: each matrix has one owner, which alone orthogonalises it.
 
 Momentum lies in pieces, as the weights do. One all-to-all brings every piece of a matrix's update to its owner, one brings the
-orthogonalised pieces back to all that hold them. Owners are chosen among a matrix's holders so that each has as little to do as can
+orthogonalised pieces back to all that hold them; of large models in several rounds, so that the whole matrices of one round alone exist. Owners are chosen among a matrix's holders so that each has as little to do as can
 be (costliest matrix first, to the least burdened). The same arithmetic as `aether.stages.train.optimisers.muon.Muon`; the idea is that of
 distributed Shampoo (arXiv 2309.06497, section 3.3).
 """
@@ -15,20 +15,40 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from aether.stages.train.optimisers.muon import orthogonalise, polynomials
+from aether.stages.train.optimisers.portions import WORK_VALUES, portion
 from aether.stages.train.optimisers.rule import Rates
 from aether.stages.train.optimisers.weights import Weight
-from aether.stages.train.parallel.pieces import Block, Piece, pieces_of
+from aether.stages.train.parallel.pieces import Block, pieces_of
 from aether.stages.train.recipe_optimiser import Optimiser
+
+
+def costliest_first(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """The matrices' names, alike on every process."""
+    return sorted(shapes, key=lambda name: (-_cost(shapes[name]), name))
 
 
 def owners(holders: Mapping[str, list[int]], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """By matrix name: the rank that orthogonalises it."""
     burden: dict[int, float] = defaultdict(float)
     chosen = {}
-    for name in sorted(holders, key=lambda n: (-_cost(shapes[n]), n)):
+    for name in costliest_first({name: shapes[name] for name in holders}):
         chosen[name] = min(holders[name], key=lambda rank: (burden[rank], rank))
         burden[chosen[name]] += _cost(shapes[name])
     return chosen
+
+
+def rounds(shapes: Mapping[str, tuple[int, ...]], most: int) -> list[list[str]]:
+    """The names in the order in which owners are chosen, cut where the values of a round would be more than `most`."""
+    found: list[list[str]] = []
+    room = 0
+    for name in costliest_first(shapes):
+        values = math.prod(shapes[name])
+        if not found or values > room:
+            found.append([])
+            room = most
+        found[-1].append(name)
+        room -= values
+    return found
 
 
 def _cost(shape: tuple[int, ...]) -> float:
@@ -45,6 +65,7 @@ class SharedMuon:
         weights: list[Weight],
         settings: Optimiser,
         dtype: torch.dtype,
+        work_values: int = WORK_VALUES,
     ) -> None:
         parameters = [weight.parameter for weight in weights]
         self._weights, self._dtype = weights, dtype
@@ -55,87 +76,90 @@ class SharedMuon:
         everyone: list[list[Block]] = [[] for _ in range(dist.get_world_size())]
         dist.all_gather_object(everyone, mine)
         self._of = [{block.name: block for block in blocks} for blocks in everyone]
-        holders: dict[str, list[int]] = defaultdict(list)
+        self._holders: dict[str, list[int]] = defaultdict(list)
         for rank, found in enumerate(self._of):
             for name in found:
-                holders[name].append(rank)
+                self._holders[name].append(rank)
         shapes = {name: block.whole for found in self._of for name, block in found.items()}
-        self._owner = owners(holders, shapes)
-        self._sends = [self._sent(rank, holders) for rank in range(len(everyone))]
-        self.owned = sorted(name for name, rank in self._owner.items() if rank == dist.get_rank())
-        """Matrices that this process orthogonalises, of all."""
-
-    def _sent(self, rank: int, holders: Mapping[str, list[int]]) -> list[str]:
-        """The matrices whose piece `rank` sends: of equal pieces, the first holder's."""
-        found = []
-        for name, block in self._of[rank].items():
-            if next(r for r in holders[name] if self._of[r][name] == block) == rank:
-                found.append(name)
-        return sorted(found)
+        self._owner = owners(self._holders, shapes)
+        self.rounds = rounds(shapes, len(everyone) * work_values)
+        """Names of matrices that are whole at the same time, each at its owner."""
 
     @torch.no_grad()
     def step(self, rates: Rates) -> None:
-        """One update from the gradients of the local pieces."""
-        pieces: dict[str, Piece] = {}
+        """One update from the gradients of the local pieces, in whose place the momentum is left, looked ahead."""
+        ahead: dict[str, Tensor] = {}
+        moved: dict[str, tuple[Tensor, float]] = {}
         for weight, momentum, blocks in zip(self._weights, self.momenta, self._held, strict=True):
-            grad = weight.parameter.grad
+            grad, lr = weight.parameter.grad, weight.lr * rates.factor
             assert grad is not None
             momentum.lerp_(grad, 1 - rates.momentum)
-            update = grad.lerp(momentum, rates.momentum)
-            pieces |= {piece.block.name: piece for piece in pieces_of(update, blocks)}
-        updates = self._return(self._orthogonalised(self._bring(pieces)))
-        for weight, blocks in zip(self._weights, self._held, strict=True):
-            lr = weight.lr * rates.factor
+            ahead |= {p.block.name: p.tensor for p in pieces_of(grad.lerp_(momentum, rates.momentum), blocks)}
             if weight.weight_decay:
                 weight.parameter.mul_(1 - lr * weight.weight_decay)
             for piece in pieces_of(weight.parameter, blocks):
                 rows, columns = piece.block.whole
-                piece.tensor.add_(updates[piece.block.name], alpha=-lr * math.sqrt(max(1.0, rows / columns)))
+                moved[piece.block.name] = piece.tensor, lr * math.sqrt(max(1.0, rows / columns))
+        for names in self.rounds:
+            matrices = self._bring(names, ahead)
+            self._orthogonalise(matrices)
+            for name, update in self._return(names, matrices).items():
+                tensor, rate = moved[name]
+                tensor.add_(update, alpha=-rate)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state, by name: a piece of momentum for each weight."""
         return {str(i): momentum for i, momentum in enumerate(self.momenta)}
 
-    def _bring(self, pieces: Mapping[str, Piece]) -> dict[str, Tensor]:
+    def _sent(self, rank: int, name: str) -> bool:
+        """Whether `rank` sends its piece: of equal pieces, the first holder does."""
+        block = self._of[rank].get(name)
+        return block is not None and rank == next(r for r in self._holders[name] if self._of[r][name] == block)
+
+    def _bring(self, names: list[str], ahead: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Whole matrices at their owners."""
         me, ranks = dist.get_rank(), range(len(self._of))
-        outgoing = [[n for n in self._sends[me] if self._owner[n] == rank] for rank in ranks]
-        incoming = [[n for n in self._sends[rank] if self._owner[n] == me] for rank in ranks]
-        sizes = [[self._of[rank][n].sizes for n in names] for rank, names in enumerate(incoming)]
-        received = exchange([[pieces[n].tensor for n in names] for names in outgoing], sizes, self.momenta[0])
-        found: dict[str, Tensor] = {}
-        for rank, names in enumerate(incoming):
-            for name, tensor in zip(names, received[rank], strict=True):
+        sent = [name for name in names if self._sent(me, name)]
+        outgoing = [[n for n in sent if self._owner[n] == rank] for rank in ranks]
+        incoming = [[n for n in names if self._owner[n] == me and self._sent(rank, n)] for rank in ranks]
+        sizes = [[self._of[rank][n].sizes for n in found] for rank, found in enumerate(incoming)]
+        received = exchange([[ahead[n] for n in found] for found in outgoing], sizes, self.momenta[0])
+        matrices: dict[str, Tensor] = {}
+        for rank, found in enumerate(incoming):
+            for name, tensor in zip(found, received[rank], strict=True):
                 block = self._of[rank][name]
-                matrix = found.setdefault(name, tensor.new_empty(block.whole))
-                place = tuple(slice(o, o + s) for o, s in zip(block.offsets, block.sizes, strict=True))
-                matrix[place] = tensor
-        return found
+                matrix = matrices.setdefault(name, tensor.new_empty(block.whole))
+                matrix[_place(block)] = tensor
+        return matrices
 
-    def _orthogonalised(self, matrices: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _orthogonalise(self, matrices: Mapping[str, Tensor]) -> None:
+        """In place, a portion of those of one shape at a time."""
         stacks: dict[torch.Size, list[str]] = defaultdict(list)
-        for name in self.owned:
-            stacks[matrices[name].shape].append(name)
-        found: dict[str, Tensor] = {}
-        for names in stacks.values():
-            stack = torch.stack([matrices[name] for name in names])
-            found |= dict(zip(names, orthogonalise(stack, self._coefficients, self._dtype).float(), strict=True))
-        return found
+        for name, matrix in matrices.items():
+            stacks[matrix.shape].append(name)
+        for shape, names in stacks.items():
+            count = portion(shape)
+            for first in range(0, len(names), count):
+                some = names[first : first + count]
+                stack = torch.stack([matrices[name] for name in some])
+                for name, one in zip(some, orthogonalise(stack, self._coefficients, self._dtype), strict=True):
+                    matrices[name].copy_(one)
 
-    def _return(self, matrices: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _return(self, names: list[str], matrices: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """This process's pieces of what the owners made."""
-        me, outgoing, incoming = dist.get_rank(), [], []
-        for found in self._of:
-            names = sorted(n for n in found if self._owner[n] == me)
-            blocks = [found[n] for n in names]
-            places = [tuple(slice(o, o + s) for o, s in zip(b.offsets, b.sizes, strict=True)) for b in blocks]
-            outgoing.append([matrices[n][place] for n, place in zip(names, places, strict=True)])
-        for rank in range(len(self._of)):
-            incoming.append(sorted(n for n in self._of[me] if self._owner[n] == rank))
-        sizes = [[self._of[me][n].sizes for n in names] for names in incoming]
+        me, ranks = dist.get_rank(), range(len(self._of))
+        outgoing = [
+            [matrices[n][_place(found[n])] for n in names if n in found and n in matrices] for found in self._of
+        ]
+        mine = [name for name in names if name in self._of[me]]
+        incoming = [[n for n in mine if self._owner[n] == rank] for rank in ranks]
+        sizes = [[self._of[me][n].sizes for n in found] for found in incoming]
         received = exchange(outgoing, sizes, self.momenta[0])
-        pairs = ((n, t) for names, ts in zip(incoming, received, strict=True) for n, t in zip(names, ts, strict=True))
-        return dict(pairs)
+        return {n: t for found, ts in zip(incoming, received, strict=True) for n, t in zip(found, ts, strict=True)}
+
+
+def _place(block: Block) -> tuple[slice, ...]:
+    return tuple(slice(offset, offset + size) for offset, size in zip(block.offsets, block.sizes, strict=True))
 
 
 def exchange(outgoing: list[list[Tensor]], sizes: list[list[tuple[int, ...]]], like: Tensor) -> list[list[Tensor]]:
