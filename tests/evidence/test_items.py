@@ -1,8 +1,11 @@
+from statistics import mean as mean_of
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from aether.evidence.items import Item, compare_items, read_items, scores, sensitivity, worst_slices, write_lines
+from aether.evidence.items import Item, compare_items, read_items, scores, worst_slices, write_lines
+from aether.evidence.prompts import sensitivity
 from aether.spec.errors import DamagedRecord, InputError
 
 
@@ -20,25 +23,82 @@ def test_scores_are_sums_of_items_apart_by_distribution():
     assert inside.found.interval is not None and inside.found.interval.method.startswith("Wilson")
 
 
-def test_ratios_weigh_items_by_their_size():
-    rows = [
-        item(i, 0, values={"bits_per_byte": 10.0 * (i + 1)}, weights={"bits_per_byte": 5.0 * (i + 1)})
-        for i in range(30)
+def scored(nats, weights, metric, **fields):
+    """Items that hold log-likelihoods."""
+    return [
+        item(at, 0, values={metric: one}, weights={metric: weight}, **fields)
+        for at, (one, weight) in enumerate(zip(nats, weights, strict=True))
     ]
-    assert scores(rows)[0].found.value == pytest.approx(2.0)
 
 
-def test_a_perplexity_is_the_exponential_of_its_ratio_and_its_limits_too():
-    nats = [(120.0, 20.0), (300.0, 60.0), (90.0, 15.0), (250.0, 50.0)]
-    made = [
-        Item(task="t", id=str(at), cluster=str(at), prompt_sha256="", prompt="", answer="", target="",
-             values={"word_perplexity": total, "plain": total}, weights={"word_perplexity": words, "plain": words})
-        for at, (total, words) in enumerate(nats)
+def test_a_log_likelihood_is_told_as_lm_eval_tells_it_to_the_last_bit():
+    metrics = pytest.importorskip("lm_eval.api.metrics")
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        nats, weights = (-rng.exponential(70.0, 41)).tolist(), rng.integers(1, 90, 41).tolist()
+        pairs = list(zip(nats, weights, strict=True))
+        for metric, theirs in (
+            ("bits_per_byte", metrics.bits_per_byte),
+            ("word_perplexity,none", metrics.weighted_perplexity),
+        ):
+            (score,) = scores(scored([n / 30 for n in nats] if "," in metric else nats, weights, metric))
+            assert score.found.value == theirs([(n / 30, w) for n, w in pairs] if "," in metric else pairs)
+        few = [one / 50 for one in nats]
+        (score,) = scores(scored(few, [1.0] * 41, "perplexity"))
+        assert score.found.value == metrics.perplexity(few)
+        (score,) = scores([item(at, value) for at, value in enumerate(few)])
+        assert score.found.value == metrics.mean(few)
+
+
+def test_limits_of_a_log_likelihood_are_those_of_the_ratio_in_its_unit():
+    nats, words = [-120.0, -300.0, -90.0, -250.0], [20.0, 60.0, 15.0, 50.0]
+    plain, bits, exponential = (
+        scores(scored(values, words, metric))[0].found
+        for values, metric in (([-n for n in nats], "plain"), (nats, "bits_per_byte"), (nats, "word_perplexity"))
+    )
+    assert plain.interval and bits.interval and exponential.interval and plain.se and bits.se and exponential.se
+    assert bits.se == pytest.approx(plain.se / np.log(2)) and bits.value == plain.value / np.log(2)
+    assert (bits.interval.low, bits.interval.high) == pytest.approx(
+        (plain.interval.low / np.log(2), plain.interval.high / np.log(2))
+    )
+    assert (exponential.interval.low, exponential.interval.high) == (
+        np.exp(plain.interval.low),
+        np.exp(plain.interval.high),
+    )
+
+
+def test_less_is_better_where_bits_are_lost():
+    rows = scored([-3.0 - at % 3 for at in range(30)], [4.0] * 30, "bits_per_byte", tags={"kind": "easy"})
+    rows += [
+        one.model_copy(update={"id": f"h{one.id}", "cluster": f"h{one.id}", "tags": {"kind": "hard"}, "values": {"bits_per_byte": -9.0 - at % 3}})
+        for at, one in enumerate(rows)
     ]  # fmt: skip
-    plain, found = (next(s.found for s in scores(made) if s.metric == name) for name in ("plain", "word_perplexity"))
-    assert found.value == np.exp(plain.value) == np.exp(760.0 / 145.0)
-    assert found.interval is not None and plain.interval is not None
-    assert (found.interval.low, found.interval.high) == (np.exp(plain.interval.low), np.exp(plain.interval.high))
+    (worst,) = worst_slices(rows, "bits_per_byte")
+    assert (
+        worst.tag == "kind = hard"
+        and worst.score == pytest.approx(10.0 / 4.0 / np.log(2))
+        and worst.score > worst.others
+    )
+    assert worst.difference is not None and worst.difference.low > 0
+    better = [one.model_copy(update={"values": {"bits_per_byte": one.values["bits_per_byte"] + 1.0}}) for one in rows]
+    (found,) = compare_items(better, rows)
+    assert found.paired.difference == pytest.approx(-0.25 / np.log(2))
+    assert (found.a, found.b) == tuple(scores(side)[0].found.value for side in (better, rows))
+
+
+def test_answers_to_one_question_are_averaged_first_and_pairwise_sums_are_numpy_s():
+    values = [[0.1, 0.7, 0.3], [0.9, 0.2, 0.6], [0.4, 0.1, 0.8]]
+    rows = [
+        item(f"{at}#{epoch}", value, repeats=str(at), cluster=str(at))
+        for epoch in range(3) for at, value in enumerate(one[epoch] for one in values)
+    ]  # fmt: skip
+    (score,) = scores(rows)
+    assert score.found.value == sum(np.float64(mean_of(one)) for one in values) / 3 and score.found.clusters == 3
+    rng = np.random.default_rng(1)
+    graded = rng.random(1001).tolist()
+    (plain,) = scores([item(at, value) for at, value in enumerate(graded)])
+    (numpy_s,) = scores([item(at, value, pairwise=("acc",)) for at, value in enumerate(graded)])
+    assert plain.found.value == sum(graded) / 1001 != np.mean(graded) == numpy_s.found.value
 
 
 def test_items_are_read_back_and_damage_is_named(tmp_path):
@@ -54,6 +114,9 @@ def test_items_are_read_back_and_damage_is_named(tmp_path):
         read_items(path)
     with pytest.raises(InputError, match="no such file"):
         read_items(tmp_path / "none.jsonl")
+    path.write_text(write_lines(scored([-3.0, 3.0], [1.0, 1.0], "bits_per_byte")))
+    with pytest.raises(InputError, match=r"line 2, bits_per_byte = .* an earlier version"):
+        read_items(path)
 
 
 def test_a_planted_weak_slice_is_found_and_a_null_is_not():
@@ -105,6 +168,19 @@ def test_the_spread_over_prompts_and_what_makes_it():
     assert sensitivity(flat, "t", "acc").shares["of which item noise would give"] > 0.3
     with pytest.raises(InputError, match="one prompt"):
         sensitivity([item(1, 1)], "t", "acc")
+
+
+def test_the_spread_of_a_perplexity_over_prompts_is_told_in_perplexities():
+    nats = {"template=0": [-10.0, -30.0, -8.0], "template=1": [-20.0, -50.0, -9.0]}
+    words = [5.0, 20.0, 2.0]
+    rows = [
+        one for variant, values in nats.items() for one in scored(values, words, "word_perplexity", variant=variant)
+    ]
+    found = sensitivity(rows, "t", "word_perplexity")
+    assert found.scores == {variant: np.exp(-sum(values) / sum(words)) for variant, values in nats.items()}
+    assert (found.lowest, found.highest) == tuple(found.scores.values())
+    assert found.over_prompts.value == pytest.approx(np.sqrt(found.lowest * found.highest))
+    assert found.shares["template"] == pytest.approx(1.0)
 
 
 def test_without_any_variance_there_is_no_certainty():

@@ -12,7 +12,8 @@ from typing import Any
 from aether.counsel.citing import Cited
 from aether.counsel.page_parts import CardRow, Parts, page_of_parts, write_parts
 from aether.evidence.files import read_json
-from aether.evidence.items import Item, Score, Sensitivity, Slice, read_items, scores, sensitivity, worst_slices
+from aether.evidence.items import Item, Score, Slice, read_items, scores, worst_slices
+from aether.evidence.prompts import Sensitivity, sensitivity
 from aether.evidence.sequential import SEQUENTIAL
 from aether.evidence.statistics import smallest_detectable
 from aether.spec.answer import Page
@@ -262,6 +263,12 @@ def _untested(done: Evaluated, tasks: Sequence[str]) -> list[Text]:
     one = [task for task in tasks if all(not item.variant for item in done.items if item.task == task)]
     if one:
         told.append(text_of("Other prompts, for ", _name(", ".join(one)), ": asked under one prompt each."))
+    untold = sorted({f"{metric} ({item.task})" for item in done.items for metric in item.untold})
+    if untold:
+        why = (
+            ", which the tool that asked sums up over all items together: no mean over items, so no interval is known."
+        )
+        told.append(text_of("By these metrics: ", _name(", ".join(untold)), why))
     told.append(text_of("Everything that is not in the table of scores."))
     return told
 

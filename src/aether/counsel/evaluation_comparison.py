@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from aether.evidence.items import PERPLEXITIES, ItemComparison, compare_items, read_items
-from aether.evidence.redteam import VERDICTS
+from aether.evidence.items import ItemComparison, compare_items, less_is_better, read_items
+from aether.evidence.likelihoods import name_of
 from aether.evidence.statistics import smallest_detectable
 from aether.spec.answer import Page
 from aether.spec.base import Noun
@@ -13,9 +13,13 @@ from aether.spec.evidence import Evidence, Interval
 from aether.spec.report import Cite, Paragraph, Report, Section, Table, Verbatim, Words, heads, text_of
 
 ALPHA = 0.05
-UNITS = {"bits_per_byte": "bit/byte", "word_perplexity": "nat/word", "byte_perplexity": "nat/byte"}
+UNITS = {
+    "bits_per_byte": "bit/byte",
+    "word_perplexity": "nat/word",
+    "byte_perplexity": "nat/byte",
+    "perplexity": "nat/answer",
+}
 """Of differences: perplexities are compared as the logarithms that their items hold."""
-LOWER_IS_BETTER = frozenset({"bits_per_byte", *PERPLEXITIES, *VERDICTS})
 Conclusion = Literal["a is better", "b is better", "no evidence of a difference"]
 
 
@@ -70,8 +74,7 @@ def _row(one: ItemComparison) -> ComparedTask:
 def _conclusion(one: ItemComparison) -> Conclusion:
     if one.p_value is None or one.p_value >= ALPHA:
         return "no evidence of a difference"
-    metric = one.metric.split(",")[0]
-    return "a is better" if (one.paired.difference < 0) == (metric in LOWER_IS_BETTER) else "b is better"
+    return "a is better" if (one.paired.difference < 0) == less_is_better(one.metric) else "b is better"
 
 
 def comparison_page(rows: Sequence[ComparedTask], a: Path, b: Path) -> Page:
@@ -79,7 +82,7 @@ def comparison_page(rows: Sequence[ComparedTask], a: Path, b: Path) -> Page:
     evidence: list[Evidence] = []
     cells = []
     for number, row in enumerate(rows):
-        unit = UNITS.get(row.metric.split(",")[0], "score")
+        unit = UNITS.get(name_of(row.metric), "score")
         told = f"items of both folders, task {row.task}, {row.metric}"
 
         def cite(

@@ -2,7 +2,7 @@
 
 A record holds the raw values of one item under one prompt; a score is never stored, it is summed up from the records. Shares get Wilson
 intervals, other means and ratios the cluster-robust t interval (`statistics`). Slices are searched for the worst, with Holm's correction for
-how many were looked at. Prompt variants: the spread of a task's score over them, and the share of it that each factor has.
+how many were looked at.
 """
 
 import json
@@ -11,26 +11,32 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from statistics import mean as average
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
 from scipy import stats
 
+from aether.evidence.likelihoods import NATS_IN_UNIT, as_score, is_likelihood, lost, mean_lost, name_of
 from aether.evidence.significance import mcnemar
 from aether.evidence.statistics import Measurement, PairedDifference, holm, mean, paired_difference, proportion, ratio
-from aether.spec.base import Noun
+from aether.spec.base import Extended
 from aether.spec.errors import DamagedRecord, InputError
 from aether.spec.evidence import Interval
 
 Distribution = Literal["in", "out", "unknown"]
+VERDICTS = ("rules", "string", "model", "canary", "detector")
+"""Metrics of a red-team item, by who said so: 1 is an attack that succeeded, or a benign request that was refused."""
+LESS_IS_BETTER = frozenset({*NATS_IN_UNIT, *VERDICTS})
 SMALLEST_SLICE = 20
 """Fewer items than this say too little to call a slice weak (assumed)."""
 
 
-class Item(Noun):
+class Item(Extended):
     """One item under one prompt: what was asked, what came back, and its values by metric."""
 
+    added: ClassVar[frozenset[str]] = frozenset({"repeats", "pairwise", "untold"})
     task: str
     id: str
     variant: str = ""
@@ -44,9 +50,15 @@ class Item(Noun):
     answer: str
     target: str
     values: dict[str, float]
-    """By metric: 0 or 1, a score, or the numerator of a ratio."""
+    """By metric: 0 or 1, a score, the numerator of a ratio, or a log-likelihood in nats (`likelihoods`)."""
     weights: dict[str, float] = Field(default={})
     """By metric: the denominator of a ratio (bytes, words); absent for plain means."""
+    repeats: str = ""
+    """The question that this is one of several answers to: they are averaged before questions are."""
+    pairwise: tuple[str, ...] = ()
+    """Metrics that the tool which asked adds up in pairs, as numpy does: the last digit of a mean depends on the order."""
+    untold: tuple[str, ...] = ()
+    """What the tool that asked tells of all items together and is no mean over them (a BLEU): not told here."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,10 @@ def read_items(path: Path) -> list[Item]:
         key = (item.task, item.id, item.variant)
         if key in found:
             raise InputError.of(f"{path.name}, line {number}", item.id, "this item stands twice under one prompt")
+        for metric, value in item.values.items():
+            if is_likelihood(metric, item.weights) and value > 0.0:
+                mend = "an earlier version kept bits or lost nats here; give the command of its folder again, which scores the kept answers anew"
+                raise InputError.of(f"{path}, line {number}, {metric}", value, mend)
         found[key] = item
     return list(found.values())
 
@@ -117,10 +133,6 @@ def write_lines(items: Iterable[Item]) -> str:
     return "".join(json.dumps(item.model_dump(mode="json"), ensure_ascii=False) + "\n" for item in items)
 
 
-PERPLEXITIES = ("word_perplexity", "byte_perplexity")
-"""Metrics whose items are nats over words or bytes; the score is the exponential of their ratio."""
-
-
 def scores(items: Sequence[Item], level: float = 0.95) -> list[Score]:
     """Every task's score per metric and distribution: each variant's own, and for several the mean over them, item by item."""
     found = []
@@ -128,36 +140,71 @@ def scores(items: Sequence[Item], level: float = 0.95) -> list[Score]:
         variants = sorted({item.variant for item in group})
         for variant in variants:
             part = [item for item in group if item.variant == variant]
-            found.append(Score(task, metric, variant, distribution, _scored(part, metric, level)))
+            found.append(Score(task, metric, variant, distribution, score_of(part, metric, level)))
         if len(variants) > 1:
-            found.append(Score(task, metric, "", distribution, _scored(group, metric, level)))
+            found.append(Score(task, metric, "", distribution, score_of(group, metric, level)))
     return found
 
 
-def _scored(items: Sequence[Item], metric: str, level: float) -> Measurement:
+def score_of(items: Sequence[Item], metric: str, level: float = 0.95) -> Measurement:
+    """The score of items by one metric: their mean, of a perplexity its exponential."""
     found = measured(items, metric, level)
-    if metric.split(",")[0] not in PERPLEXITIES:
-        return found
-    value, span = math.exp(found.value), found.interval
-    if span is not None:
-        span = span.model_copy(update={"low": math.exp(span.low), "high": math.exp(span.high)})
-    return replace(found, value=value, se=None if found.se is None else value * found.se, interval=span)
+    return as_score(metric, found) if holds_likelihoods(items, metric) else found
 
 
 def measured(items: Sequence[Item], metric: str, level: float = 0.95) -> Measurement:
-    """One metric over items, clustered: an item under several prompts is one cluster."""
+    """The mean of one metric over items, clustered: an item under several prompts is one cluster. Of log-likelihoods, what is lost in the
+    metric's unit: bits per byte, nats per word."""
     values = [item.values[metric] for item in items]
     clusters = [item.cluster for item in items]
-    weights = [item.weights.get(metric) for item in items]
-    if any(weight is not None for weight in weights):
-        return ratio(values, [1.0 if weight is None else weight for weight in weights], clusters, level)
-    if set(values) <= {0.0, 1.0}:
-        return proportion(values, clusters, level)
-    return mean(values, clusters, level)
+    if any(metric in item.weights for item in items):
+        found = ratio(values, weights_of(items, metric), clusters, level)
+    elif set(values) <= {0.0, 1.0}:
+        found = proportion(values, clusters, level)
+    else:
+        found = mean(values, clusters, level)
+    if holds_likelihoods(items, metric):
+        return mean_lost(metric, found)
+    return replace(found, value=_as_the_tool_adds(items, metric, found.value))
+
+
+def _as_the_tool_adds(items: Sequence[Item], metric: str, value: float) -> float:
+    """The mean with the last digit that it has where the items come from."""
+    values = [item.values[metric] for item in items]
+    if any(item.repeats for item in items):
+        answers: dict[str, list[float]] = defaultdict(list)
+        for item, one in zip(items, values, strict=True):
+            answers[item.repeats or item.id].append(one)
+        values = [average(of_one) for of_one in answers.values()]
+        value = sum(values) / len(values)
+    return float(np.mean(values)) if any(metric in item.pairwise for item in items) else value
+
+
+def weights_of(items: Sequence[Item], metric: str) -> list[float]:
+    """What each item's value is spread over; 1 in a plain mean."""
+    return [item.weights.get(metric, 1.0) for item in items]
+
+
+def holds_likelihoods(items: Sequence[Item], metric: str) -> bool:
+    """Whether items hold log-likelihoods under the metric."""
+    return any(is_likelihood(metric, item.weights) for item in items)
+
+
+def told_values(items: Sequence[Item], metric: str) -> list[float]:
+    """Each item's value in the unit of `measured`, divided by nothing."""
+    return [
+        lost(metric, item.values[metric]) if is_likelihood(metric, item.weights) else item.values[metric]
+        for item in items
+    ]
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether a lower score by this metric is the better one, filters of answers apart."""
+    return name_of(metric) in LESS_IS_BETTER
 
 
 def worst_slices(items: Sequence[Item], metric: str, alpha: float = 0.05) -> list[Slice]:
-    """Slices by tag that score below the other items of their task, worst first: those that hold at `alpha` after Holm's correction.
+    """Slices by tag that score worse than the other items of their task, worst first: those that hold at `alpha` after Holm's correction.
 
     A slice is compared with the items outside it, each side's variance over clusters (Welch). Slices under 20 items are not looked at.
     """
@@ -169,13 +216,13 @@ def worst_slices(items: Sequence[Item], metric: str, alpha: float = 0.05) -> lis
             outside = [item for item in own if item.tags.get(key) != value]
             if min(len(inside), len(outside)) >= SMALLEST_SLICE:
                 looked.append(_slice(task, metric, f"{key} = {value}", (inside, outside)))
-    adjusted = holm([raw for _, raw in looked])
+    adjusted, sign = holm([raw for _, raw in looked]), -1.0 if less_is_better(metric) else 1.0
     called = [
         Slice(**{**vars(found), "p_value": p})
         for (found, _), p in zip(looked, adjusted, strict=True)
-        if p < alpha and found.score < found.others
+        if p < alpha and sign * (found.score - found.others) < 0.0
     ]
-    return sorted(called, key=lambda found: found.score - found.others)
+    return sorted(called, key=lambda found: sign * (found.score - found.others))
 
 
 def contrast(inside: Sequence[Item], outside: Sequence[Item], metric: str) -> tuple[float, Interval | None, float]:
@@ -249,67 +296,14 @@ def compare_items(a: Sequence[Item], b: Sequence[Item], level: float = 0.95) -> 
 
 
 def _comparison(task: str, metric: str, pairs: list[tuple[Item, Item]], level: float) -> ItemComparison:
-    x, y = ([item.values[metric] for item in side] for side in zip(*pairs, strict=True))
-    below = [left.weights.get(metric, 1.0) for left, _ in pairs]
+    sides = [list(side) for side in zip(*pairs, strict=True)]
+    x, y = (told_values(side, metric) for side in sides)
+    a, b = (measured(side, metric).value for side in sides)
     clusters = [left.cluster for left, _ in pairs]
-    paired = paired_difference(x, y, below, clusters, level)
+    paired = paired_difference(x, y, weights_of(sides[0], metric), clusters, level)
     own = len(set(clusters)) == len(pairs) and set(x) | set(y) <= {0.0, 1.0}
     exact = mcnemar(x, y).p_value if own else None
-    total = sum(below)
-    return ItemComparison(task, metric, sum(x) / total, sum(y) / total, paired, None, exact, 0)
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """A task's score as a distribution over prompts."""
-
-    task: str
-    metric: str
-    scores: dict[str, float]
-    """By variant."""
-    over_prompts: Measurement
-    """The mean over prompts with an interval for a prompt that was not tried (items held fixed)."""
-    lowest: float
-    highest: float
-    shares: dict[str, float]
-    """Of the variance over prompts: each factor's, what factors do together, and what noise of the items alone would give. Empty where the
-    prompts do not differ."""
-
-
-def sensitivity(items: Sequence[Item], task: str, metric: str) -> Sensitivity:
-    """The spread of a task over its prompt variants. Raises InputError for a task with one prompt.
-
-    Main effects are sums of squares between the levels of a factor over a full grid of variants (Montgomery, Design and Analysis of
-    Experiments, 2017, chapter 5). Noise is what differences between variants on single items would spread the means by.
-    """
-    own = [item for item in items if item.task == task and metric in item.values]
-    variants = sorted({item.variant for item in own})
-    if len(variants) < 2:
-        raise InputError.of(
-            "variants", len(variants), f"task {task} was asked under one prompt; give templates or few_shot values"
-        )
-    by_variant = {v: {i.id: i.values[metric] for i in own if i.variant == v} for v in variants}
-    shared = sorted(set.intersection(*(set(by_variant[v]) for v in variants)))
-    table_VI = np.array([[by_variant[v][item] for item in shared] for v in variants])
-    means = table_VI.mean(axis=1)
-    levels = [dict(part.split("=", 1) for part in v.split(",")) for v in variants]
-    whole = float(((means - means.mean()) ** 2).sum())
-    values = {v: float(m) for v, m in zip(variants, means, strict=True)}
-    if whole == 0.0:
-        alike = replace(mean(means), interval=None, note="the prompts do not differ: nothing is known of the next one")
-        return Sensitivity(task, metric, values, alike, float(means.min()), float(means.max()), {})
-    parts = {factor: _between(means, [level.get(factor, "") for level in levels]) for factor in levels[0]}
-    rest_VI = table_VI - table_VI.mean(axis=0) - means[:, None] + means.mean()
-    noise = float((rest_VI**2).sum()) / max(1, (len(shared) - 1) * len(shared))
-    shares = {name: part / whole for name, part in parts.items()}
-    shares["together"] = max(0.0, 1.0 - sum(shares.values()))
-    shares["of which item noise would give"] = min(1.0, noise / whole)
-    return Sensitivity(task, metric, values, mean(means), float(means.min()), float(means.max()), shares)
-
-
-def _between(means: np.ndarray, levels: Sequence[str]) -> float:
-    names = np.asarray(levels)
-    return sum(float((names == name).sum() * (means[names == name].mean() - means.mean()) ** 2) for name in set(levels))
+    return ItemComparison(task, metric, a, b, paired, None, exact, 0)
 
 
 def _grouped(items: Sequence[Item]) -> Mapping[tuple[str, str, Distribution], list[Item]]:

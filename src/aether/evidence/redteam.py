@@ -22,8 +22,6 @@ POOLED = "all together"
 FEWEST = 5
 """Behaviours with a success, and with a failure, from which on a design effect is estimated (assumed). With fewer, one lucky attempt
 among hundreds would make the upper limit smaller than none at all does."""
-VERDICTS = ("rules", "string", "model", "canary", "detector")
-"""Metrics of a red-team item, by who said so: 1 is an attack that succeeded, or a benign request that was refused."""
 
 
 class Judged(Noun):

@@ -22,15 +22,37 @@ from aether.stages.evaluate.suites.suite import Suite
 from aether.stages.evaluate.suites.target import Target, target_of
 
 INSPECT = """
-from inspect_ai import Task, task
+from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import Sample
-from inspect_ai.scorer import includes
+from inspect_ai.scorer import Score, accuracy, includes, mean, scorer, stderr
 from inspect_ai.solver import generate
+
+def rows(count):
+    return [Sample(input=f"{i} and", target="n", id=i + 1, metadata={"kind": str(i % 2)}) for i in range(count)]
+
+@scorer(metrics=[mean(), stderr()])
+def share():
+    async def score(state, target):
+        return Score(value=sum(map(ord, state.output.completion + state.input_text)) % 97 / 97)
+    return score
+
+@scorer(metrics=[accuracy(), stderr()])
+def third():
+    async def score(state, target):
+        return Score(value="C" if (state.epoch + int(state.sample_id)) % 3 else "I")
+    return score
 
 @task
 def sums():
-    rows = [Sample(input=f"{i} and", target="n", id=i + 1, metadata={"kind": str(i % 2)}) for i in range(8)]
-    return Task(dataset=rows, solver=generate(max_tokens=6, top_k=1), scorer=includes())
+    return Task(dataset=rows(8), solver=generate(max_tokens=6, top_k=1), scorer=includes())
+
+@task
+def graded():
+    return Task(dataset=rows(37), solver=generate(max_tokens=6, top_k=1), scorer=share())
+
+@task
+def thrice():
+    return Task(dataset=rows(11), solver=generate(max_tokens=6, top_k=1), scorer=third(), epochs=3)
 """
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
 
@@ -62,7 +84,9 @@ def suite(*names):
         "write": {"name": "write", "data": "d.jsonl", "templates": ["{{q}}"], "target": "{{a}}", "max_tokens": 4},
         "pick": {"name": "pick", "data": "d.jsonl", "templates": ["{{q}}"], "choices": "options", "target": "{{gold}}",
                  "metric": "accuracy", "slices": ["kind"], "cluster": "kind", "distribution": "out"},
-        "bits": {"name": "bits", "data": "d.jsonl", "templates": ["{{q}} {{options|join(' ')}}"], "metric": "bits_per_byte"},
+        # Some of these texts are longer than the model's context: several windows.
+        "bits": {"name": "bits", "data": "d.jsonl", "templates": ["{{(q ~ ' ' ~ options|join(' ') ~ ' ') * (1 + gold * 9)}}"],
+                 "metric": "bits_per_byte"},
     }  # fmt: skip
     tasks["words"] = tasks["bits"] | {"name": "words", "metric": "word_perplexity"}
     return Suite.model_validate({"name": "s", "tasks": [tasks[name] for name in names]})
@@ -75,55 +99,88 @@ def done(place):
     return out
 
 
+def write_tasks(folder, documents):
+    """lm-eval's own definitions: of the tasks above, of one by the likelihood of a last word, of one with a BLEU, and of a group."""
+    folder.mkdir(exist_ok=True)
+    common = {"dataset_path": "json", "test_split": "test", "target_delimiter": " "}
+    acc = [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc", "acc_norm")]
+    match = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
+    prompt = {"doc_to_text": "{{aether_prompt}}", "doc_to_target": "{{aether_target}}"}
+    pick = {"output_type": "multiple_choice", "doc_to_text": "{{aether_prompt}}", "doc_to_choice": "aether_choices",
+            "doc_to_target": "aether_target", "metric_list": acc}  # fmt: skip
+    whole = {"output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{aether_prompt}}"}
+    write = {
+        "output_type": "generate_until",
+        "generation_kwargs": {"until": ["\n\n"], "max_gen_toks": 4, "do_sample": False},
+    }
+    last = {"output_type": "loglikelihood", "metric_list": [{"metric": "perplexity"}, acc[0]]}
+    tasks = {
+        "pick": ("pick", pick),
+        "bits": ("bits", whole | {"metric_list": [{"metric": "bits_per_byte"}]}),
+        "words": ("words", whole | {"metric_list": [{"metric": "word_perplexity"}]}),
+        "write": ("write", prompt | write | {"metric_list": [match]}),
+        "last": ("write", prompt | last),
+        "bleu": ("write", prompt | write | {"metric_list": [match, {"metric": "bleu"}]}),
+        "all_three": ("bits", whole | {"metric_list": [{"metric": name} for name in ("word_perplexity", "byte_perplexity", "bits_per_byte")]}),
+    }  # fmt: skip
+    for name, (file, config) in tasks.items():
+        files = {"data_files": {"test": str(documents / f"{file}-plain.jsonl")}}
+        (folder / f"{name}.yaml").write_text(
+            yaml.safe_dump({**common, **config, "task": name, "dataset_kwargs": files})
+        )
+    (folder / "two.yaml").write_text(yaml.safe_dump({"group": "two", "task": ["last", "all_three"]}))
+
+
 @pytest.mark.slow
 def test_scores_are_those_of_lm_eval_s_own_command_line_to_the_last_digit(place, done):
     tasks = place / "tasks"
-    tasks.mkdir(exist_ok=True)
-    common = {"dataset_path": "json", "test_split": "test", "target_delimiter": " "}
-    acc = [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc", "acc_norm")]
-    pick = {"task": "pick", "output_type": "multiple_choice", "doc_to_text": "{{aether_prompt}}", "doc_to_choice": "aether_choices",
-            "doc_to_target": "aether_target", "metric_list": acc}  # fmt: skip
-    bits = {"task": "bits", "output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{aether_prompt}}",
-            "metric_list": [{"metric": "bits_per_byte"}]}  # fmt: skip
-    words = bits | {"task": "words", "metric_list": [{"metric": "word_perplexity"}]}
-    write = {"task": "write", "output_type": "generate_until", "doc_to_text": "{{aether_prompt}}", "doc_to_target": "{{aether_target}}",
-             "generation_kwargs": {"until": ["\n\n"], "max_gen_toks": 4, "do_sample": False},
-             "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}]}  # fmt: skip
-    for config in (pick, bits, words, write):
-        files = {"data_files": {"test": str(done / "documents" / f"{config['task']}-plain.jsonl")}}
-        (tasks / f"{config['task']}.yaml").write_text(yaml.safe_dump({**common, **config, "dataset_kwargs": files}))
+    write_tasks(tasks, done / "documents")
     model = f"pretrained={place / 'model'},dtype=float32"
-    command = [sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", model, "--device", "cpu", "--batch_size", "8",
-               "--tasks", "pick,bits,words,write", "--include_path", str(tasks), "--output_path", str(place / "theirs"), "--log_samples"]  # fmt: skip
+    command = [sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", model, "--device", "cpu", "--batch_size", "8", "--tasks",
+               "pick,bits,words,write,bleu,two", "--include_path", str(tasks), "--output_path", str(place / "theirs"), "--log_samples"]  # fmt: skip
     subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True)
     theirs = json.loads(next((place / "theirs").rglob("results_*.json")).read_text())["results"]
-    ours = {(s.task, s.metric): s.found.value for s in read_evaluation(done).scores}
     rows = next((place / "theirs").rglob("samples_write_*.jsonl")).read_text().splitlines()
     answers = {row["doc_id"]: row["resps"][0][0] for row in map(json.loads, rows)}
     written = [item.answer for item in read_items(done / "items.jsonl") if item.task == "write"]
     assert written == [answers[number] for number in sorted(answers)] and len(set(written)) > 2
-    assert ours["write", "exact_match"] == theirs["write"]["exact_match,none"]
-    assert ours["pick", "acc"] == theirs["pick"]["acc,none"]
-    assert ours["pick", "acc_norm"] == theirs["pick"]["acc_norm,none"]
-    assert ours["words", "word_perplexity"] == pytest.approx(theirs["words"]["word_perplexity,none"], rel=1e-13)
-    assert ours["bits", "bits_per_byte"] == pytest.approx(theirs["bits"]["bits_per_byte,none"], rel=1e-14)
+    ours = {(s.task, s.metric): s.found.value for s in read_evaluation(done).scores}
+    assert ours == {(task, metric): theirs[task][f"{metric},none"] for task, metric in ours} and len(ours) == 5
+    named = [{"name": name, "harness": name, "include": str(tasks)} for name in ("bleu", "two")]
+    asked = Suite.model_validate({"name": "theirs", "tasks": named})
+    evaluate(Order(Target(place=str(place / "model")), asked, place, place / "of_theirs"))
+    found = read_evaluation(place / "of_theirs")
+    ours = {(s.task.split("/")[-1], s.metric): s.found.value for s in found.scores}
+    assert ours == {(task, metric): theirs[task][f"{metric},none"] for task, metric in ours}
+    assert {metric for task, metric in ours if task == "all_three"} == {
+        "word_perplexity",
+        "byte_perplexity",
+        "bits_per_byte",
+    }
+    assert ("last", "perplexity") in ours and ("bleu", "exact_match") in ours and len(ours) == 6
+    assert "bleu (bleu)" in write_pages(found)[0].read_text(), "what is no mean over items is named"
 
 
 @pytest.mark.slow
-def test_scores_are_those_of_inspect_s_own_command_line(place, tmp_path):
-    sums = f"{place}/sums.py@sums"
-    (tmp_path / "i.toml").write_text(f'name = "i"\n[[tasks]]\nname = "sums"\ninspect = "{sums}"\nslices = ["kind"]\n')
+@pytest.mark.parametrize(
+    ("task", "metric", "answers"), [("sums", "accuracy", 8), ("graded", "mean", 37), ("thrice", "accuracy", 33)]
+)
+def test_scores_are_those_of_inspect_s_own_command_line_to_the_last_digit(place, tmp_path, task, metric, answers):
+    which = f"{place}/sums.py@{task}"
+    (tmp_path / "i.toml").write_text(f'name = "i"\n[[tasks]]\nname = "t"\ninspect = "{which}"\nslices = ["kind"]\n')
     ours = [sys.executable, "-m", "aether", "evaluate", str(place / "model"), "--suite", str(tmp_path / "i.toml"), "--out",
             str(tmp_path / "out"), "--json"]  # fmt: skip
     said = json.loads(subprocess.run(ours, env=ENVIRONMENT, capture_output=True, cwd=tmp_path).stdout)
     assert said["status"] == "done", said
-    command = [sys.executable, "-m", "inspect_ai", "eval", sums, "--model", "hf/local", "-M", f"model_path={place / 'model'}", "-M",
+    command = [sys.executable, "-m", "inspect_ai", "eval", which, "--model", "hf/local", "-M", f"model_path={place / 'model'}", "-M",
                f"tokenizer_path={place / 'model'}", "--log-dir", str(tmp_path / "logs"), "--log-format", "json", "--display", "none"]  # fmt: skip
     subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, cwd=tmp_path)
     log = json.loads(next((tmp_path / "logs").glob("*.json")).read_text())
-    assert said["scores"][0]["value"] == log["results"]["scores"][0]["metrics"]["accuracy"]["value"]
+    (score,) = said["scores"]
+    assert score["value"] == log["results"]["scores"][0]["metrics"][metric]["value"] and score["answers"] == answers
     items = read_items(tmp_path / "out" / "items.jsonl")
     assert [item.answer for item in items] == [s["output"]["choices"][0]["message"]["content"] for s in log["samples"]]
+    assert task == "sums" or len({value for item in items for value in item.values.values()}) > 1
     again = json.loads(subprocess.run(ours, env=ENVIRONMENT, check=True, capture_output=True, cwd=tmp_path).stdout)
     assert again == said
 

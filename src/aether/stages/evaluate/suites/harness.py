@@ -3,7 +3,7 @@
 Follows lm-eval 0.4.13 (`simple_evaluate` without its survey of the machine, which takes seconds a task; an `LM` with a cache hook). The journal
 takes the place of its pickled cache: answers come in as the model gives them (`add_partial`), and a later run asks for what is missing alone.
 A first run asks in one batch order, that of lm-eval itself, so its scores are those of its command line. Its own standard errors and
-aggregates are not used.
+aggregates are not used; a metric that it does not sum up as a mean over items (a BLEU) is named and not told.
 """
 
 import hashlib
@@ -12,15 +12,17 @@ import logging
 import math
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lm_eval import evaluator
+from lm_eval.api import metrics
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, hash_args
 from lm_eval.tasks import TaskManager
@@ -32,8 +34,8 @@ from aether.stages.evaluate.suites.journal import Journal
 from aether.stages.evaluate.suites.suite import Task, Variant
 from aether.stages.evaluate.suites.weights import WHOLE_TEXTS, Weights
 
-ROLLING = {"bits_per_byte": math.log(2.0), "word_perplexity": 1.0, "byte_perplexity": 1.0}
-"""Metrics of whole documents: what a log-likelihood in nats is divided by, besides the bytes or words."""
+ROLLING = {"bits_per_byte": metrics.bits_per_byte, "word_perplexity": metrics.weighted_perplexity, "byte_perplexity": metrics.weighted_perplexity}  # fmt: skip
+"""Metrics of whole documents, and how lm-eval sums them up: of each item a log-likelihood in nats, and the bytes or words."""
 FEW_SHOT_SEED = 1234
 STRIP = r"(?s)^\s*(.*?)\s*$"
 
@@ -155,14 +157,25 @@ def run_task(task: Task, asking: Asking) -> list[Item]:
     """Every variant of a task, item by item."""
     found: list[Item] = []
     for variant in task.variants():
-        config, names = _config(variant, asking)
-        results = _evaluated(config, task, asking)
-        for samples in results.values():
-            found += _items(samples, variant, names)
+        config, rows = _config(variant, asking)
+        tasks = _evaluated(config, task, asking)
+        for answered in tasks:
+            # A group of lm-eval's is as many tasks as it has.
+            told = {"task": f"{task.name}/{answered.name}"} if len(tasks) > 1 else {}
+            found += [item.model_copy(update=told) for item in _items(answered, variant, rows)]
     return found
 
 
-def _evaluated(config: dict[str, Any] | str, task: Task, asking: Asking) -> dict[str, list[dict[str, Any]]]:
+@dataclass(frozen=True)
+class Answered:
+    """One of lm-eval's tasks: what it logged of each document under each filter, and the functions that sum its metrics up."""
+
+    name: str
+    samples: Sequence[dict[str, Any]]
+    summed_by: Mapping[str, Callable[..., Any]]
+
+
+def _evaluated(config: dict[str, Any] | str, task: Task, asking: Asking) -> list[Answered]:
     logging.getLogger("lm_eval").setLevel(logging.WARNING)
     asking.model.own_task = task.harness is None
     manager = TaskManager(include_path=task.include, include_defaults=task.harness is not None and task.include is None)
@@ -187,7 +200,7 @@ def _evaluated(config: dict[str, Any] | str, task: Task, asking: Asking) -> dict
     samples: Any = done.get("samples", {})
     if not any(samples.values()):
         raise InputError.of(f"task {task.name}", 0, "it has no items")
-    return samples
+    return [Answered(name, samples[name], one.aggregation() or {}) for name, one in loaded["tasks"].items()]
 
 
 def _few_shots(loaded: Any, count: int | None) -> None:
@@ -263,21 +276,23 @@ def pattern_of(task: Task) -> dict[str, Any]:
     return {"regex_pattern": task.extract or STRIP, "group_select": -1 if task.extract else 0}
 
 
-def _items(samples: Sequence[dict[str, Any]], variant: Variant, rows: list[dict[str, Any]]) -> list[Item]:
-    filters = {sample.get("filter", "none") for sample in samples}
+def _items(answered: Answered, variant: Variant, rows: list[dict[str, Any]]) -> list[Item]:
+    filters = {sample.get("filter", "none") for sample in answered.samples}
     by_document: dict[int, Item] = {}
-    for sample in samples:
-        suffix = f",{sample['filter']}" if len(filters) > 1 else ""
-        values, weights = _values(sample, suffix)
+    for sample in answered.samples:
+        scored = _scored(sample, answered.summed_by, f",{sample['filter']}" if len(filters) > 1 else "")
         if variant.task.metric == "words" and variant.task.data:
-            values = {"words": float(len(_answer(sample).split()))}
-        if sample["doc_id"] in by_document:
-            before = by_document[sample["doc_id"]]
-            by_document[sample["doc_id"]] = before.model_copy(
-                update={"values": before.values | values, "weights": before.weights | weights}
-            )
-        else:
-            by_document[sample["doc_id"]] = _item(sample, variant, rows, (values, weights))
+            scored = Scored(values={"words": float(len(_answer(sample).split()))})
+        before = by_document.get(sample["doc_id"])
+        item = _item(sample, variant, rows) if before is None else before
+        by_document[sample["doc_id"]] = item.model_copy(
+            update={
+                "values": item.values | scored.values,
+                "weights": item.weights | scored.weights,
+                "pairwise": (*item.pairwise, *scored.pairwise),
+                "untold": (*item.untold, *scored.untold),
+            }
+        )
     return [by_document[index] for index in sorted(by_document)]
 
 
@@ -285,10 +300,8 @@ def _item(
     sample: dict[str, Any],
     variant: Variant,
     rows: list[dict[str, Any]],
-    scored: tuple[dict[str, float], dict[str, float]],
 ) -> Item:
     name = str(rows[sample["doc_id"]]["aether_id"]) if rows else str(sample["doc_id"])
-    values, weights = scored
     return variant.item(
         name,
         sample["doc"],
@@ -296,25 +309,38 @@ def _item(
         prompt=str(sample["arguments"][0][0]),
         answer=_answer(sample),
         target=str(sample["target"])[:10_000],
-        values=values,
-        weights=weights,
+        values={},
     )
 
 
-def _values(sample: dict[str, Any], suffix: str) -> tuple[dict[str, float], dict[str, float]]:
-    values, weights = {}, {}
+@dataclass
+class Scored:
+    """What one document's metrics came to, as the fields of an `Item`."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    pairwise: list[str] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)
+
+
+def _scored(sample: dict[str, Any], summed_by: Mapping[str, Callable[..., Any]], suffix: str) -> Scored:
+    found = Scored()
     for metric in sample["metrics"]:
-        given = sample[metric]
-        if metric in ROLLING:
-            nats, below = given
-            values[metric + suffix], weights[metric + suffix] = -float(nats) / ROLLING[metric], float(below)
-        elif isinstance(given, int | float) and not isinstance(given, complex):
-            values[metric + suffix] = float(given)
-    if not values:
-        raise InputError.of(
-            "metrics", sample["metrics"], "this task's metrics are not sums over items, so no interval can be given"
-        )
-    return values, weights
+        # lm-eval takes the mean where a task does not say.
+        given, how, name = sample[metric], summed_by.get(metric, metrics.mean), metric + suffix
+        if metric in ROLLING and how is ROLLING[metric]:
+            found.values[name], found.weights[name] = float(given[0]), float(given[1])
+        elif metric == "perplexity" and how is metrics.perplexity:
+            found.values[name], found.weights[name] = float(given), 1.0
+        elif how not in (metrics.mean, metrics.nanmean) or not isinstance(given, Real | np.bool_):
+            found.untold.append(name)
+        elif not math.isnan(given):
+            found.values[name] = float(given)
+            found.pairwise += [name] if how is metrics.nanmean else []
+    if not found.values and found.untold:
+        mend = "this task's metrics are not sums over items, so no interval can be given"
+        raise InputError.of("metrics", sample["metrics"], mend)
+    return found
 
 
 def _answer(sample: dict[str, Any]) -> str:

@@ -1,11 +1,13 @@
 """inspect-ai through its own Python API (`eval_set`): it runs the task, keeps its logs and goes on after a kill; the items are read from its logs.
 
 Follows inspect-ai 0.3.285. Each scorer's value becomes a metric, by inspect's own `value_to_float` (C and I are 1 and 0). Its aggregates and
-standard errors are not used. A sample that failed is an error, not a zero.
+standard errors are not used; one that is neither `accuracy` nor `mean` is named and not told. A sample that failed is an error, not a zero; one
+that a scorer left open has no value by it.
 """
 
 import hashlib
 import json
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from aether.evidence.items import Item
 from aether.spec.errors import InputError
 from aether.stages.evaluate.suites.suite import Task
 from aether.stages.evaluate.suites.target import Target
+
+MEANS, ERRORS = ("accuracy", "mean"), ("stderr", "bootstrap_stderr", "std", "var", "ci", "ci_wilson")
+"""Inspect's metrics: those that a mean over items is, and those that say how far to trust one."""
 
 
 def run_inspect(task: Task, target: Target, work: Path, limit: int | None) -> list[Item]:
@@ -73,7 +78,19 @@ def _items(task: Task, log: EvalLog) -> list[Item]:
     if log.status != "success" or not log.samples:
         told = log.error.message[:200] if log.error else f"{log.status}, no sample"
         raise InputError.of(f"task {task.name}", told, "inspect-ai did not finish it; run the same command to go on")
-    return [_item(task, sample) for sample in log.samples]
+    summed = log.results.scores if log.results else []
+    pairwise = tuple(score.name for score in summed if "mean" in score.metrics and "accuracy" not in score.metrics)
+    ways = {(score.name, found.group or found.name) for score in summed for found in score.metrics.values()}
+    untold = [f"{name}, {way}" for name, way in sorted(ways) if way not in (*MEANS, *ERRORS)]
+    untold += [
+        f"{score.name}, {score.reducer} of several answers" for score in summed if score.reducer not in (None, "mean")
+    ]
+    how = {"pairwise": pairwise, "untold": tuple(untold)}
+    asked_again = {sample.id for sample in log.samples if sample.epoch > 1}
+    return [
+        _item(task, sample).model_copy(update=how | ({"repeats": str(sample.id)} if sample.id in asked_again else {}))
+        for sample in log.samples
+    ]
 
 
 def _item(task: Task, sample: EvalSample) -> Item:
@@ -89,12 +106,9 @@ def _item(task: Task, sample: EvalSample) -> Item:
             )
     prompt = sample.input if isinstance(sample.input, str) else "\n".join(message.text for message in sample.input)
     as_number = value_to_float()
-    values = {
-        name: float(as_number(score.value))
-        for name, score in (sample.scores or {}).items()
-        if not isinstance(score.value, dict | list)
-    }
-    if not values:
+    single = {n: score for n, score in (sample.scores or {}).items() if not isinstance(score.value, dict | list)}
+    values = {name: number for name, score in single.items() if not isnan(number := float(as_number(score.value)))}
+    if not single:
         raise InputError.of(
             f"task {task.name}, sample {sample.id}", sorted(sample.scores or {}), "no scorer gave one number"
         )
