@@ -211,7 +211,7 @@ def check_gated(run, evidence, verdicts):
     assert verdicts["attack_success"] == "met" and verdicts["over_refusal"] in ("met", "unproven", "missed")
     names = ("attack_success", "over_refusal")
     assert all("behind guard.toml" in evidence[f"evaluate.{name}"]["source"] for name in names)
-    assert (run / "model").exists() is all(verdicts[name] == "met" for name in names)
+    assert (run / "model").exists() is (run / "guard").exists() is all(verdicts[name] == "met" for name in names)
     items = read_items(run / "redteam" / "items.jsonl")
     withheld = {item.id for item in items if FILTERED in item.answer or REFUSAL in item.answer}
     assert {f"own-{number}/direct" for number in range(1, 25)} & withheld, "the guard stood before the model"

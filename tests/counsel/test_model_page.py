@@ -7,19 +7,26 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from tests.helpers.openai_endpoint import served
+from tests.helpers.tiny_served_model import CONFIG, write_model
 
 from aether.counsel import evaluating, redteaming
 from aether.counsel.evaluating import read_evaluation
+from aether.counsel.identity import identity_text, model_of, untested_weights
 from aether.counsel.model_page import model_page
 from aether.counsel.redteaming import read_red_team
+from aether.evidence.hashing import hash_model
 from aether.evidence.items import read_items
+from aether.spec.errors import InputError
 from aether.stages.evaluate.recipe import RedTeamRecipe
 from aether.stages.evaluate.redteam.behaviours import own_behaviours, own_benign
 from aether.stages.evaluate.redteam.run import Order as RedTeamOrder
 from aether.stages.evaluate.redteam.run import red_team
 from aether.stages.evaluate.suites.run import Order, evaluate
 from aether.stages.evaluate.suites.suite import Suite
-from aether.stages.evaluate.suites.target import Target
+from aether.stages.evaluate.suites.target import Target, check_served
+from aether.stages.serve.guard.settings import GuardSettings
+from aether.stages.serve.recipe import ServerSettings
+from aether.stages.serve.run import running_server
 from aether.surfaces.cli.main import main
 
 
@@ -94,6 +101,68 @@ def test_the_page_says_what_it_can_what_it_cannot_and_what_was_not_tested(record
     assert "no red team of it stands beside" in alone.report.model_dump_json()
     only, _ = model_page([records / "red-m"])
     assert "no evaluation of it stands beside" in only.report.model_dump_json()
+
+
+def test_the_page_says_how_far_the_model_is_known(records, tmp_path):
+    page, _ = model_page([records / "red-m", records / "one"])
+    text = page.report.model_dump_json()
+    assert text.count("known by its address and the name that it gives; weights unseen") == 4, (
+        "untested and how, of both"
+    )
+    told = identity_of({"target": {"sha256": "ab" * 32, "guard": "cd"}})
+    assert "abab" in told and "behind its server's defences" in told and "unseen" not in told
+    served_by = {
+        "target": {"endpoint": "http://h/v1", "model": "m"},
+        "served": {"weights_sha256": "ab" * 32, "guarded": False},
+    }
+    assert "as the endpoint says of itself" in identity_of(served_by) and "defences" not in identity_of(served_by)
+    assert model_of(served_by) == ("weights", "ab" * 32) and untested_weights([served_by]) == []
+    assert model_of({"recipe": {"judge": "detector"}}) is None
+
+
+def identity_of(about):
+    return "".join(str(getattr(piece, "text", piece)) for piece in identity_text(about) or ())
+
+
+def test_a_run_stands_for_the_red_team_of_its_build(records, tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    assert "this build had no red team" in _refusal(records / "one", tmp_path)
+    shutil.copytree(records / "red-m", tmp_path / "steps" / "evaluate" / "redteam")
+    page, _ = model_page([records / "one", tmp_path])
+    assert "redteam.attack_success" in {row.id for row in page.evidence}
+
+
+def test_an_endpoint_that_serves_other_weights_by_now_is_refused():
+    check_served({}, {"weights_sha256": "b"})
+    check_served({"served": {"weights_sha256": "a"}}, {})
+    with pytest.raises(InputError, match="when the endpoint said a; choose another folder"):
+        check_served({"served": {"weights_sha256": "a"}}, {"weights_sha256": "b"})
+
+
+@pytest.mark.slow
+def test_what_aether_s_server_says_of_its_weights_joins_it_with_local_records(tmp_path):
+    """One set of weights asked here and over HTTP, behind a guard: one page, though a card was written in between."""
+    write_model(tmp_path / "model", CONFIG.model_copy(update={"context_tokens": 512}))
+    (tmp_path / "d.jsonl").write_text('{"q": "def"}\n{"q": "import"}\n')
+    task = {"data": "d.jsonl", "templates": ["{{q}}"]}
+    bits = Suite.model_validate({"name": "b", "tasks": [task | {"name": "bits", "metric": "bits_per_byte"}]})
+    evaluate(Order(Target(place=str(tmp_path / "model")), bits, tmp_path, tmp_path / "local"))
+    (tmp_path / "model" / "README.md").write_text("A card.")
+    settings = ServerSettings(port=0, guard=GuardSettings(rules=True))
+    with running_server(tmp_path / "model", settings, tmp_path / "log") as server:
+        asked = Target(place=server.url, model=server.model)
+        assert asked.served() == {"weights_sha256": hash_model(tmp_path / "model"), "guarded": True}
+        assert Target(place=server.url, model="another").served() == {}
+        recipe = RedTeamRecipe(attacks=("direct",), behaviours=3, max_tokens=8)
+        red_team(RedTeamOrder(asked, recipe, own_behaviours(), own_benign(), tmp_path / "red"))
+    assert asked.served() == {}, "a server that is gone says nothing"
+    page, _ = model_page([tmp_path / "local", tmp_path / "red"])
+    text = page.report.model_dump_json()
+    assert (
+        "weights unseen" not in text
+        and "as the endpoint says of itself" in text
+        and "the evaluations asked without" in text
+    )
 
 
 def _refusal(*words):

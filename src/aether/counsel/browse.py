@@ -8,9 +8,10 @@ from aether.report.compare import compare_runs as compare_facts
 from aether.report.sources import RunFacts
 from aether.report.write import write_report
 from aether.running.folder import RunFolder, find_runs
+from aether.running.guarding import released_guard
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
-from aether.stages.serve.recipe import EngineRecipe, ServerSettings
+from aether.stages.serve.recipe import EngineRecipe, GuardSettings, ServerSettings
 
 
 class Summary(Noun):
@@ -66,11 +67,24 @@ def model_folder(path: Path) -> Path:
     raise InputError.of("model", str(path), "neither a model folder (config.json), a .gguf file nor a finished run")
 
 
-def server_settings(path: Path, host: str, port: int) -> ServerSettings:
-    """How to serve what `path` means: a run's model as it was served in its load test, by the engine that was chosen there.
+def server_settings(path: Path, host: str, port: int, guard: GuardSettings | None = None) -> ServerSettings:
+    """How to serve what `path` means: a run's model as it was served in its load test, by the engine that was chosen there, and with the
+    defences that it was released with unless others are given. A GGUF file is served by llama.cpp in four slots: each holds its whole context.
 
-    A GGUF file is served by llama.cpp in four slots: each holds the file's whole context.
+    Raises InputError for a run whose gates were shown behind defences that are not there.
     """
+    run = _run_of(path)
+    settings = _engine_of(path if run is None else run, host, port)
+    return settings.model_copy(update={"guard": guard or (released_guard(run) if run else settings.guard)})
+
+
+def _run_of(path: Path) -> Path | None:
+    """The run that a path, or the model folder that it is, belongs to."""
+    folder = path.parent if path.name == "model" else path
+    return folder if (folder / "run.json").is_file() else None
+
+
+def _engine_of(path: Path, host: str, port: int) -> ServerSettings:
     if path.suffix == ".gguf":
         return ServerSettings(engine=EngineRecipe(engine="llama.cpp", slots=4), host=host, port=port)
     record = RunFolder(path).records().get("serve") if (path / "run.json").exists() else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aether.counsel.intake import check
-from aether.counsel.keeping import VERDICTS_NAME, KeptPlan, export_model, withdraw_model
+from aether.counsel.keeping import VERDICTS_NAME, KeptPlan, release_model, withdraw_model
 from aether.evidence.extras import need
 from aether.evidence.files import write_json
 from aether.evidence.hashing import hash_value
@@ -221,7 +221,9 @@ class Build:
         if outcome.shut_gates:
             withdraw_model(self.folder.path)
         else:
-            export_model(self.folder.path, self.folder.output("compress") / "model", written["card"])
+            guard = self.brief.red_team and self.brief.red_team.guard
+            built = self.folder.output("compress") / "model"
+            release_model(self.folder.path, built, written["card"], Path(guard) if guard else None)
         self.tracker.finish(verdicts)
         self.listener(Progress("report", 1, 1, message="done"))
         return outcome
@@ -232,11 +234,10 @@ class Build:
         need("suites")
         from aether.counsel.served_gates import shown_behind_defences
 
-        made = self.runner.finished["compress"]
         return shown_behind_defences(
             self.brief,
             self.folder.path,
-            (made.folder / "model", made.record.output_sha256),
+            self.runner.finished["compress"].folder / "model",
             lambda what, count: self._hear(Progress("redteam", count, unit="answers", message=what)),
         )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aether.counsel.citing import Cited
+from aether.counsel.identity import identity_text, untested_weights
 from aether.counsel.page_parts import CardRow, Parts, page_of_parts, write_parts
 from aether.evidence.files import read_json
 from aether.evidence.items import Item, Score, Slice, read_items, scores, worst_slices
@@ -253,7 +254,8 @@ def _resolution(done: Evaluated, cited: Cited) -> Section | None:
 
 def _untested(done: Evaluated, tasks: Sequence[str]) -> list[Text]:
     kinds = {item.distribution for item in done.items}
-    told = [text_of("Other training seeds: this is one set of weights, and its seed's luck is in every score.")]
+    told = untested_weights(done.made)
+    told.append(text_of("Other training seeds: this is one set of weights, and its seed's luck is in every score."))
     if "out" not in kinds:
         told.append(
             text_of("Out of distribution: no task is marked as unlike the training data, so nothing here speaks of it.")
@@ -281,5 +283,7 @@ def _how(done: Evaluated) -> list[Block]:
         fingerprint = Verbatim(role="hash", text=str(about.get("fingerprint", "")))
         kept = ". The answers are kept in answers.jsonl; the same command scores them again, without the model."
         text = text_of("Suite ", _name(label), ", fingerprint ", fingerprint, kept)
+        which = identity_text(about)
+        blocks += [] if which is None else [Paragraph(text=which)]
         blocks += [Paragraph(text=text), Code(language="console", text=str(about.get("command", "")))]
     return blocks

@@ -9,6 +9,7 @@ from aether.evidence.files import read_json, write_atomically, write_json
 from aether.evidence.ledger import LEDGER_NAME, Ledger
 from aether.report.sources import RunFacts
 from aether.running.folder import RunFolder
+from aether.running.guarding import drop_guard, keep_guard
 from aether.spec.base import Noun
 from aether.spec.errors import DamagedRecord
 from aether.spec.plan import Plan
@@ -57,8 +58,12 @@ def run_facts(folder: RunFolder) -> RunFacts:
     )
 
 
-def export_model(run: Path, built: Path, card: Path) -> Path:
-    """`<run>/model`: the built Hugging Face folder with the card that holds the measured numbers, replaced as a whole."""
+def release_model(run: Path, built: Path, card: Path, guard: Path | None = None) -> Path:
+    """`<run>/model`: the built Hugging Face folder with the card that holds the measured numbers, replaced as a whole; with the defences that its
+    gates were judged behind, where there are any. Raises InputError for defences that have changed since."""
+    if guard is not None:
+        # First: a run that is cut off here must not be served bare.
+        keep_guard(guard, run)
     fresh, place, old = run / ".model.new", run / "model", run / ".model.old"
     for folder in (fresh, old):
         shutil.rmtree(folder, ignore_errors=True)
@@ -72,5 +77,6 @@ def export_model(run: Path, built: Path, card: Path) -> Path:
 
 
 def withdraw_model(run: Path) -> None:
-    """No `<run>/model`: a gate is shut. What was built stays where its step left it, for whoever looks into why."""
+    """No `<run>/model`, nor its defences: a gate is shut. What was built stays where its step left it, for whoever looks into why."""
     shutil.rmtree(run / "model", ignore_errors=True)
+    drop_guard(run)

@@ -1,6 +1,7 @@
 """One page of one model from the folders of its evaluations and its red team: what it can do, what it can't, what was not tested; and the card.
 
-Folders go together only if they are of the same model: weights with the same hash, or one address and name. Numbers are those of each folder's own page.
+Folders go together only if they are of the same model: weights with the same hash, or one address and name. A run of `aether build` stands for its
+red team. Numbers are those of each folder's own page.
 """
 
 from collections.abc import Sequence
@@ -10,9 +11,10 @@ from typing import Any
 
 from aether.counsel import evaluating, redteaming
 from aether.counsel.evaluating import Evaluated, read_evaluation
+from aether.counsel.identity import is_guarded, model_of, told
 from aether.counsel.page_parts import Parts, page_of_parts, write_parts
 from aether.counsel.redteaming import read_red_team
-from aether.counsel.results import result_of
+from aether.counsel.results import red_team_of_run, result_of
 from aether.spec.answer import Page
 from aether.spec.errors import InputError
 from aether.spec.report import Text, text_of
@@ -22,6 +24,9 @@ SUBTITLE = (
     "rates of other requests of the same kind under the same attacks."
 )
 NO_TASKS = text_of("What it can do: no evaluation of it stands beside its red team (aether evaluate).")
+BARE_TASKS = text_of(
+    "The tasks behind the defences: the red team asked the server that has them, the evaluations asked without."
+)
 NO_RED_TEAM = text_of("Misuse and attacks: no red team of it stands beside its evaluations (aether redteam).")
 
 
@@ -42,6 +47,10 @@ def model_page(folders: Sequence[Path], gates: Sequence[str] = ()) -> tuple[Page
     parts += [redteaming.parts_of(one, redteaming.judge_gates(one, bounds)) for one in red_teams]
     missing: list[Text] = [] if evaluations else [NO_TASKS]
     missing += [] if red_teams else [NO_RED_TEAM]
+    if any(is_guarded(one.about) for one in red_teams) and not all(
+        is_guarded(about) for one in evaluations for about in one.made
+    ):
+        missing.append(BARE_TASKS)
     return page_of_parts("Model", SUBTITLE, parts, missing), parts
 
 
@@ -62,7 +71,8 @@ def default_folder(folders: Sequence[Path]) -> Path:
 
 def _kinds(folders: Sequence[Path]) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
-    for folder in folders:
+    for given in folders:
+        folder = red_team_of_run(given) if (given / "run.json").is_file() else given
         result = result_of(folder)
         if result is None or result.kind not in ("evaluation", "red team"):
             mend = "it holds no evaluation and no red team of a model; give the --out of `aether evaluate` or `aether redteam`"
@@ -77,27 +87,8 @@ def _check_same(records: Sequence[tuple[Path, dict[str, Any]]]) -> None:
     first, about = records[0]
     for folder, other in records[1:]:
         if model_of(other) is None or model_of(other) != model_of(about):
-            mend = f"it is of {_told(other)}, and {first} of {_told(about)}; a page is of one model"
+            mend = f"it is of {told(other)}, and {first} of {told(about)}; a page is of one model"
             raise InputError.of("folder", str(folder), mend)
-
-
-def model_of(about: dict[str, Any]) -> tuple[str, str] | None:
-    """What says which model a record is of: how, and what. None where the record does not say (a report of another tool)."""
-    target: dict[str, Any] = about.get("target") or {}
-    if "sha256" in target:
-        return "weights", str(target["sha256"])
-    if "endpoint" in target:
-        address = str(target["endpoint"]).rstrip("/").removesuffix("/v1")
-        return "endpoint", f"{address} {target.get('model', '')}"
-    return ("a build's served model", f"{target['model']} {target['guard']}") if "guard" in target else None
-
-
-def _told(about: dict[str, Any]) -> str:
-    found = model_of(about)
-    if found is None:
-        return "a model that its record does not name"
-    how, what = found
-    return f"{about.get('place') or how} ({how} {what[:16] if how == 'weights' else what})"
 
 
 def _together(evaluations: Sequence[Evaluated]) -> Evaluated:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aether.counsel.citing import Cited
+from aether.counsel.identity import identity_text, untested_weights
 from aether.counsel.page_parts import CardRow, Parts, page_of_parts, write_parts
 from aether.evidence.files import read_json
 from aether.evidence.items import Item, read_items
@@ -343,6 +344,7 @@ def _judges(done: RedTeamed, cited: Cited) -> Section:
 def _untried(done: RedTeamed) -> list[Text]:
     families = {item.tags["family"] for item in done.items}
     told = [
+        *untested_weights([done.about]),
         text_of(
             "Attacks that adapt to the answers, and people who try for hours: success here is a lower bound of what an attacker reaches."
         ),
@@ -369,11 +371,12 @@ def _untried(done: RedTeamed) -> list[Text]:
     return told
 
 
-def _how(done: RedTeamed) -> tuple[Paragraph, Code]:
+def _how(done: RedTeamed) -> list[Block]:
     fingerprint = Verbatim(role="hash", text=str(done.about.get("fingerprint", "")))
-    text = text_of(
-        "Red team, fingerprint ",
-        fingerprint,
-        ". The answers are kept in answers.jsonl; the same command judges them again, without the model.",
-    )
-    return Paragraph(text=text), Code(language="console", text=str(done.about.get("command", "")))
+    kept = ". The answers are kept in answers.jsonl; the same command judges them again, without the model."
+    if not (done.folder / "answers.jsonl").is_file():
+        kept = ". Each answer stands in items.jsonl with its verdicts; the command asks anew."
+    text = text_of("Red team, fingerprint ", fingerprint, kept)
+    which, command = identity_text(done.about), str(done.about.get("command", ""))
+    blocks: list[Block] = [] if which is None else [Paragraph(text=which)]
+    return [*blocks, Paragraph(text=text), Code(language="console", text=command)]

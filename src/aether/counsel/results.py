@@ -40,6 +40,15 @@ def result_of(folder: Path) -> Result | None:
     return None
 
 
+def red_team_of_run(run: Path) -> Path:
+    """Where the red team of a build left its record: behind the brief's guard, or else in the evaluate step. Raises InputError where it had none."""
+    for folder in (run / "redteam", run / "steps" / "evaluate" / "redteam"):
+        if (folder / "redteam.json").is_file():
+            return folder
+    mend = "this build had no red team; give a folder of `aether redteam`, or gates such as attack_success in its brief"
+    raise InputError.of("folder", str(run), mend)
+
+
 def find_results(root: Path, depth: int = DEPTH) -> Iterator[Result]:
     """Every folder of results below `root`, by name; hidden ones are left out."""
     found = result_of(root)

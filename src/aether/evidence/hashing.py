@@ -37,6 +37,13 @@ def artefacts_of(folder: Path, skip: Iterable[str] = ()) -> tuple[Artefact, ...]
     return tuple(found)
 
 
+def hash_model(place: Path) -> str:
+    """One hash of what decides a model's answers: a file's bytes, or every file of its folder but prose (.md): a card is written after it."""
+    if place.is_file():
+        return hash_file(place)
+    return hash_artefacts(one for one in artefacts_of(place) if not one.path.endswith(".md"))
+
+
 def hash_artefacts(artefacts: Iterable[Artefact]) -> str:
     """One hash for a folder's content: of the sorted (path, sha256) pairs."""
     return hash_value(sorted((a.path, a.sha256) for a in artefacts))

@@ -163,21 +163,21 @@ def measured(items: Sequence[Item], metric: str, level: float = 0.95) -> Measure
         found = proportion(values, clusters, level)
     else:
         found = mean(values, clusters, level)
-    if holds_likelihoods(items, metric):
-        return mean_lost(metric, found)
-    return replace(found, value=_as_the_tool_adds(items, metric, found.value))
+    found = replace(found, value=_mean_as_the_tool_adds(items, metric))
+    return mean_lost(metric, found) if holds_likelihoods(items, metric) else found
 
 
-def _as_the_tool_adds(items: Sequence[Item], metric: str, value: float) -> float:
-    """The mean with the last digit that it has where the items come from."""
-    values = [item.values[metric] for item in items]
+def _mean_as_the_tool_adds(items: Sequence[Item], metric: str) -> float:
+    """The mean with the last digit that it has where the items come from: one value after the other, unless the tool adds in pairs."""
+    values, weights = [item.values[metric] for item in items], weights_of(items, metric)
     if any(item.repeats for item in items):
         answers: dict[str, list[float]] = defaultdict(list)
-        for item, one in zip(items, values, strict=True):
-            answers[item.repeats or item.id].append(one)
-        values = [average(of_one) for of_one in answers.values()]
-        value = sum(values) / len(values)
-    return float(np.mean(values)) if any(metric in item.pairwise for item in items) else value
+        for item, value in zip(items, values, strict=True):
+            answers[item.repeats or item.id].append(value)
+        values, weights = [average(of_one) for of_one in answers.values()], [1.0] * len(answers)
+    if any(metric in item.pairwise for item in items):
+        return float(np.mean(values))
+    return sum(values) / sum(weights)
 
 
 def weights_of(items: Sequence[Item], metric: str) -> list[float]:

@@ -105,8 +105,7 @@ def ratio(
     assert y.shape == x.shape and y.ndim == 1 and len(y) > 0, "one numerator and one denominator per unit"
     total = float(x.sum())
     assert total > 0, "the denominators sum to nothing"
-    # One after the other, as lm-eval and inspect-ai add: numpy adds in pairs, and the last digit would not be theirs.
-    value = sum(y.tolist()) / sum(x.tolist())
+    value = float(y.sum()) / total
     y_C, x_C = cluster_totals(y, clusters), cluster_totals(x, clusters)
     count = len(y_C)
     share_C = x_C / total

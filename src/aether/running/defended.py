@@ -7,38 +7,35 @@ tried: keys and rates are left out.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aether.evidence.hashing import hash_file, hash_value
+from aether.evidence.hashing import hash_model
+from aether.running.guarding import guard_identity, screening
 from aether.stages.evaluate.recipe import RedTeamRecipe
 from aether.stages.evaluate.redteam.run import Order, red_team
 from aether.stages.evaluate.redteam.trying import requests_of
 from aether.stages.evaluate.suites.target import Target
-from aether.stages.serve.guard.settings import GuardSettings, read_guard
+from aether.stages.serve.guard.settings import read_guard
 from aether.stages.serve.recipe import ServerSettings
 from aether.stages.serve.run import running_server
 
 
 def red_team_behind(
     guard_file: Path,
-    served: tuple[Path, str, ServerSettings],
+    served: tuple[Path, ServerSettings],
     asked: tuple[RedTeamRecipe, Sequence[str | None]],
     out: Path,
     told: Callable[[str, int], None],
 ) -> None:
-    """Fill `out` as `aether redteam` does. `served`: the model's folder, the hash of its content, and how it is served; `asked`: the recipe and its files.
+    """Fill `out` as `aether redteam` does. `served`: the model's folder and how it is served; `asked`: the recipe and its files.
 
     Raises InputError for a file that cannot be read, EnvironmentFault where the server does not come up.
     """
-    model, sha256, settings = served
+    model, settings = served
     recipe, files = asked
-    guard = read_guard(guard_file).model_copy(update={"keys": None, "requests_per_minute": None, "log": None})
+    guard = screening(read_guard(guard_file))
     harmful, benign = requests_of(recipe, files)
     out.mkdir(parents=True, exist_ok=True)
     with running_server(model, settings.model_copy(update={"guard": guard}), out.with_suffix(".log")) as server:
         target = Target(place=server.url, model=server.model, concurrency=settings.engine.slots)
-        stands_for = {"model": sha256, "guard": _identity(guard)}
-        red_team(Order(target, recipe, harmful, benign, out, stands_for=stands_for), told)
-
-
-def _identity(guard: GuardSettings) -> str:
-    classifier = None if guard.classifier is None else hash_file(Path(guard.classifier))
-    return hash_value(guard.model_dump(mode="json", exclude={"classifier"}) | {"classifier": classifier})
+        stands_for = {"sha256": hash_model(model), "guard": guard_identity(guard)}
+        command = f"aether resume {out.parent}"
+        red_team(Order(target, recipe, harmful, benign, out, command=command, stands_for=stands_for), told)

@@ -6,7 +6,9 @@ import pytest
 import tiny
 import torch
 
-from aether.evidence.items import read_items
+from aether.counsel.identity import weights_of
+from aether.counsel.redteaming import read_red_team
+from aether.evidence.hashing import hash_model
 from aether.models import quantized
 from aether.models.corpus import choose_documents, read_split, token_bytes
 from aether.models.generation import greedy
@@ -31,7 +33,7 @@ def evaluate(made, tmp_path, **choices):
     root, model = made
     inputs = {"data": root / "data", "model": model}
     context = StepContext("evaluate", tmp_path, inputs, seed=0, threads=1, listener=lambda progress: None)
-    recipe = EvaluateRecipe(**({"lines": 60, "programs": 20, "program_max_tokens": 32} | choices))
+    recipe = EvaluateRecipe.model_validate({"lines": 60, "programs": 20, "program_max_tokens": 32} | choices)
     return {e.id: e for e in run(recipe, context)}
 
 
@@ -56,8 +58,8 @@ def test_twice_the_same_gives_the_same_bytes(made, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         evaluate(made, tmp_path / name, lines=10, programs=5)
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    for path in (p for p in (tmp_path / "a").rglob("*") if p.is_file()):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
 
 
 def test_a_red_team_leaves_what_gates_are_judged_by(made, tmp_path):
@@ -65,10 +67,12 @@ def test_a_red_team_leaves_what_gates_are_judged_by(made, tmp_path):
     found = evaluate(made, tmp_path, modality="text", baselines=(), red_team=asked)
     for name in GATES:
         one = found[f"evaluate.{name}"]
-        assert one.value == 0.0 < one.interval.high, (
+        assert one.interval and one.value == 0.0 < one.interval.high, (
             "a model of a few thousand weights does nobody harm, and that is not proven"
         )
-    items = read_items(tmp_path / "redteam_items.jsonl")
+    done = read_red_team(tmp_path / "redteam")
+    items = done.items
+    assert weights_of(done.about) == hash_model(made[1] / "model")
     assert len(items) == 4 + 48 + 24 + 4 and {item.task for item in items} == {
         "attack",
         "injection",

@@ -244,6 +244,7 @@ def pages(service: Service) -> list[Route]:
         kind = "base" if served.template is None else "chat"
         entry = {"id": served.name, "object": "model", "created": service.started_s, "owned_by": "aether"}
         entry |= {"max_model_len": served.context_tokens, "kind": kind, "dtype": served.dtype, "engine": served.engine}
+        entry |= {"weights_sha256": served.sha256, "guarded": service.settings.guard.screens}
         return JSONResponse({"object": "list", "data": [entry]})
 
     async def health(_request: Request) -> Response:

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from aether.evidence.extras import install_command
 from aether.evidence.files import read_json
+from aether.evidence.hashing import hash_model
 from aether.models import quantized, weights
 from aether.models.config import DecoderConfig
 from aether.models.decoder import Decoder
@@ -38,6 +39,8 @@ class Served:
     """A model that is ready to be served. `bos_token` begins a prompt that is given as text; None when it has none."""
 
     name: str
+    sha256: str
+    """Of the folder or file (`hash_model`)."""
     model: "PackedDecoder | PartsRows | LlamaModel"
     table: list[bytes]
     tokenizer: Tokenizer
@@ -111,6 +114,7 @@ def load_served(folder: Path, engine: EngineRecipe, name: str | None = None, thr
     begin, end = raw.get("bos_token_id"), raw.get("eos_token_id")
     return Served(
         name=name or _folder_name(folder),
+        sha256=hash_model(folder),
         model=model,
         table=token_bytes(tokenizer),
         tokenizer=tokenizer,
@@ -171,6 +175,7 @@ def _load_gguf(path: Path, engine: EngineRecipe, name: str | None, threads: int)
     tokenizer, begin = known.backend_tokenizer, cast("int | None", known.bos_token_id)
     return Served(
         name=name or path.stem,
+        sha256=hash_model(path),
         model=model,
         table=token_bytes(tokenizer),
         tokenizer=tokenizer,

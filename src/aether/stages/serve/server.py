@@ -106,6 +106,7 @@ def address(service: Service, listening: socket.socket) -> dict:
         "url": f"http://{shown}:{port}",
         "model": served.name,
         "pid": os.getpid(),
+        "guarded": service.settings.guard.screens,
         "engine": served.engine,
         "dtype": served.dtype,
         "context_tokens": served.context_tokens,

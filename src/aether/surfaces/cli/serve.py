@@ -15,7 +15,7 @@ from aether.surfaces.cli.edge import explained
 @click.option(
     "--guard",
     type=click.Path(path_type=Path),
-    help="A TOML file of GuardSettings: who may ask, what is let in and out.",
+    help="A TOML file of GuardSettings: who may ask, what is let in and out. A run released behind a guard has it on by itself.",
 )
 @explained
 def serve(model: Path, host: str, port: int, guard: Path | None) -> int:
@@ -25,16 +25,15 @@ def serve(model: Path, host: str, port: int, guard: Path | None) -> int:
 
     folder = model_folder(model)
     need("serve")
+    from aether.stages.serve.guard.settings import read_guard
     from aether.stages.serve.server import serve_forever
 
-    settings = server_settings(model, host, port)
-    if guard is not None:
-        from aether.stages.serve.guard.settings import read_guard
-
-        settings = settings.model_copy(update={"guard": read_guard(guard)})
+    settings = server_settings(model, host, port, None if guard is None else read_guard(guard))
     serve_forever(folder, settings, _announce)
     return 0
 
 
 def _announce(served: dict[str, Any]) -> None:
-    click.echo(f"serving {served['model']} at {served['url']}/v1 ({served['engine']}, {served['dtype']}); Ctrl-C stops")
+    guarded = ", behind its guard" if served["guarded"] else ""
+    told = f"{served['engine']}, {served['dtype']}{guarded}"
+    click.echo(f"serving {served['model']} at {served['url']}/v1 ({told}); Ctrl-C stops")

@@ -162,25 +162,36 @@ def test_scores_are_those_of_lm_eval_s_own_command_line_to_the_last_digit(place,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("task", "metric", "answers"), [("sums", "accuracy", 8), ("graded", "mean", 37), ("thrice", "accuracy", 33)]
-)
-def test_scores_are_those_of_inspect_s_own_command_line_to_the_last_digit(place, tmp_path, task, metric, answers):
-    which = f"{place}/sums.py@{task}"
-    (tmp_path / "i.toml").write_text(f'name = "i"\n[[tasks]]\nname = "t"\ninspect = "{which}"\nslices = ["kind"]\n')
+def test_scores_are_those_of_inspect_s_own_command_line_to_the_last_digit(place, tmp_path):
+    """Of a share of right answers, of a mean of graded ones, and of three answers to each question."""
+    how = {"sums": ("accuracy", 8), "graded": ("mean", 37), "thrice": ("accuracy", 33)}
+    which = [f"{place}/sums.py@{task}" for task in how]
+    tables = [
+        f'[[tasks]]\nname = "{task}"\ninspect = "{one}"\nslices = ["kind"]\n'
+        for task, one in zip(how, which, strict=True)
+    ]
+    (tmp_path / "i.toml").write_text('name = "i"\n' + "".join(tables))
     ours = [sys.executable, "-m", "aether", "evaluate", str(place / "model"), "--suite", str(tmp_path / "i.toml"), "--out",
             str(tmp_path / "out"), "--json"]  # fmt: skip
     said = json.loads(subprocess.run(ours, env=ENVIRONMENT, capture_output=True, cwd=tmp_path).stdout)
     assert said["status"] == "done", said
-    command = [sys.executable, "-m", "inspect_ai", "eval", which, "--model", "hf/local", "-M", f"model_path={place / 'model'}", "-M",
+    command = [sys.executable, "-m", "inspect_ai", "eval", *which, "--model", "hf/local", "-M", f"model_path={place / 'model'}", "-M",
                f"tokenizer_path={place / 'model'}", "--log-dir", str(tmp_path / "logs"), "--log-format", "json", "--display", "none"]  # fmt: skip
     subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, cwd=tmp_path)
-    log = json.loads(next((tmp_path / "logs").glob("*.json")).read_text())
-    (score,) = said["scores"]
-    assert score["value"] == log["results"]["scores"][0]["metrics"][metric]["value"] and score["answers"] == answers
-    items = read_items(tmp_path / "out" / "items.jsonl")
-    assert [item.answer for item in items] == [s["output"]["choices"][0]["message"]["content"] for s in log["samples"]]
-    assert task == "sums" or len({value for item in items for value in item.values.values()}) > 1
+    logs = {
+        log["eval"]["task"]: log
+        for log in (json.loads(path.read_text()) for path in (tmp_path / "logs").glob("*.json"))
+    }
+    scores, items = {row["task"]: row for row in said["scores"]}, read_items(tmp_path / "out" / "items.jsonl")
+    for task, (metric, answers) in how.items():
+        log, own = logs[task], [item for item in items if item.task == task]
+        assert scores[task]["value"] == log["results"]["scores"][0]["metrics"][metric]["value"]
+        assert scores[task]["answers"] == answers == len(own)
+        assert [item.answer for item in own] == [
+            s["output"]["choices"][0]["message"]["content"] for s in log["samples"]
+        ]
+    assert len({value for item in items if item.task == "graded" for value in item.values.values()}) > 8
+    assert 0.0 < scores["thrice"]["value"] < 1.0 and scores["thrice"]["clusters"] == 11
     again = json.loads(subprocess.run(ours, env=ENVIRONMENT, check=True, capture_output=True, cwd=tmp_path).stdout)
     assert again == said
 

@@ -5,7 +5,6 @@ chunks. A model without a chat template is given the turns as one text. Greedy.
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -101,9 +100,9 @@ class EndpointWriter:
         """Made at the first question."""
         import openai
 
-        base = self.target.place.rstrip("/")
-        base = base if base.endswith("/v1") else f"{base}/v1"
-        return openai.OpenAI(base_url=base, api_key=os.environ.get("OPENAI_API_KEY") or "none", max_retries=8)
+        from aether.stages.evaluate.suites.target import api_key
+
+        return openai.OpenAI(base_url=self.target.base, api_key=api_key(), max_retries=8)
 
     def __call__(self, conversations: Sequence[Messages]) -> list[str]:
         with ThreadPoolExecutor(self.target.concurrency) as pool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aether.evidence.claiming import claim
-from aether.evidence.files import write_atomically, write_json
+from aether.evidence.files import read_json, write_atomically, write_json
 from aether.evidence.hashing import hash_value
 from aether.evidence.items import Item, write_lines
 from aether.evidence.redteam import Judged, judged, pooled
@@ -27,7 +27,7 @@ from aether.stages.evaluate.redteam.judges import Ask, model_verdicts
 from aether.stages.evaluate.redteam.labels import Labelled, calibrations, shipped_calibrations
 from aether.stages.evaluate.redteam.trying import judged_items, planned
 from aether.stages.evaluate.suites.journal import Journal
-from aether.stages.evaluate.suites.target import Target
+from aether.stages.evaluate.suites.target import Target, check_served
 
 ITEMS, ANSWERS, REQUEST, CALIBRATIONS = "items.jsonl", "answers.jsonl", "redteam.json", "calibrations.json"
 Told = Callable[[str, int], None]
@@ -175,5 +175,6 @@ def _claim(order: Order) -> None:
         "versions": {name: version(name) for name in names},
     }
     sets = {"behaviours": len(order.behaviours), "benign": len(order.benign)}
-    about = {"place": target.place, "command": order.command, "sets": sets}
+    about = {"place": target.place, "command": order.command, "sets": sets, "served": target.served()}
     claim(order.out / REQUEST, identity, about, "a run on another model, set, judge or attacks")
+    check_served(read_json(order.out / REQUEST), about["served"])

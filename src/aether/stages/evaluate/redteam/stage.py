@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from tokenizers import Tokenizer
 
 from aether.evidence.files import write_atomically, write_json
+from aether.evidence.hashing import hash_model, hash_value
 from aether.evidence.items import write_lines
 from aether.evidence.redteam import believed, summed_up
 from aether.models.decoder import Decoder
@@ -18,14 +19,16 @@ from aether.spec.run import StepContext
 from aether.stages.evaluate.recipe import RedTeamRecipe
 from aether.stages.evaluate.redteam.asking import Messages, converse, prompt_of
 from aether.stages.evaluate.redteam.labels import shipped_calibrations
+from aether.stages.evaluate.redteam.run import CALIBRATIONS, ITEMS, REQUEST
 from aether.stages.evaluate.redteam.trying import judged_items, planned, requests_of
 
 
 def red_team(
     recipe: RedTeamRecipe, files: Sequence[str | None], model: Decoder, context: StepContext
 ) -> tuple[Evidence, ...]:
-    """attack_success, injection_success, leak_success and over_refusal. Writes redteam_items.jsonl and redteam_calibrations.json."""
-    tokenizer = Tokenizer.from_file(str(context.inputs["model"] / "model" / "tokenizer.json"))
+    """attack_success, injection_success, leak_success and over_refusal. Leaves `redteam`, a record such as `aether redteam` leaves, without answers."""
+    built, out = context.inputs["model"] / "model", context.out / "redteam"
+    tokenizer = Tokenizer.from_file(str(built / "tokenizer.json"))
     room = min(recipe.max_tokens, model.config.context_tokens // 2)
 
     def ask(conversations: Sequence[Messages]) -> list[str]:
@@ -38,8 +41,11 @@ def red_team(
     attempts = planned(recipe, *requests_of(recipe, files))
     known = shipped_calibrations()
     items = judged_items(attempts, converse(attempts, ask))
-    write_atomically(context.out / "redteam_items.jsonl", write_lines(items))
-    write_json(context.out / "redteam_calibrations.json", [one.model_dump(mode="json") for one in known])
+    identity = {"recipe": recipe.model_dump(mode="json"), "target": {"sha256": hash_model(built)}}
+    about = {"place": "the build's model", "command": "aether reproduce RUN"}
+    write_json(out / REQUEST, {"fingerprint": hash_value(identity), **about, **identity})
+    write_json(out / CALIBRATIONS, [one.model_dump(mode="json") for one in known])
+    write_atomically(out / ITEMS, write_lines(items))
     found, which = [], "the requests of the brief's files" if any(files) else "the small set that comes along"
     for name, rate in summed_up(items, known, recipe.judge).headline.items():
         shown = believed(rate)

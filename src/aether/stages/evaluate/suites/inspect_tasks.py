@@ -19,7 +19,7 @@ from inspect_ai.scorer import value_to_float
 from aether.evidence.items import Item
 from aether.spec.errors import InputError
 from aether.stages.evaluate.suites.suite import Task
-from aether.stages.evaluate.suites.target import Target
+from aether.stages.evaluate.suites.target import Target, api_key
 
 MEANS, ERRORS = ("accuracy", "mean"), ("stderr", "bootstrap_stderr", "std", "var", "ci", "ci_wilson")
 """Inspect's metrics: those that a mean over items is, and those that say how far to trust one."""
@@ -61,9 +61,7 @@ def finished_log(folder: Path) -> EvalLog | None:
 
 def _model(target: Target) -> Model:
     if target.is_endpoint:
-        base = target.place.rstrip("/")
-        base = base if base.endswith("/v1") else f"{base}/v1"
-        return get_model(f"openai-api/aether/{target.model}", base_url=base, api_key="none")
+        return get_model(f"openai-api/aether/{target.model}", base_url=target.base, api_key=api_key())
     # It samples unless the task says otherwise: the same seed gives the same answers.
     return get_model(
         "hf/local",

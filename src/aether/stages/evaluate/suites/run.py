@@ -14,7 +14,7 @@ from typing import Any
 from lm_eval.api.model import LM
 
 from aether.evidence.claiming import claim
-from aether.evidence.files import write_atomically
+from aether.evidence.files import read_json, write_atomically
 from aether.evidence.hashing import hash_file
 from aether.evidence.items import Item, write_lines
 from aether.spec.errors import InputError
@@ -24,7 +24,7 @@ from aether.stages.evaluate.suites.harness import Asking, JournaledLM, run_task
 from aether.stages.evaluate.suites.inspect_tasks import run_inspect
 from aether.stages.evaluate.suites.journal import Journal
 from aether.stages.evaluate.suites.suite import Suite
-from aether.stages.evaluate.suites.target import Target
+from aether.stages.evaluate.suites.target import Target, check_served
 
 ITEMS, ANSWERS, REQUEST = "items.jsonl", "answers.jsonl", "evaluation.json"
 Told = Callable[[str, int], None]
@@ -88,5 +88,6 @@ def _claim(order: Order) -> None:
         "limit": order.rule or order.limit,
         "versions": {name: version(name) for name in ("lm_eval", "inspect_ai", "transformers", "torch")},
     }
-    about = {"place": target.place, "command": order.command}
+    about = {"place": target.place, "command": order.command, "served": target.served()}
     claim(order.out / REQUEST, identity, about, "an evaluation of another model, suite, data or limit")
+    check_served(read_json(order.out / REQUEST), about["served"])

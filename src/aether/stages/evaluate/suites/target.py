@@ -1,8 +1,10 @@
 """What is evaluated: a model folder, a GGUF file, or an OpenAI-compatible endpoint, as lm-evaluation-harness's model. Nothing is downloaded."""
 
+import json
 import logging
 import os
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,12 +12,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from aether.evidence.hashing import artefacts_of, hash_artefacts, hash_file, hash_value
+from aether.evidence.hashing import hash_file, hash_model, hash_value
 from aether.spec.base import Noun
 from aether.spec.errors import EnvironmentFault, InputError
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
+
+
+SAID = {"weights_sha256": str, "guarded": bool}
+"""What of an endpoint's own list of models is kept."""
+SAYS_IN_S, MOST_BYTES = 10.0, 1_000_000
+"""How long that list may take, and be. Assumed."""
+
+
+def api_key() -> str:
+    """The key that endpoints are sent: a local server needs none, and an absent one would be refused."""
+    return os.environ.get("OPENAI_API_KEY") or "none"
 
 
 class Target(Noun):
@@ -46,9 +59,27 @@ class Target(Noun):
         if self.is_endpoint:
             return {"endpoint": self.place, "model": self.model}
         path = Path(self.place)
-        if path.is_file():
-            return {"sha256": hash_file(path), "reading": _reading_of_gguf()}
-        return {"sha256": hash_artefacts(artefacts_of(path))}
+        return {"sha256": hash_model(path)} | ({"reading": _reading_of_gguf()} if path.is_file() else {})
+
+    def served(self) -> dict[str, Any]:
+        """What an endpoint says of the model beside its name: `weights_sha256` and whether it is `guarded`, as Aether's server does. Empty for
+        one that says neither or does not answer, and for weights."""
+        if not self.is_endpoint:
+            return {}
+        asked = urllib.request.Request(f"{self.base}/models", headers={"Authorization": f"Bearer {api_key()}"})
+        try:
+            with urllib.request.urlopen(asked, timeout=SAYS_IN_S) as answer:
+                rows = json.loads(answer.read(MOST_BYTES))["data"]
+            said = next((row for row in rows if row["id"] == self.model), {})
+            return {name: kind(said[name]) for name, kind in SAID.items() if name in said}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    @property
+    def base(self) -> str:
+        """An endpoint's address up to its /v1."""
+        base = self.place.rstrip("/")
+        return base if base.endswith("/v1") else f"{base}/v1"
 
     def load(self) -> "LM":
         """The model, ready to be asked. Raises InputError or EnvironmentFault with what to do."""
@@ -86,14 +117,12 @@ class Target(Noun):
         if not self.model:
             raise InputError.of("model", self.place, "name the endpoint's model with --model")
         # lm-eval sends the key of its environment variable; a local server needs none, and an absent one would be refused.
-        os.environ.setdefault("OPENAI_API_KEY", "none")
+        os.environ["OPENAI_API_KEY"] = api_key()
         path, kind = (
             ("chat/completions", "local-chat-completions") if self.chat else ("completions", "local-completions")
         )
-        base = self.place.rstrip("/")
-        address = f"{base}/{path}" if base.endswith("/v1") else f"{base}/v1/{path}"
         arguments = {
-            "base_url": address,
+            "base_url": f"{self.base}/{path}",
             "model": self.model,
             "num_concurrent": self.concurrency,
             "tokenizer_backend": None,
@@ -115,6 +144,15 @@ def _reading_of_gguf() -> str:
     found = [find_spec(f"aether.models.{name}") for name in ("gguf_tokenizer", "gguf_byte_level")]
     code = [hash_file(Path(one.origin)) for one in found if one is not None and one.origin is not None]
     return hash_value([*code, version("tokenizers"), version("transformers")])
+
+
+def check_served(record: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises InputError where an endpoint says another thing of its model `now` than when the folder's record was begun."""
+    before = record.get("served") or {}
+    for name in sorted(before.keys() & now.keys()):
+        if before[name] != now[name]:
+            mend = f"the folder was begun when the endpoint said {before[name]}; choose another folder"
+            raise InputError.of(name, now[name], mend)
 
 
 def target_of(place: str, model: str, settings: Sequence[str]) -> Target:

@@ -1,5 +1,6 @@
 """Which defences a server has, as read from a TOML file. Everything is off unless it is asked for. No torch."""
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -52,6 +53,12 @@ class GuardSettings(Noun):
     )
 
     @property
+    def screens(self) -> bool:
+        """Whether anything stands between what is asked and what is answered; keys and rates do not."""
+        checks = self.rules or self.classifier is not None or self.guard_model is not None
+        return checks or self.harden or self.canary
+
+    @property
     def screens_replies(self) -> bool:
         """Whether a reply must be whole before it may leave."""
         return self.canary or (
@@ -68,8 +75,8 @@ class Client(Noun):
 
 
 def read_guard(path: Path) -> GuardSettings:
-    """Settings from a TOML file; its paths are relative to it. Raises InputError naming the field."""
-    fields = _toml(path)
+    """Settings from a TOML file, or from the JSON that a build releases; paths are relative to it. Raises InputError naming the field."""
+    fields = _fields(path)
     for name in ("classifier", "keys", "log"):
         if isinstance(fields.get(name), str):
             fields[name] = str((path.parent / fields[name]).resolve())
@@ -82,7 +89,7 @@ def read_guard(path: Path) -> GuardSettings:
 def read_clients(path: Path) -> tuple[Client, ...]:
     """The clients of a key file. Raises InputError when it has none or two of one name or key."""
     try:
-        found = tuple(Client.model_validate(row) for row in _toml(path).get("clients", ()))
+        found = tuple(Client.model_validate(row) for row in _fields(path).get("clients", ()))
     except ValidationError as error:
         raise _named(path, error) from error
     if not found or len({c.name for c in found}) < len(found) or len({c.sha256 for c in found}) < len(found):
@@ -90,11 +97,12 @@ def read_clients(path: Path) -> tuple[Client, ...]:
     return found
 
 
-def _toml(path: Path) -> dict:
+def _fields(path: Path) -> dict:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InputError.of("guard", str(path), f"it cannot be read as TOML ({error})") from error
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise InputError.of("guard", str(path), f"it cannot be read as TOML or JSON ({error})") from error
 
 
 def _named(path: Path, error: ValidationError) -> InputError:
