@@ -12,7 +12,7 @@ from aether.knowledge.library import Device, Rate
 from aether.models.accounting import Parameters, parameters, training_flops_per_token
 from aether.planning.training.operators import LayerWork, Product, layer_groups, layer_work, tokens_per_micro_batch
 from aether.planning.training.setup import Layout, Precision, Recompute, TrainingSetup
-from aether.spec.architecture import Attention, Experts, LatentAttention, LayerGroup
+from aether.spec.architecture import Attention, Experts, FeedForward, LatentAttention, LayerGroup
 from aether.spec.errors import InputError
 
 INPUT_BYTES: dict[Precision, float] = {"fp32": 4, "fp16": 2, "bf16": 2, "fp8": 1, "mxfp8": 1.03, "nvfp4": 0.56}
@@ -154,6 +154,18 @@ def passes(setup: TrainingSetup, recompute: Recompute) -> tuple[float, float]:
     return products, 3.0 + (recompute != "none")
 
 
+EARLY_STOP_SINCE = 2023.75
+"""Since PyTorch 2.1 a layer that is computed again stops once everything that its backward pass needs is there (published:
+docs.pytorch.org/docs/stable/checkpoint, the non-reentrant variant, on by default; read 2026-11-27)."""
+
+
+def stops_early(setup: TrainingSetup, group: LayerGroup) -> bool:
+    """Whether a layer that is computed again leaves out its last product: nothing needs its output, as a router or a norm after it would."""
+    ends_there = isinstance(group.mlp, FeedForward) and group.norms <= 2
+    software = setup.software
+    return ends_there and software.framework in ("fsdp", "torchtitan", "eager") and software.year >= EARLY_STOP_SINCE
+
+
 def writes_scores(setup: TrainingSetup, group: LayerGroup) -> bool:
     """Whether attention writes its scores to memory: before FlashAttention, and for sinks until kernels fused them."""
     sinks = isinstance(group.mixer, Attention) and group.mixer.sinks
@@ -170,11 +182,12 @@ def _stage_sums(setup: TrainingSetup, device: Device, recompute: Recompute) -> d
     for group in layer_groups(setup):
         work: LayerWork = layer_work(setup, group)
         share = group.count / setup.layout.pp
-        flops = sum(p.flops for p in work.products)
-        total["linear_s"] += share * times * flops / peak
-        total["linear_traffic_s"] += share * times * sum(p.moved_bytes(size) for p in work.products) / bandwidth
-        total["expert_s"] += share * times * sum(p.flops for p in work.expert_products) / peak
-        total["expert_traffic_s"] += share * times * sum(p.moved_bytes(size) for p in work.expert_products) / bandwidth
+        saved = work.products[-1] if recompute == "full" and stops_early(setup, group) else None
+        for kind, products in (("linear", work.products), ("expert", work.expert_products)):
+            for product in products:
+                computed = share * (times - (product is saved))
+                total[f"{kind}_s"] += computed * product.flops / peak
+                total[f"{kind}_traffic_s"] += computed * product.moved_bytes(size) / bandwidth
         attention_s = share * attention_times * work.attention_flops / peak16
         total["attention_s"] += attention_s
         total["attention_small_s"] += attention_s * 128 / work.head_size
