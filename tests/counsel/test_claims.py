@@ -53,7 +53,7 @@ def test_what_is_struck_is_never_shown_as_fact(fabrications):
 
 def test_honest_replies_are_left_alone():
     replies = [(filled(line), known) for line, known in lines("honest_replies.jsonl")]
-    flagged = [(r, check(r, known).problems) for r, known in replies if not check(r, known).is_supported]
+    flagged = [(r, problems) for r, known in replies if (problems := check(r, known).problems)]
     assert len(replies) >= 200 and len(flagged) <= 0.02 * len(replies), "\n".join(map(str, flagged))
 
 
@@ -189,3 +189,27 @@ def test_a_topics_number_is_of_what_the_topic_is_called():
 def test_a_paper_goes_by_its_first_author():
     assert check("See Press et al., 2022, for the details.", Ground()).is_supported
     assert not check("See Lewis et al., 2022, for the details.", Ground()).is_supported
+
+
+@pytest.mark.parametrize(
+    "conversation, told, turned",
+    [
+        ("fitted", "At 3B parameters and 60B tokens expect a loss of 2.73.", "At 1.5B parameters and 30B tokens expect a loss of 2.73."),
+        ("fitted", "The data term is 1019 / 3e10^0.3021 = 0.70 nats.", "The data term is 1019 / 3e10^0.3021 = 0.90 nats."),
+        ("fitted", "The compute is 6 × 3e9 × 6e10 = 1.08e21 FLOPs.", "The compute is 6 × 3e9 × 6e10 = 1.8e21 FLOPs."),
+        ("trained", "2T tokens take about 30.4 days on the 64 GPUs.", "2T tokens take about 24.6 days on the 64 GPUs."),
+        ("trained", "At the upper end, 109 GB of memory, 32 GB are left on each H200.", "At the upper end, 109 GB of memory, 52 GB are left on each H200."),
+        ("spiked", "There were three spikes in the log.", "There were seven spikes in the log."),
+        ("asked", "Keys and values take 196,608 bytes a token in bf16.", "Keys and values take 393,216 bytes a token in bf16."),
+        ("gemma", "ITL p99 is 30.7 ms in option 5 rather than 66.4 ms for option 4.", "ITL p99 is 30.7 ms in option 5 rather than 76.4 ms for option 4."),
+    ],
+)  # fmt: skip
+def test_what_follows_from_records_is_computed(conversation, told, turned):
+    known = recorded(conversation)
+    assert check(told, known).is_supported, check(told, known).problems
+    assert not check(turned, known).is_supported
+
+
+def test_a_published_gain_is_not_said_of_a_persons_own_load():
+    reply = "Speculative decoding gives 2.8x at your load of 5 requests per second."
+    assert not check(reply, recorded("gemma")).is_supported

@@ -149,7 +149,9 @@ def fitted(report: FitReport) -> Reply[Fitted]:
         f"- loss at {p.parameters:.3g} parameters, {p.tokens:.3g} tokens: {said(p.loss)}" for p in report.predictions
     ]
     lines += [f"- warning: {warning}" for warning in report.warnings]
-    return Reply[Fitted](status="done", text="\n".join(lines), data=Fitted(report=report))
+    return Reply[Fitted](
+        status="done", text="\n".join(lines), data=Fitted(report=report), evidence=report.as_evidence(_STEP)
+    )
 
 
 class Explained(Noun):

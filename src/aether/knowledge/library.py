@@ -13,21 +13,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from aether.spec.base import Noun
+from aether.knowledge.sourced import Sourced
 from aether.spec.errors import InputError
-from aether.spec.evidence import Kind
 
 Rate = Literal["float32", "tfloat32", "bfloat16", "float16", "float8", "float4", "int8"]
 """What a device multiplies. float32 is without tensor cores."""
-
-
-class Sourced(Noun):
-    """A row of what is known."""
-
-    name: str = Field(min_length=1)
-    kind: Kind
-    source: str = Field(min_length=10)
-    as_of: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
 
 
 class Law(Sourced):

@@ -13,7 +13,7 @@ from importlib.resources import files
 
 from pydantic import Field, model_validator
 
-from aether.knowledge.library import Sourced
+from aether.knowledge.sourced import Sourced
 from aether.spec.architecture import Architecture
 from aether.spec.errors import InputError
 from aether.spec.evidence import Kind

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from aether.knowledge.library import Sourced
+from aether.knowledge.sourced import Sourced
 
 PracticeTask = Literal["pretrain", "full", "lora", "dpo", "kto", "simpo", "grpo"]
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from pydantic import Field
 
-from aether.knowledge.library import Sourced
+from aether.knowledge.sourced import Sourced
 from aether.spec.review import Severity
 
 

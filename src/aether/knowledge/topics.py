@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from aether.knowledge.addresses import has_address
-from aether.knowledge.library import Sourced
+from aether.knowledge.sourced import Sourced
 from aether.spec.base import Noun
 from aether.spec.report import bare_numbers
 

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from aether.knowledge.library import Sourced
+from aether.knowledge.sourced import Sourced
 from aether.spec.base import Noun
 
 _FOLDER = Path(__file__).parent

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from aether.knowledge.library import Sourced
+from aether.knowledge.sourced import Sourced
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
 from aether.spec.evidence import Interval

@@ -82,3 +82,14 @@ def test_a_run_that_was_not_made_is_predicted_and_drawn(points, tmp_path):
     assert drawn.read_text().count("<svg") == 1
     bad = CliRunner().invoke(fit_scaling, [str(points), "--at", "70B", "--json"])
     assert bad.exit_code == 2 and json.loads(bad.output)["field"] == "--at"
+
+
+def test_every_number_of_the_fit_is_a_record(points):
+    report = report_fit(points, resamples=15, at=["2e9,4e10"])
+    records = {one.id: one for one in report.as_evidence("fit")}
+    assert {f"fit.law.{row.name}" for row in report.coefficients} < records.keys()
+    loss = records["fit.0.predicted.loss"]
+    assert loss.value == pytest.approx(LAW.loss(2e9, 4e10), rel=0.02) and loss.conditions == {
+        "parameters": 2e9,
+        "tokens": 4e10,
+    }

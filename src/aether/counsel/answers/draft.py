@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
-from aether.knowledge.library import Sourced, devices
+from aether.knowledge.library import devices
+from aether.knowledge.sourced import Sourced
 from aether.report.wording import numbers_in
 from aether.spec.answer import Page, Reference, Request
 from aether.spec.brief import Brief

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from aether.counsel.claims.around import FORMATS
+from aether.counsel.claims.around import FORMATS, OF_INTERVAL
 from aether.counsel.claims.equations import Equation, Part, equations
 from aether.counsel.claims.facts import Fact, Ground
+from aether.counsel.claims.identities import identities
 from aether.counsel.claims.names import benchmarks_in, models_in
 from aether.counsel.claims.numbers import Said
 from aether.counsel.claims.subjects import Subject, subject_of
@@ -134,11 +135,13 @@ class _ByPlace:
         if any(
             _same_digits(value, f.value, part.step)
             for f in ground.facts
-            if (f.kind == "person" or _is_telling(part, f)) and _may_be(number, f)
+            if (f.kind == "person" or _is_telling(part, f, self.text)) and _may_be(number, f)
         ):
             return True
         if any(f.kind == "person" and f.unit in ("token", "count") and value == f.value - 1 for f in ground.facts):
             return True  # the gaps between so many tokens
+        if number is not None and (_is_told(number, ground) or _is_duration(part, ground)):
+            return True
         if any(f.unit == "parameter" and f.names & ground.main and close(value, f.value, part.step) for f in cited()):
             return True
         if any(
@@ -153,9 +156,9 @@ class _ByPlace:
 
 
 _PLAIN_SUM = re.compile(
-    r"[$\d.,]+(?: ?[%A-Za-z/]{1,8})? ?[×x*÷/+−-] ?[$\d.,]+(?: ?[%A-Za-z/]{1,8})? ?[=≈] ?[$\d.,]+(?: ?(?:k|K|M|B|T|bn|thousand|million|billion|%))?"
+    r"[$\d.,e]+(?: ?[%A-Za-z/]{1,8})? ?[×x*÷/+−-] ?[$\d.,e]+(?: ?[%A-Za-z/]{1,8})?(?: ?[×x*] ?[$\d.,e]+(?: ?[%A-Za-z/]{1,8})?){0,2} ?[=≈] ?[$\d.,e]+(?: ?(?:k|K|M|B|T|bn|thousand|million|billion|%))?"
 )
-"""Two numbers, one sign, one result: nothing that could be read in two ways."""
+"""Two numbers and a sign, or factors, and a result: nothing that could be read in two ways."""
 _UNITS = frozenset({"s", "byte", "USD"})
 
 
@@ -210,13 +213,27 @@ def _over_devices(ground: Ground) -> Iterator[float]:
             yield from (count * fact.value * _EACH_OF[fact.unit] for count in ground.device_counts if count > 1)
 
 
-def _is_telling(part: Part, fact: Fact) -> bool:
+def _is_duration(part: Part, ground: Ground) -> bool:
+    """Whether a bare number is the hours or days that follow for a training."""
+    times = [f.value for f in identities(ground) if f.unit == "s" and "day" in f.words]
+    return any(close(part.value, seconds / span, part.step) for seconds in times for span in (3600.0, 86400.0))
+
+
+def _is_told(number: Said, ground: Ground) -> bool:
+    """Whether its digits, three at least, stand in what was told: a sum that comes out says what it takes."""
+    shown = re.search(r"\d[\d,]*(?:\.\d+)?", number.words)
+    digits = shown[0].replace(",", "") if shown else ""
+    return len(digits.replace(".", "").strip("0")) >= _DIGITS and digits in ground.literals
+
+
+def _is_telling(part: Part, fact: Fact, text: str) -> bool:
     """Whether a record's number has digits enough that it is not met by chance."""
     digits = len(f"{part.value:g}".replace(".", "").strip("0"))
     least = (
         2 if 0.001 <= abs(part.value / fact.value if fact.value else 0.0) <= 1 else _DIGITS
     )  # thousands of it, or it
-    return fact.kind in ("record", "tool") and fact.unit not in ("n", "missed") and not fact.end and digits >= least
+    value = not fact.end or OF_INTERVAL.search(text) is not None
+    return fact.kind in ("record", "tool") and fact.unit not in ("n", "missed") and value and digits >= least
 
 
 def _known(number: Said, last: Said | None, text: str, context: str, ground: Ground) -> bool:

@@ -24,7 +24,7 @@ OF_THE_PERSON = re.compile(
 )
 
 
-_OF_INTERVAL = re.compile(
+OF_INTERVAL = re.compile(
     r"\b(?:(?:to|from|between) (?:about |roughly )?[\d$]|(?:intervals?|range|low|lower|high|higher|upper|ends?|worst|best|bad|good|pessimistic|optimistic|up to|could|may|might|at (?:least|most)|keeps?|relax\w*|wide|uncertain\w*)\b)",
     re.IGNORECASE,
 )
@@ -109,6 +109,10 @@ class Around:
     """The sentence sets it beside what the person asked for, and names no metric."""
     conditions: frozenset[Condition] = frozenset()
     """The load, pace and size that its part of the sentence names."""
+    mentioned: frozenset[str] = frozenset()
+    """Traits of options that the sentence names after the number."""
+    options: tuple[frozenset[str], ...] = ()
+    """Traits of each of several options that the sentence sets side by side by their numbers."""
     labels: frozenset[str] = frozenset()
     """Words that may say of which of several like numbers it is."""
 
@@ -140,24 +144,26 @@ def around_of(number: Said, text: str, context: str, ground: Ground) -> Around:
         f"{' '.join(text[: number.start].split()[-2:])} {' '.join(re.split(r'[,;(]| and ', text[end:])[0].split()[:1])}"
     )
     return Around(
-        words=content_words(about) | _UNIT_WORDS.get(number.unit, frozenset()),
+        words=content_words(about) | _UNIT_WORDS.get(number.unit, frozenset()) | _of_nats(text, end),
         names=models_in(part) or models_in(text),
         benchmarks=_benchmarks(number, text, context, part),
         subject=subject,
         results=RESULT.search(text) is not None and not (OF_THE_PERSON.search(text) or HEDGED.search(text)),
         noun=noun_after(text, number),
         in_brackets=brackets,
-        of_interval=brackets or _OF_INTERVAL.search(about) is not None,
+        of_interval=brackets or OF_INTERVAL.search(about) is not None,
         counted=content_words(near) & _COUNTED,
         other=of_another,
         pair=percentiles_in(f"{context} {text}") if pair else None,
-        each=_EACH.search(part) is not None,
+        each=_EACH.search(part) is not None or ("|" not in context and _EACH.search(context) is not None),
         bits=frozenset(m[1] for m in _BITS.finditer(part)) if not of_another else frozenset(),
         wished=_WISHED.search(text[: number.start]) is not None,
         direction=direction(part),
         total=_TOTAL.search(text[max(0, number.start - 10) : end + 10]) is not None,
         praised=_PRAISE.search(text) is not None,
         conditions=_conditions(number, part),
+        mentioned=traits_of(text[end:]) | options_in(text[end:], ground),
+        options=_set_side_by_side(text, ground),
         of_wish=subject.family is None and _BESIDE.search(text) is not None,
         labels=frozenset() if of_another or pair else label_words(f"{context} {part.replace(number.words, ' ', 1)}"),
     )
@@ -170,7 +176,7 @@ def _conditions(number: Said, part: str) -> frozenset[Condition]:
     found = conditions_in(part.replace(number.words, " ", 1))
     keys = {"traffic"} if number.unit in ("s", "token/s") else set()
     if number.unit in ("ratio", "fraction", "point", "count"):
-        keys |= {"load", "size", "length"} | ({"pace"} if number.ratio else set())
+        keys |= {"load", "size", "length", "tokens"} | ({"pace"} if number.ratio else set())
     return frozenset(one for one in found if one[0] in keys)
 
 
@@ -182,6 +188,10 @@ def _benchmarks(number: Said, text: str, context: str, part: str) -> frozenset[s
     if not found and not re.search(r"\d", part.replace(number.words, "")):
         found = benchmarks_in(text)
     return found - {"perplexity"} if _NATS.match(text, number.start + len(number.words)) else found
+
+
+def _of_nats(text: str, end: int) -> frozenset[str]:
+    return frozenset({"loss"}) if _NATS.match(text, end) else frozenset()
 
 
 _PAIR = re.compile(r"\(\s*(?:about )?\$?\d[^()]{0,16}\b(?:vs\.?|versus|against)\s+\$?\d[^()]{0,16}\)")
@@ -247,6 +257,11 @@ def options_in(text: str, ground: Ground) -> frozenset[str]:
         ground.options.get(f"option{m[1]}", frozenset()) for m in re.finditer(r"\b(?:[Oo]ption|[Rr]ow) (\d+)\b", text)
     )
     return frozenset().union(*found)
+
+
+def _set_side_by_side(text: str, ground: Ground) -> tuple[frozenset[str], ...]:
+    named = {m[1] for m in re.finditer(r"\b(?:[Oo]ption|[Rr]ow) (\d+)\b", text)}
+    return tuple(ground.options.get(f"option{n}", frozenset()) for n in named) if len(named) > 1 else ()
 
 
 def part_of(text: str, number: Said) -> str:

@@ -37,8 +37,10 @@ _WRONG = re.compile(
     re.IGNORECASE,
 )
 _CONCLUDES = re.compile(r"(?:^|[.;:,(]\s*)(?:so|that(?:'s| is| leaves| makes| means)|this (?:is|leaves|makes|means)|hence|thus|therefore|which|together|in (?:total|all|sum|relative)|i\.e\.|both|the (?:difference|gap|rest|total|sum|ratio))\b", re.IGNORECASE)  # fmt: skip
-_ABOUT = re.compile(r"\b(?:about|around|roughly|approximately|nearly|almost|some|close to|a bit (?:more|less) than|just (?:over|under)|more than|less than)\b|[~≈]", re.IGNORECASE)  # fmt: skip
-_CONSTANTS = {"USD": 1.0}
+_ABOUT = re.compile(r"\b(?:about|around|roughly|approximately|nearly|almost|some|close to|a (?:bit|little|touch) (?:more than|less than|over|under|above|below)|(?:just|slightly|a little) (?:over|under|above|below)|more than|less than)\b|[~≈]", re.IGNORECASE)  # fmt: skip
+_MIDDLE = re.compile(r"±|\+/-|\b(?:midpoint|middle|cent(?:re|er)d?|halfway|half of (?:the|its) (?:width|range))\b", re.IGNORECASE)  # fmt: skip
+_THAN_ASKED = re.compile(r"\b(?:than|of|over|above|below|under|beyond) (?:what )?you(?: \w+)? (?:asked|need|want|set|allow|have|gave)", re.IGNORECASE)  # fmt: skip
+_EXPONENT = re.compile(r"\^\s*$")
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def concludes(sentence: str) -> bool:
     return _CONCLUDES.search(sentence) is not None
 
 
+_NAMED = frozenset({"token", "parameter", "request", "document"})
 _COUNTED = frozenset({"count", "token", "parameter", "n", "request", "document", "step"})
 
 
@@ -127,7 +130,8 @@ def restated(number: Said, other: Said, sentence: str) -> bool:
     """Whether a number says another of the sentence again, more roughly: "roughly three in four: 76.4 %"."""
     a, b = operand(number), operand(other)
     rough = number.spelled or _ABOUT.search(sentence[max(0, number.start - 24) : number.start + 4])
-    near = abs(a.value - b.value) <= _ROUGHLY * abs(b.value)
+    over = number.ratio and bool(_MORE_THAN.search(sentence[max(0, number.start - 24) : number.start + 4]))
+    near = abs(a.value - b.value) <= _ROUGHLY * abs(b.value) or (over and 1 <= b.value / a.value <= _LOOSE)
     return bool(rough) and near and a.dimensions == b.dimensions and number.unit == other.unit
 
 
@@ -138,9 +142,12 @@ Result = tuple[float, tuple[int, ...], float, str]
 def _results(sentence: str, number: Said, operands: list[Operand]) -> Iterator[Result]:
     less, whole, each = _LESS.search(sentence), _ALL.search(sentence), _EACH.search(sentence)
     ratio = number.ratio or _RATIO.search(sentence)
+    middle = _MIDDLE.search(sentence)
     if _digits(number) >= _TELLING:  # so many digits do not agree by chance
         less = whole = each = True
     for a in operands:
+        if _EXPONENT.search(sentence[: number.start]) and 0 < a.value < 1 and a.start >= 0:
+            yield 1 - a.value, _PURE, a.slack, "count"  # what grows as C^0.47 leaves C^0.53
         if a.unit == "fraction" and a.value <= 1 and _WRONG.search(sentence):
             yield 1 - a.value, _PURE, a.slack, "share"
         if a.dimensions == (1, 0, 0, 0) and a.value and number.unit == "token/s" and a.start >= 0:
@@ -151,10 +158,14 @@ def _results(sentence: str, number: Said, operands: list[Operand]) -> Iterator[R
                 and a.dimensions == b.dimensions
                 and not (number.unit == "token" and {a.unit, b.unit} <= {"token", "count"})
             )
-            far = min(a.start, b.start) <= ELSEWHERE and _digits(number) < 2 and not number.ratio
+            near = _THAN_ASKED.search(sentence) is not None or number.ratio
+            far = min(a.start, b.start) <= ELSEWHERE and _digits(number) < 2 and not near
             if a is b or (a.start == b.start and a.start >= 0) or apart or far:
                 continue
             yield from _of_two(a, b, bool(less), bool(whole), bool(each), bool(ratio))
+            if middle and a.dimensions == b.dimensions and a.unit == b.unit and a.value > b.value:
+                yield (a.value + b.value) / 2, a.dimensions, (a.slack + b.slack) / 2, "count"
+                yield (a.value - b.value) / 2, a.dimensions, (a.slack + b.slack) / 2, "count"
             if whole and a.start < b.start:
                 yield from _of_three(a, b, operands)
 
@@ -170,7 +181,8 @@ def _of_two(a: Operand, b: Operand, less: bool, whole: bool, each: bool, ratio: 
     if alike and whole and a.start < b.start:
         yield a.value + b.value, a.dimensions, both, kind
     times = a.value * b.value
-    if whole and a.start < b.start and a.value and b.value:
+    squared = a.unit == b.unit and a.unit in _NAMED  # tokens times tokens are nothing
+    if (whole or "ratio" in (a.unit, b.unit)) and not squared and a.start < b.start and a.value and b.value:
         dims = tuple(x + y for x, y in zip(a.dimensions, b.dimensions, strict=True))
         yield (
             times,
@@ -182,6 +194,8 @@ def _of_two(a: Operand, b: Operand, less: bool, whole: bool, each: bool, ratio: 
         return
     share = a.value / b.value
     hidden = share * (a.slack / abs(a.value) + b.slack / abs(b.value))
+    if a.unit == b.unit == "ratio" and a.start < b.start:
+        yield times, _PURE, hidden, "ratio"  # twice the parameters and twice the tokens: four times
     if alike and ratio:
         yield share, _PURE, hidden, "ratio"
     if alike and (less or whole or each):
@@ -205,14 +219,14 @@ def _of_three(a: Operand, b: Operand, operands: list[Operand]) -> Iterator[Resul
 
 
 _SPANS = (("hour", 3600.0), ("day", 86400.0), ("week", 604800.0), ("month", 2592000.0), ("minute", 60.0))
-_WORDS = {
+SPELLED = {
     w: float(i)
     for i, w in enumerate(
         ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
     )
     if i > 1
 } | {"both": 2.0, "dozen": 12.0, "hundred": 100.0}
-_SPELLED = re.compile(r"\b(" + "|".join(_WORDS) + r")\b", re.IGNORECASE)
+_SPELLED = re.compile(r"\b(" + "|".join(SPELLED) + r")\b", re.IGNORECASE)
 
 
 def spelled_operands(sentence: str) -> list[Operand]:
@@ -222,4 +236,4 @@ def spelled_operands(sentence: str) -> list[Operand]:
         for word, seconds in _SPANS
         for m in re.finditer(rf"\b(?:an?|per|one|each|every) {word}\b", sentence)
     ]
-    return spans + [Operand(_WORDS[m[1].lower()], _PURE, 0.0, "count", m.start()) for m in _SPELLED.finditer(sentence)]
+    return spans + [Operand(SPELLED[m[1].lower()], _PURE, 0.0, "count", m.start()) for m in _SPELLED.finditer(sentence)]

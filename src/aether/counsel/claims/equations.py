@@ -1,6 +1,6 @@
 """Sums that a text writes out: "16 x 27.0 h = 432", "77 % (690.4 / 900)", "exp(2.871) = 17.7". Parsed and computed; what their parts are is judged elsewhere.
 
-Both as the digits stand and in canonical units, so that "61 ms + 119 x 9.2 ms = 1.16 s" holds too. No brackets inside, no variables.
+Both as the digits stand and in canonical units, so that "61 ms + 119 x 9.2 ms = 1.16 s" holds too. One bracket deep, no variables.
 """
 
 import itertools
@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+|\s?[x×*]\s?10\^\d+)?"
 _NUMBER = rf"\$?{_DIGITS}\s?(?:(?:k|K|M|B|T|bn)(?![A-Za-z/])|thousand|million|billion|trillion|%)?"
-_BRACKET = rf"\(\s*{_NUMBER}[^()\d]{{0,20}}[+−-]\s*{_NUMBER}[^()\d]{{0,20}}\)"
-_TERM = rf"(?:{_BRACKET}|exp\(\s*{_NUMBER}\s*\)|(?<![\w.,]){_NUMBER})"
+_INNER_SIGN = r"[x×*·/÷+−-]"
+_BRACKET = rf"\(\s*{_NUMBER}(?:[^()\d]{{0,20}}{_INNER_SIGN}\s*{_NUMBER}){{1,3}}[^()\d]{{0,20}}\)"
+_POWER = rf"(?<![\w.,]){_DIGITS}\^\d+(?:\.\d+)?"
+_TERM = rf"(?:{_BRACKET}|exp\(\s*{_NUMBER}\s*\)|{_POWER}|(?<![\w.,]){_NUMBER})"
 _OPERATOR = r"(?:[x×*·/÷+−-]|\b(?:times|multiplied by|by|divided by|plus|and|minus)\b)"
 _GAP = r"[^\d=≈;|()]{0,28}?"
 _CHAIN = rf"{_TERM}(?:{_GAP}{_OPERATOR}\s*{_TERM})+"
@@ -23,12 +25,13 @@ _ALONE = re.compile(
     rf"(?P<left>exp\(\s*{_NUMBER}\s*\))[^=≈\d;|]{{0,16}}?(?P<is>{_IS}){_SO}(?P<right>{_NUMBER})", re.IGNORECASE
 )
 _EXPLAINED = re.compile(
-    rf"(?<![\w.,])(?P<right>{_NUMBER})[^\d().;]{{0,48}}(?<![×*/÷+−-])(?<![×*/÷+−x-] )\((?:[^()\d]{{0,24}})?(?P<left>{_CHAIN})[^()=≈]{{0,24}}\)",
+    rf"(?<![\w.,])(?P<right>{_NUMBER})[^\d().;]{{0,48}}(?<![×*/÷+−-])(?<![×*/÷+−x-] )\((?:[^()\d]{{0,24}})?(?P<left>{_CHAIN}|exp\(\s*{_NUMBER}\s*\))[^()=≈]{{0,24}}\)",
     re.IGNORECASE,
 )
 """ "24 are in flight (4 x 5.9)"."""
 _LOOSE = re.compile(r"\b(?:about|around|roughly|some|approximately|nearly|almost)\s*$|[~≈]\s*$", re.IGNORECASE)
 _ABOUT = 0.02
+_SIDES = re.compile(r"(?<=\^)\d+(?:\.\d+)?|[^^]+(?=\^)")
 _SCALES = {"k": 1e3, "m": 1e6, "b": 1e9, "bn": 1e9, "t": 1e12, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12, "%": 0.01}  # fmt: skip
 _SIGNS = {"x": "*", "×": "*", "*": "*", "·": "*", "times": "*", "multiplied by": "*", "by": "*", "/": "/", "÷": "/", "divided by": "/", "+": "+", "plus": "+", "and": "+", "-": "-", "−": "-", "minus": "-"}  # fmt: skip
 _STEPS: dict[str, Callable[[float, float], float]] = {
@@ -125,10 +128,10 @@ def _sign(words: str) -> str | None:
 
 def _part(match: re.Match[str], offset: int) -> Part:
     if match[0].startswith("("):
-        numbers = list(re.finditer(_NUMBER, match[0], re.IGNORECASE))
-        inner = tuple(_part(one, offset + match.start()) for one in numbers)
-        signs = (-1.0 if re.search(r"[−-]\s*$", match[0][: one.start()]) else 1.0 for one in numbers)
-        return Part(inner[0].start, sum(s * p.value for s, p in zip(signs, inner, strict=True)), 0.0, inner=inner)
+        return _bracket(match, offset)
+    if re.fullmatch(_POWER, match[0]) and not match[0].startswith("10^"):
+        base, power = (_part(one, offset + match.start()) for one in _SIDES.finditer(match[0]))
+        return Part(base.start, base.value**power.value, 0.0, inner=(base, power))
     shown = re.search(rf"({_DIGITS})\s?([A-Za-z]+|%)?", match[0])
     assert shown is not None
     power = re.search(r"[x×*]\s?10\^(\d+)", shown[1])
@@ -140,6 +143,15 @@ def _part(match: re.Match[str], offset: int) -> Part:
     zeros = 0 if decimals else max(0, len(mantissa) - max(3, len(mantissa.rstrip("0"))))
     step = 10.0 ** (zeros - decimals) * 10.0 ** int(exponent or 0) * scale
     return Part(offset + match.start() + shown.start(1), value, step, match[0].lower().startswith("exp"))
+
+
+def _bracket(match: re.Match[str], offset: int) -> Part:
+    numbers = list(re.finditer(_NUMBER, match[0], re.IGNORECASE))
+    inner = tuple(_part(one, offset + match.start()) for one in numbers)
+    signs = tuple(
+        _SIGNS[re.findall(_INNER_SIGN, match[0][a.end() : b.start()])[-1]] for a, b in itertools.pairwise(numbers)
+    )
+    return Part(inner[0].start, _evaluated([one.value for one in inner], signs), 0.0, inner=inner)
 
 
 def _evaluated(values: list[float], signs: tuple[str, ...]) -> float:

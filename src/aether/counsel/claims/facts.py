@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from aether.counsel.claims.conditions import Condition, conditions_in, of_unit
+from aether.counsel.claims.conditions import Condition, conditions_in, of_record, of_unit
 from aether.counsel.claims.labels import Siblings, label_words
 from aether.counsel.claims.names import benchmarks_in, models_in, without_names
 from aether.counsel.claims.normal import Unit, plain, units
@@ -102,6 +102,8 @@ class Ground:
     """Those that were called."""
     implied: tuple[int, tuple[Fact, ...]] | None = None
     """What follows from so many facts (`identities`)."""
+    of_value: tuple[int, dict[tuple[object, ...], tuple[Fact, ...]]] | None = None
+    """The facts of so many that have a value, by the value and its unit (`support`)."""
     _about: frozenset[str] = frozenset()
     """Traits of the option that the tool's text which is being read is about."""
     heard: str = ""
@@ -161,7 +163,7 @@ class Ground:
                     ran=one.kind == "measured",
                     group=one.metric,
                     labels=labels,
-                    conditions=of_unit(u),
+                    conditions=of_unit(u) | of_record(one.conditions),
                 )
                 for v, u in values
             ]

@@ -141,6 +141,15 @@ def _pairs(facts: list[Fact], words: frozenset[str], ground: Ground):
             yield a, b
 
 
+_UNNAMED = frozenset({"ratio", "nat/token", "bit/byte"})
+"""Units that people leave out."""
+
+
+def _as_shown(value: float) -> float:
+    """The last digit of a number as tools show it, with three: people subtract what they see."""
+    return 10.0 ** (math.floor(math.log10(abs(value))) - 2) if value else 0.0
+
+
 def _of_pair(number: Said, a: Fact, b: Fact, text: str) -> bool:
     if a.unit != b.unit or a.value == b.value:
         return False
@@ -155,11 +164,15 @@ def _of_pair(number: Said, a: Fact, b: Fact, text: str) -> bool:
             return False
     relative = RELATIVE.search(text) is not None
     low, high = sorted((a.value, b.value))
-    step = number.step
+    step = number.step + _as_shown(a.value) + _as_shown(b.value)
     if number.unit in ("fraction", "ratio", "point") or number.ratio:
         shares = [high / low, low / high, high / low - 1, 1 - low / high] if low > 0 else []
         if number.unit != "point" and any(
-            close(number.high, s, max(step, (0.02 if number.high == 0.5 else _SPELLED) * s if number.spelled else 0))
+            close(
+                number.high,
+                s,
+                max(number.step, (0.02 if number.high == 0.5 else _SPELLED) * s if number.spelled else 0),
+            )
             for s in shares
         ):
             return True
@@ -168,8 +181,8 @@ def _of_pair(number: Said, a: Fact, b: Fact, text: str) -> bool:
             a.unit == "fraction"
             and not relative
             and number.unit != "ratio"
-            and close(number.high * scale, high - low, step * scale)
+            and close(number.high * scale, high - low, number.step * scale)
         )
-    return (a.unit == number.unit or {a.unit, number.unit} == {"ratio", "count"}) and close(
+    return (a.unit == number.unit or (number.unit == "count" and a.unit in _UNNAMED)) and close(
         abs(number.high), high - low, step
     )

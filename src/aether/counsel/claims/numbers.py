@@ -136,6 +136,8 @@ def numbers_of(sentence: str) -> list[Said]:
 
 
 _DEVICE_HOURS = re.compile(r"[\s-]?(?:GPU|gpu|device|card|accelerator|node|TPU|[AHBL]\d{1,3}0?)[\s-]hours?\b")
+_SPAN = re.compile(r"\s*(?P<unit>seconds|minutes|hours|days)\b(?! (?:per|a|each) )")
+_SECONDS = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0, "days": 86400.0}
 _PER_THOUSAND = re.compile(r"\s*(?:per|a|/)\s*(?:thousand|1k|1,000|1000|k)\b(?: tokens)?", re.IGNORECASE)
 _PER_SECOND = re.compile(r"\s*(?:/s\b|per second|a second|each second)")
 
@@ -147,23 +149,11 @@ def _durations(sentence: str, found: list[Said]) -> list[Said]:
         end = number.start + len(number.words)
         hours = _DEVICE_HOURS.search(number.words) or _DEVICE_HOURS.match(sentence, end)
         if number.unit == "count" and hours:
-            number = replace(
-                number,
-                low=number.low * 3600,
-                high=number.high * 3600,
-                step=number.step * 3600,
-                unit="s",
-                words=number.words if hours[0] in number.words else number.words + hours[0],
-            )
+            number = _times(number, 3600.0, "s", "" if hours[0] in number.words else hours[0])
+        elif number.unit in ("count", "parameter") and not number.spelled and (span := _SPAN.match(sentence, end)):
+            number = _times(number, _SECONDS[span["unit"]], "s", span[0])  # "2.62M seconds"
         elif number.unit == "USD" and (thousand := _PER_THOUSAND.match(sentence, end)):
-            number = replace(
-                number,
-                low=number.low * 1e3,
-                high=number.high * 1e3,
-                step=number.step * 1e3,
-                unit="USD per million",
-                words=number.words + thousand[0],
-            )
+            number = _times(number, 1e3, "USD per million", thousand[0])
         elif number.unit == "token" and (rate := _PER_SECOND.match(sentence, end)):
             number = replace(number, unit="token/s", words=number.words + rate[0])
         last = kept[-1] if kept else None
@@ -181,6 +171,17 @@ def _durations(sentence: str, found: list[Said]) -> list[Said]:
                 continue
         kept.append(number)
     return kept
+
+
+def _times(number: Said, factor: float, unit: str, words: str) -> Said:
+    return replace(
+        number,
+        low=number.low * factor,
+        high=number.high * factor,
+        step=number.step * factor,
+        unit=unit,
+        words=number.words + words,
+    )
 
 
 def _shares(sentence: str, found: list[Said]) -> list[Said]:

@@ -7,15 +7,25 @@ from dataclasses import dataclass, field, replace
 from aether.counsel.claims.arithmetic import computed
 from aether.counsel.claims.around import RESULT
 from aether.counsel.claims.comparisons import turned_round
-from aether.counsel.claims.derived import ELSEWHERE, Operand, concludes, follows, operand, restated, spelled_operands
+from aether.counsel.claims.derived import (
+    ELSEWHERE,
+    SPELLED,
+    Operand,
+    concludes,
+    follows,
+    operand,
+    restated,
+    spelled_operands,
+)
 from aether.counsel.claims.facts import Ground
-from aether.counsel.claims.identities import fleet_prices
+from aether.counsel.claims.identities import fleet_prices, identities
 from aether.counsel.claims.implied import RELATIVE, implied
 from aether.counsel.claims.labels import AFTER, BEFORE
 from aether.counsel.claims.names import without_names
 from aether.counsel.claims.numbers import Said, numbers_of
 from aether.counsel.claims.readings import readings_of
 from aether.counsel.claims.support import MEASURED, records_of, supported
+from aether.counsel.claims.tables import cited
 from aether.counsel.claims.values import close
 from aether.counsel.claims.wording import HEDGED, hypothetical, is_denied
 
@@ -84,6 +94,7 @@ class Sentence:
         self._derive()
         yield from ((words, "the sum comes to something else") for words in self.wrong_sums)
         yield from turned_round(self.text, list(self.stands.values()))
+        yield from miscounted(self.text, self.ground)
         yield from self._before_and_after()
         if (
             (one := _ON_ONE.search(self.text))
@@ -102,6 +113,8 @@ class Sentence:
                 or any(m.start() <= number.start < m.end() for m in _SETTING.finditer(self.text))
                 or any(start <= number.start < end for start, end in open_parts)
                 or self.ground.names_it(self.text, number)
+                or self._is_of_formula(number)
+                or _is_of_width(self.text, number)
                 or (_OF_DEVICES.match(self.text, number.start) is not None and number.high in self.ground.device_counts)
             )
             if number.start not in self.sums and not free and (why := self._objection(number)):
@@ -139,6 +152,10 @@ class Sentence:
                 Operand(price / 3600, (-1, 0, 1, 0), 0.0, "USD per hour", _FLEET) for price in fleet_prices(self.ground)
             ]
             known += [operand(n) for n in self.said if any(a <= n.start < b for a, b in self.supposed)]
+            known += [operand(n) for n in self.said if n.ratio and n.spelled and _WOULD.search(self.text)]
+            known += device_memories(self.ground) if _ROOM.search(self.text) and not self.derived else []
+            known += batches(self.ground) if _OF_BATCHES.search(self.text) else []
+            known += self._estimates() if _OF_ESTIMATE.search(self.text) else []
             named = f"{self.text} | {self.context}" if self.cell else self.text
             if concludes(self.text) or self.cell or "|" in self.context:
                 known += [replace(operand(r), start=-1 - i) for i, r in enumerate(self.earlier)]
@@ -159,6 +176,21 @@ class Sentence:
                         self.stands[number.start] = reading
                         self.derived.add(number.start)
                         break
+
+    def _estimates(self) -> list[Operand]:
+        """The values of the records whose ends the sentence says: "19 % above the estimate"."""
+        said = {
+            (f.source, f.group)
+            for f in self.ground.facts
+            if f.end and any(close(n.high, f.value, n.step) for n in self.said)
+        }
+        values = [f for f in self.ground.facts if f.kind == "record" and not f.end and (f.source, f.group) in said]
+        return [operand(Said(f.value, f.value, f.unit, 0.0, "", ELSEWHERE - 600 - i)) for i, f in enumerate(values)]
+
+    def _is_of_formula(self, number: Said) -> bool:
+        """A number of a formula with powers of variables, as a tool said it."""
+        inside = any(m.start() <= number.start < m.end() for m in _FORMULA.finditer(self.text))
+        return inside and number.words.strip() in self.ground.literals
 
     def _periods(self) -> list[Operand]:
         """ "Over 24 hours": a length of time that is no claim, to be computed with."""
@@ -188,8 +220,57 @@ class Sentence:
         return ""
 
 
+_WOULD = re.compile(r"\b(?:would|could|might)\b|\w'd\b|\bif you\b", re.IGNORECASE)
+_ROOM = re.compile(r"\b(?:spare|left|lea(?:ve|ves|ving)|free|headroom|room|remain\w*)\b", re.IGNORECASE)
+_FORMULA = re.compile(r"[A-Za-z]\w* ?[=≈] ?[^,;:=]*?[A-Z]\^[\d.]+(?: ?[-+*/·×] ?[\w.^]+)*")
+
+
+_OF_BATCHES = re.compile(r"\b(?:batch(?:es)?|steps?|updates?)\b", re.IGNORECASE)
+_OF_ESTIMATE = re.compile(r"\b(?:above|below|over|under|beyond|than) the (?:estimate|prediction|predicted|expected|central|point)\b", re.IGNORECASE)  # fmt: skip
+
+
+def batches(ground: Ground) -> list[Operand]:
+    """Tokens of a step, of which so many steps have so many tokens."""
+    found = [f for f in identities(ground) if f.unit == "token" and "step" in f.words]
+    return [operand(Said(f.value, f.value, "token", 0.0, "", ELSEWHERE - 700 - i)) for i, f in enumerate(found)]
+
+
+def device_memories(ground: Ground) -> list[Operand]:
+    """What the devices of the conversation hold, which a sentence about room need not say."""
+    memory = [f for f in cited() if f.unit == "byte" and f.names & ground.names and "hbm" in f.words]
+    return [operand(Said(f.value, f.value, "byte", 0.0, "", ELSEWHERE - 500 - i)) for i, f in enumerate(memory)]
+
+
 _FLEET = -200
 """Where the price of all devices "stands": it is computed with for sums of money alone."""
+
+
+_HALF_AS_WIDE = re.compile(r"\b(?:fp8|int8|(?:8|eight)[- ]bits?)\b.*\b(?:cache|weights)\b", re.IGNORECASE)
+
+
+def _is_of_width(text: str, number: Said) -> bool:
+    """ "An fp8 cache halves that": what the format's name says."""
+    return number.ratio and number.spelled and number.high in (0.5, 2.0) and _HALF_AS_WIDE.search(text) is not None
+
+
+_COUNT_IN_WORDS = re.compile(r"\b(?P<count>two|three|four|five|six|seven|eight|nine|ten|eleven|twelve) (?P<noun>[a-z]{4,})s\b", re.IGNORECASE)  # fmt: skip
+
+
+def miscounted(text: str, ground: Ground) -> Iterator[tuple[str, str]]:
+    """(words, why) of counts in words of what a record counted otherwise: "seven spikes" of three."""
+    for match in _COUNT_IN_WORDS.finditer(text):
+        counted = {
+            f.value
+            for f in ground.facts
+            if f.ran and f.unit == "count" and f.group.rstrip("s") == match["noun"].lower()
+        }
+        if (
+            counted
+            and not is_denied(text)
+            and not ground.was_said(match[0])
+            and SPELLED[match["count"].lower()] not in counted
+        ):
+            yield match[0], "a record counts otherwise"
 
 
 def without_places(text: str) -> str:
@@ -242,8 +323,8 @@ _ATTRIBUTED = re.compile(
 )
 """Words that lay what is said at a paper's door."""
 _PERIOD = re.compile(
-    r"(?:\b(?:over|in|for|per|of|every|a month of|a year of)\s+(?:a (?:month|year) of\s+)?|\b(?:day|week|month|year)\b[^.;,\d]{0,16}\(\s*)"
-    r"(?P<span>24 h(?:ours)?|7 days|30 days|365 days|12 months|60 minutes|60 seconds|168 h(?:ours)?|720 h(?:ours)?|730 h(?:ours)?|8,?760 h(?:ours)?)\b",
+    r"(?:\b(?:over|in|for|per|of|every|a month of|a year of)\s+(?:a (?:month|year) of\s+|a\s+)?|\b(?:day|week|month|year)\b[^.;,\d]{0,16}\(\s*)"
+    r"(?P<span>30-day(?= month)|24-hour(?= day)|24 h(?:ours)?|7 days|30 days|365 days|12 months|60 minutes|60 seconds|168 h(?:ours)?|720 h(?:ours)?|730 h(?:ours)?|8,?760 h(?:ours)?)\b",
     re.IGNORECASE,
 )
 _OF_ALL = re.compile(r"\b(?:each|apiece|in total|altogether|together|all of them|both)\b", re.IGNORECASE)

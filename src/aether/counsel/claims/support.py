@@ -49,8 +49,7 @@ def supported(
         )
 
     def is_known(value: float) -> bool:
-        published = _published(value, number.unit, number.step, number.ratio, number.spelled)
-        every = (*ground.facts, *identities(ground), *published)
+        every = _of_value(number, value, ground)
         if number.unit == "parameter" and any(
             key == "size" and close(value, float(size), number.step) and len(around.words & f.words) >= _SHARED
             for f in ground.facts
@@ -62,7 +61,7 @@ def supported(
         if not around.conditions:
             return any(True for _ in held)
         kept = [f for f in held if not clash(around.conditions, f.conditions)]
-        alike = [f for f in every if f.conditions and same_value(number, value, f)] if kept else []
+        alike = [f for f in every if f.conditions] if kept else []
         return bool(kept) and not any(
             all(clash({one}, f.conditions) or not _speaks_of(one, f) for f in (*kept, *alike))
             and any(clash({one}, f.conditions) for f in alike)
@@ -74,6 +73,18 @@ def supported(
 
 def _speaks_of(condition: Condition, fact: Fact) -> bool:
     return any(key == condition[0] for key, _ in fact.conditions)
+
+
+def _of_value(number: Said, value: float, ground: Ground) -> tuple[Fact, ...]:
+    """Every fact that has this value: the conversation's, what follows from them, and what is published."""
+    if ground.of_value is None or ground.of_value[0] != len(ground.facts):
+        ground.of_value = (len(ground.facts), {})
+    key = (value, number.unit, number.step, number.ratio, number.spelled)
+    found = ground.of_value[1].get(key)
+    if found is None:
+        own = (f for f in (*ground.facts, *identities(ground)) if same_value(number, value, f))
+        found = ground.of_value[1][key] = (*own, *_published(*key))
+    return found
 
 
 @functools.lru_cache(maxsize=4096)
@@ -122,7 +133,7 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
         )
     if not counted and not (
         around.subject.agrees(fact.subject)
-        and (around.pair is not None or _of_this_option(around.subject, fact.subject, ground))
+        and (around.pair is not None or _of_this_option(around, fact.subject, ground))
     ):
         return False
     if not counted and not _is_named(fact, around, ground):
@@ -153,7 +164,16 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
         counted
         or told_by_unit
         or shared >= fact.needed
+        or _is_alone(number, fact, around)
         or ((same_share or shown) and number.unit == fact.unit not in ("count", "fraction"))
+    )
+
+
+def _is_alone(number: Said, fact: Fact, around: Around) -> bool:
+    """A record's number of three digits that stands without a unit, where its part of the sentence names no metric: "bet on 2.73"."""
+    bare = (number.unit == "count" or number.ratio) and not number.spelled and not around.noun and not around.results
+    return (
+        bare and fact.kind == "record" and around.subject.family is None and number.step < _TELLING * abs(number.high)
     )
 
 
@@ -241,8 +261,13 @@ def _has_bits(fact: Fact, bits: frozenset[str]) -> bool:
     return not found or bool(found & asked)
 
 
-def _of_this_option(asked: Subject, known: Subject, ground: Ground) -> bool:
+def _of_this_option(around: Around, known: Subject, ground: Ground) -> bool:
     """A number of another option than the decided one needs a trait of that option beside it."""
+    asked = around.subject
+    if around.other and around.mentioned & known.traits - ground.decided:
+        return True  # "rather than 66.4 ms for option 4"
+    if any(option == known.traits for option in around.options):
+        return True  # "option 5 ... from 297 ms to 389 ms, against option 4"
     if not known.traits or not ground.decided or known.traits == ground.decided or known.traits in ground.alone:
         return True
     named = asked.traits & known.traits if asked.several else asked.traits

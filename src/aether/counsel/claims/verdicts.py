@@ -86,7 +86,7 @@ def wrong_superlatives(text: str, ground: Ground) -> Iterator[tuple[str, str]]:
             continue
         columns = list(_columns(match, text, ground))
         if columns and not any(_is_extreme(match["word"].lower(), facts, named) for facts in columns):
-            yield match[0].strip(), "another option of the tool's table is"
+            yield match[0].strip(), "another option of the tool's table is, or all are alike"
 
 
 def _columns(match: re.Match[str], text: str, ground: Ground) -> Iterator[list[Fact]]:
@@ -118,6 +118,8 @@ def _is_extreme(word: str, facts: list[Fact], named: frozenset[str]) -> bool:
     if facts[0].subject.family == "throughput" and word in ("fastest", "quickest"):
         least = False
     values = sorted({f.value for f in facts}, reverse=not least)
+    if len(values) == 1 and len(facts) > 1:
+        return False  # all are alike: none is
     wanted = values[1] if word.startswith("second") and len(values) > 1 else values[0]
     return any(f.value == wanted and named <= f.subject.traits | f.labels for f in facts)
 

@@ -69,7 +69,7 @@ HEDGED = re.compile(r"\b(?:whether|if|unless|would|should|could|may|might|can(?:
 
 _TESTS = r"(?:(?:load|soak|stress|smoke|blind|pilot|scaling|dry|a/b|regression|user) )?(?:tests?|testing|runs?|pilots?|trials?|experiments?|evaluations?|benchmarks?|roll-?outs?|deployments?|clusters?|launch(?:es)?|jobs?|labs?|teams?|users?|customers?|annotators|raters|judges)"
 _OUTCOMES = (
-    r"(?:came|come|went|passed|finished|completed|ended|succeeded|converged|survived|held|confirmed|proved|proven|showed|shown|found|matched|agreed?|rated|prefer(?:red|s)?|liked|reproduced|"
+    r"(?:came|come|went(?! (?:in)?to\b)|passed|finished|completed|ended|succeeded|converged|survived|held|confirmed|proved|proven|showed|shown|found|matched|agreed?|rated|prefer(?:red|s)?|liked|reproduced|"
     r"validated|verified|dropped|failed|crashed|took|gave|returned|delivered|settled|noticed?|saw|moved|switched|adopted|reported|improved|never|outran|demonstrated|revealed)"
 )
 _TESTS_ENDED = re.compile(rf"\b{_TESTS}\b[^.;:]{{0,40}}?\b{_OUTCOMES}\b", re.I)
@@ -142,10 +142,22 @@ _IN_PASSING = (
         re.I,
     ),
     re.compile(
+        r"\b(?:is|are) (?:fully |quite |very )?(?:reliable|trustworthy)\b|\byou can (?:safely )?(?:trust|rely on)\b",
+        re.I,
+    ),
+    re.compile(
+        r"\b(?:points?|rows?|samples?|runs?|items?|outliers?|seeds?)\b[^.;]{0,24}? (?:was|were) (?:left out|dropped|removed|excluded|discarded|filtered out)\b",
+        re.I,
+    ),
+    re.compile(
         r"\bpass(?:es|ed)? the [\w-]+ exam\b|\b(?:beats?|outperforms?|surpass(?:es)?) (?:most|all|every|many) \w+", re.I
     ),
     _OUR_RUNS,
 )
+_PURPOSE = re.compile(
+    r"\b(?:so that|so as to|in order (?:to|that)|to make sure|to check|as long as|provided)\b[^.;]*$", re.I
+)
+"""What is aimed at is not claimed."""
 _MODAL = re.compile(r"\b(?:may|might|could|would|should|must|if|whether|unless|until|can)\b", re.IGNORECASE)
 _DENIED = re.compile(
     r"\b(?:not|no (?:public|published|evidence|data|one has)|never been|cannot|can't|nothing|unknown|unproven|whether|unless|until|if|may|might|could|would|should|must|nor|neither|without)\b|n't\b|\?\s*$",
@@ -173,6 +185,7 @@ def results_without_numbers(text: str, heard: str = "", *, seen: bool = False) -
                 or _DENIED.search(rest)
                 or _MODAL.search(match[0])
                 or re.sub(r"[\W_]+", "", match[0].lower()) in heard
+                or _PURPOSE.search(text[: match.start()])
             ):
                 yield match[0]
 
@@ -193,7 +206,9 @@ _STAGED = re.compile(
 )
 """ "Roll out to 5 % of the traffic first"."""
 _PROPOSED = re.compile(
-    r"\b(?:relax|loosen|tighten|raise|lower|reduc|extend|cap|limit|set|chang|increas|mov)\w* (?:it|that|this|them|(?:the|your)(?: \w+){1,3}) (?:to|at) [^\s]+(?: (?:ms|s|seconds?|tokens?|USD|%))?",
+    r"\b(?:relax|loosen|tighten|raise|lower|reduc|extend|cap|limit|set|chang|increas|mov)\w*(?<!have \w{7})(?<!have \w{8}) (?:it|that|this|them|(?:the|your)(?: \w+){1,3}?)(?: from [^\s]+)? (?:to|at),?(?: say,?)? [^\s]+(?: (?:ms|s|seconds?|tokens?|USD|%))?|"
+    r"\b(?:an? )?(?:lower|higher|smaller|larger|shorter|longer) (?:\w+ ){0,2}\w+ \([^()]*(?:instead of|rather than)[^()]*\)|"
+    r"\b(?:i'd|i would) (?:not |rather )?(?:go|move|start|begin|stay|set|raise|lower)\b[^.;,]{0,16}? (?:to|with|at|below|above|up to) [^\s]+",
     re.IGNORECASE,
 )
 _CLAIMING = re.compile(
@@ -219,7 +234,7 @@ _OPEN = re.compile(
 """Sentences of what is not known or not done yet."""
 _YOURS = re.compile(r"\byour?\b", re.IGNORECASE)
 _IMPERATIVE = re.compile(
-    r"\s*(?:[-*+]\s*|\d+[.)]\s*)?(?:(?:then|next|first|please|finally|so)[,:]? )?(?:set|add|allow|give|put|cap|limit|leave|reserve|retry|choose|pick|rerun|re-run|repeat|evaluate|collect|send|warm|start with|begin with|schedule|plan|hold out|keep|wait|sample|label|"
+    r"\s*(?:[-*+]\s*|\d+[.)]\s*)?(?:(?:then|next|first|please|finally|so)[,:]? )?(?:set|add|allow|give|put|cap|limit|leave|reserve|retry|choose|pick|rerun|re-run|repeat|evaluate|collect|send|warm|start with|begin with|schedule|plan|hold out|keep|wait|sample|label|try|sweep|"
     r"i(?:'d| would) (?:also )?(?:measure|test|run|try|send|start|check|sweep|repeat|collect|evaluate)|let's|you (?:could|should|might)(?: also)? (?:measure|test|run|try|send|start|check|sweep|repeat|collect|evaluate|set|add))\b",
     re.IGNORECASE,
 )

@@ -11,7 +11,7 @@ from aether.planning.scaling.fit import LEVEL, LawFit, fit
 from aether.planning.scaling.points import Points, read_points
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
-from aether.spec.evidence import Interval
+from aether.spec.evidence import Evidence, Interval
 from aether.spec.plan import Estimate
 from aether.spec.units import parse_quantity
 
@@ -61,6 +61,38 @@ class FitReport(Noun):
     seen: tuple[Seen, ...]
     warnings: tuple[str, ...]
 
+    def as_evidence(self, step: str) -> tuple[Evidence, ...]:
+        """The coefficients, the residual and the predicted losses as records that may be cited."""
+        of = f"fitted to {self.points} points"
+        found = [
+            Evidence(
+                id=f"{step}.law.{row.name}",
+                metric=_METRICS[row.name],
+                value=row.value,
+                unit="nat/token" if row.name == "E" else "count",
+                kind="computed",
+                source=f"{row.meaning}, {of}",
+                interval=row.interval,
+            )
+            for row in self.coefficients
+        ]
+        found.append(
+            Evidence(
+                id=f"{step}.law.residual",
+                metric="relative_residual",
+                value=self.residual_rms,
+                unit="fraction",
+                kind="computed",
+                source=f"root mean square of log residuals, {of}",
+                n=self.points,
+            )
+        )
+        for place, one in enumerate(self.predictions):
+            record = one.loss.as_evidence(f"{step}.{place}")
+            held = {"parameters": one.parameters, "tokens": one.tokens}
+            found.append(record.model_copy(update={"conditions": held}))
+        return tuple(found)
+
 
 _MEANING = {
     "E": "irreducible loss, nats per token",
@@ -69,6 +101,14 @@ _MEANING = {
     "alpha": "exponent of parameters",
     "beta": "exponent of tokens",
     "a": "exponent of compute in the optimal parameters, beta / (alpha + beta)",
+}
+_METRICS = {
+    "E": "irreducible_loss",
+    "A": "parameters_term",
+    "B": "tokens_term",
+    "alpha": "alpha",
+    "beta": "beta",
+    "a": "optimal_exponent",
 }
 
 
