@@ -5,9 +5,8 @@ makes the same words harmless: protection, negation, a definition, history, a ga
 patterns are data (`aether.knowledge.misuse`); this file decides. The judgement names the words that decided, so that a
 wrong one can be understood and restated.
 
-Beside the patterns, `aether.policy.aims` weighs the roles that words play; it refuses what no pattern holds, and takes back a pattern's
-refusal for a hard rule where it is sure of the contrary. Both read English words, not meaning: rewording, other languages, and intent that is not said pass. `docs/policy.md` has
-the measured rates.
+Beside the patterns, `aether.policy.aims` weighs words and pairs of words; it refuses what no pattern holds, and takes back a pattern's refusal
+for a hard rule where it is sure of the contrary. Both read English words, not meaning: rewording, other languages, and intent that is not said pass. `docs/policy.md` has the measured rates.
 """
 
 import functools
@@ -83,21 +82,19 @@ class _Rule:
 
 
 HARD_RULES = frozenset({Harm.LARGE_SCALE_DECEPTION, Harm.AUTOMATED_SOCIAL_ENGINEERING, Harm.BIOLOGICAL_WEAPONS})
-"""The harms that the weighed aims of `aether.policy.aims` know."""
-_SURELY_NOT = 0.5
-"""Probability of a harmful aim up to which a pattern's refusal for a hard rule is taken back (assumed)."""
+"""The harms that the fitted aims of `aether.policy.aims` know."""
+_SURELY_NOT, _ENOUGH = 0.1, 8
+"""Probability of a harmful aim up to which a pattern's refusal for a hard rule is taken back, of a text of so many words (assumed)."""
 
 
 def judge_request(text: str) -> Judgement:
     """The judgement of a request, by patterns and by its aim. Never raises; time is linear in the part of the text that is read."""
     split = sentences(text)
-    ruled = judge_by_patterns(text)
-    seen = strongest(split)
+    ruled, seen = judge_by_patterns(text), strongest(split)
     if ruled.decision != "refuse":
         return _refusal(seen.harm, seen.words) if seen and seen.probability >= threshold() else ruled
-    if ruled.harm in HARD_RULES and seen and seen.probability <= _SURELY_NOT:
-        return _discussed(_with_concepts(split))
-    return ruled
+    told = ruled.harm in HARD_RULES and sum(map(len, split)) >= _ENOUGH
+    return _discussed(_with_concepts(split)) if told and seen and seen.probability <= _SURELY_NOT else ruled
 
 
 def judge_by_patterns(text: str) -> Judgement:
