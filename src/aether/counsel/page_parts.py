@@ -35,6 +35,14 @@ class Parts:
     rows: Sequence[CardRow]
 
 
+def name_of(place: str) -> str:
+    """What a model is called: its address, its file or folder, or the run whose `model` it is. A card goes where this machine's paths say nothing."""
+    if place.startswith(("http://", "https://")):
+        return place
+    path = Path(place)
+    return (path.parent.name if path.name == "model" else path.name) or "model"
+
+
 def page_of_parts(title: str, subtitle: str, parts: Sequence[Parts], untested: Sequence[Text] = ()) -> Page:
     """One page of all of them. `untested`: what is missing from the records together."""
     missing = (*(text for part in parts for text in part.untested), *untested)
@@ -46,8 +54,8 @@ def page_of_parts(title: str, subtitle: str, parts: Sequence[Parts], untested: S
         Section(key="not-tested", title="What was not tested", blocks=(Items(items=missing),)),
         Section(key="how", title="How", blocks=how),
     )
-    place = Verbatim(role="path", text=parts[0].place)
-    report = Report(title=text_of(f"{title} ", place), subtitle=text_of(subtitle), sections=sections)
+    name = Verbatim(role="name", text=name_of(parts[0].place))
+    report = Report(title=text_of(f"{title} ", name), subtitle=text_of(subtitle), sections=sections)
     return Page(report=report, evidence=tuple(row for part in parts for row in part.evidence))
 
 
@@ -56,8 +64,7 @@ def card_of_parts(parts: Sequence[Parts], page: Page) -> str:
     from huggingface_hub import ModelCardData
 
     results = [_result(row) for part in parts for row in part.rows]
-    name = Path(parts[0].place).name or "model"
-    data = ModelCardData(model_name=name, eval_results=results, library_name="transformers")
+    data = ModelCardData(model_name=name_of(parts[0].place), eval_results=results, library_name="transformers")
     return f"---\n{data.to_yaml()}\n---\n\n{page_markdown(page)}"
 
 
