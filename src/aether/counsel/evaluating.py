@@ -4,7 +4,7 @@ Every number is summed up from the items of the folder at the moment of writing.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from aether.counsel.citing import Cited
 from aether.counsel.identity import identity_text, untested_weights
 from aether.counsel.page_parts import CardRow, Parts, page_of_parts, write_parts
 from aether.evidence.files import read_json
-from aether.evidence.items import Item, Score, Slice, read_items, scores, worst_slices
+from aether.evidence.items import Item, Score, Slice, less_is_better, read_items, scores, worst_slices
+from aether.evidence.likelihoods import UNITS, name_of, score_unit
 from aether.evidence.prompts import Sensitivity, sensitivity
 from aether.evidence.sequential import SEQUENTIAL
 from aether.evidence.statistics import smallest_detectable
@@ -33,7 +34,6 @@ from aether.spec.report import (
     text_of,
 )
 
-UNITS = {"bits_per_byte": "bit/byte"}
 RESOLUTION = "smallest difference of two systems that this set finds four times in five, unpaired, from the score's standard error"
 SUBTITLE = "Every number is summed up from the items beside this page. Intervals speak of other items of the same kind."
 NO_ATTACKS = text_of("Misuse and attacks: no task here tries to make the model do harm.")
@@ -90,21 +90,23 @@ def parts_of(done: Evaluated) -> Parts:
     rows = [_score_evidence(done, score) for score in done.scores]
     cited = Cited("evaluate", evidence=rows)
     computed = Cited("evaluate.detectable", RESOLUTION, "computed")
+    picked = Cited("evaluate.chance", "options of the items", "computed")
+    at_chance = {n: chance for n, score in enumerate(done.scores) if (chance := _chance(done.items, score)) is not None}
     tasks = sorted({item.task for item in done.items})
     sections = [
-        Section(key="scores", title="What it can do", blocks=(_score_table(done.scores),)),
+        Section(key="scores", title="What it can do", blocks=_able(done.scores, at_chance)),
         _against(done, cited),
         _prompts(done, cited),
         _resolution(done, computed),
     ]
-    weak = _weak(done, cited)
+    weak = (*_no_better_than_chance(done.scores, at_chance, picked), *_weak(done, cited))
     return Parts(
         place=str(done.about.get("place", "")),
         found=[section for section in sections if section is not None],
         cannot=weak,
         untested=_untested(done, tasks),
         how=_how(done),
-        evidence=(*cited.evidence, *computed.evidence),
+        evidence=(*cited.evidence, *computed.evidence, *picked.evidence),
         rows=[
             CardRow(score.task, f"{score.task} ({_MEANING[score.distribution]})", score.metric, row)
             for score, row in zip(done.scores, rows, strict=True)
@@ -136,8 +138,9 @@ def _score_evidence(done: Evaluated, score: Score) -> Evidence:
 
 
 def _unit(items: Sequence[Item], metric: str) -> str:
-    if metric in UNITS:
-        return UNITS[metric]
+    unit = score_unit(metric)
+    if unit is not None:
+        return unit
     values = {item.values[metric] for item in items if metric in item.values}
     return "fraction" if values <= {0.0, 1.0} else "score"
 
@@ -146,8 +149,45 @@ def _name(text: str) -> Verbatim:
     return Verbatim(role="name", text=text)
 
 
-def _score_table(found: Sequence[Score]) -> Table:
-    whole = [score for score in found if not score.variant]
+def _chance(items: Sequence[Item], score: Score) -> float | None:
+    """What is right without ability, a random pick among the options or nothing that is written, where the score is not shown to be above it;
+    None where it is, or where an answer is not right or wrong."""
+    asked = [
+        i for i in items if (i.task, i.distribution) == (score.task, score.distribution) and score.metric in i.values
+    ]
+    if name_of(score.metric).startswith("acc") and all(item.options for item in asked):
+        chance = sum(1.0 / item.options for item in asked) / len(asked)
+    elif _unit(asked, score.metric) == "fraction" and not less_is_better(score.metric):
+        chance = 0.0
+    else:
+        return None
+    low = score.found.value if score.found.interval is None else score.found.interval.low
+    return chance if low <= chance else None
+
+
+def _able(found: Sequence[Score], at_chance: Mapping[int, float]) -> tuple[Block, ...]:
+    shown = [score for n, score in enumerate(found) if n not in at_chance and not score.variant]
+    if not shown:
+        return (Paragraph(text=text_of("Nothing that was asked shows it: no score is above what chance gives.")),)
+    return (_score_table(shown),)
+
+
+def _no_better_than_chance(found: Sequence[Score], at_chance: Mapping[int, float], cited: Cited) -> tuple[Block, ...]:
+    rows = []
+    for n, chance in at_chance.items():
+        score, key = found[n], score_id(found[n])
+        if not score.variant:
+            picked = cited(key.removeprefix("evaluate."), chance, "fraction", metric="chance")
+            scored = ((Cite(id=key, show="full"),), picked, (Cite(id=key, show="n"),))
+            rows.append(((_name(score.task),), (_name(score.metric),), *scored))
+    if not rows:
+        return ()
+    told = "Not shown to be better than chance: the score's interval reaches down to what picking an option at random gives, or nothing was right."
+    columns = heads("task", "metric", "score", "by chance", "independent items")
+    return Paragraph(text=text_of(told), tone="note"), Table(columns=columns, rows=tuple(rows), numeric=(2, 3, 4))
+
+
+def _score_table(whole: Sequence[Score]) -> Table:
     rows = tuple(
         (
             (_name(s.task),),
@@ -192,7 +232,7 @@ def _weak(done: Evaluated, cited: Cited) -> tuple[Block, ...]:
     rows = []
     for number, found in enumerate(done.slices):
         source = f"items.jsonl, task {found.task}, {found.tag} less the rest; p {found.p_value:.2g} after Holm"
-        apart, unit = found.score - found.others, _unit(done.items, found.metric)
+        apart, unit = found.score - found.others, UNITS.get(name_of(found.metric)) or _unit(done.items, found.metric)
         cell = cited(f"slice.{number}", apart, unit, found.difference, source, found.items, found.metric)
         rows.append(((_name(found.task),), (_name(found.tag),), cell, (Cite(id=cell[0].id, show="n"),)))
     table = Table(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from aether.evidence.items import ItemComparison, compare_items, less_is_better, read_items
-from aether.evidence.likelihoods import name_of
+from aether.evidence.likelihoods import UNITS, name_of
 from aether.evidence.statistics import smallest_detectable
 from aether.spec.answer import Page
 from aether.spec.base import Noun
@@ -13,13 +13,6 @@ from aether.spec.evidence import Evidence, Interval
 from aether.spec.report import Cite, Paragraph, Report, Section, Table, Verbatim, Words, heads, text_of
 
 ALPHA = 0.05
-UNITS = {
-    "bits_per_byte": "bit/byte",
-    "word_perplexity": "nat/word",
-    "byte_perplexity": "nat/byte",
-    "perplexity": "nat/answer",
-}
-"""Of differences: perplexities are compared as the logarithms that their items hold."""
 Conclusion = Literal["a is better", "b is better", "no evidence of a difference"]
 
 

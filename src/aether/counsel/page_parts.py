@@ -64,7 +64,9 @@ def card_of_parts(parts: Sequence[Parts], page: Page) -> str:
     from huggingface_hub import ModelCardData
 
     results = [_result(row) for part in parts for row in part.rows]
-    data = ModelCardData(model_name=name_of(parts[0].place), eval_results=results, library_name="transformers")
+    place = parts[0].place
+    library = None if "://" in place or place.endswith(".gguf") else "transformers"
+    data = ModelCardData(model_name=name_of(place), eval_results=results, library_name=library)
     return f"---\n{data.to_yaml()}\n---\n\n{page_markdown(page)}"
 
 

@@ -36,7 +36,7 @@ SMALLEST_SLICE = 20
 class Item(Extended):
     """One item under one prompt: what was asked, what came back, and its values by metric."""
 
-    added: ClassVar[frozenset[str]] = frozenset({"repeats", "pairwise", "untold"})
+    added: ClassVar[frozenset[str]] = frozenset({"options", "repeats", "pairwise", "untold"})
     task: str
     id: str
     variant: str = ""
@@ -53,6 +53,8 @@ class Item(Extended):
     """By metric: 0 or 1, a score, the numerator of a ratio, or a log-likelihood in nats (`likelihoods`)."""
     weights: dict[str, float] = Field(default={})
     """By metric: the denominator of a ratio (bytes, words); absent for plain means."""
+    options: int = 0
+    """How many answers there were to pick from; 0 where the answer was written or a text scored."""
     repeats: str = ""
     """The question that this is one of several answers to: they are averaged before questions are."""
     pairwise: tuple[str, ...] = ()

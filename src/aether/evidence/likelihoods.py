@@ -16,6 +16,13 @@ NATS_IN_UNIT: Mapping[str, float] = {
     "perplexity": 1.0,
 }
 """Metric -> nats in the unit that its means and differences are told in; the metric's weights say that an item holds a log-likelihood."""
+UNITS: Mapping[str, str] = {
+    "bits_per_byte": "bit/byte",
+    "word_perplexity": "nat/word",
+    "byte_perplexity": "nat/byte",
+    "perplexity": "nat/answer",
+}
+"""Of means and differences: perplexities are compared as the logarithms that their items hold."""
 PERPLEXITIES = frozenset(NATS_IN_UNIT) - {"bits_per_byte"}
 """Their scores are the exponentials of those means."""
 
@@ -23,6 +30,12 @@ PERPLEXITIES = frozenset(NATS_IN_UNIT) - {"bits_per_byte"}
 def name_of(metric: str) -> str:
     """The metric without the filter of answers that lm-eval names after a comma."""
     return metric.split(",")[0]
+
+
+def score_unit(metric: str) -> str | None:
+    """The unit of a score by the metric: a perplexity is so many likely ways to go on, per word, byte or answer. None for others."""
+    unit = UNITS.get(name_of(metric))
+    return None if unit is None else unit.replace("nat/", "per ")
 
 
 def is_likelihood(metric: str, weights: Mapping[str, float]) -> bool:

@@ -131,3 +131,10 @@ def test_devices_that_divide_badly_leave_a_few_idle_and_pay_for_them():
 def test_devices_that_divide_well_are_all_used():
     found = answer("train", "llama-3.1-405b", "H100-SXM-80GB", 16_384, [])
     assert found.setup["devices"] == 16_384 and not any("idle" in note for note in found.notes)
+
+
+def test_devices_that_are_more_than_one_replica_takes_are_answered_with_the_mend():
+    with pytest.raises(
+        InputError, match=r"tp = 64: it must divide 32 attention heads; 64 devices are one replica here"
+    ):
+        answer("memory", "llama-3.1-8b", "H100-SXM-80GB", 64, ())

@@ -217,10 +217,10 @@ def _failures(devices: int, run: Estimate | None, given: Mapping[str, Any]) -> t
     return (found.pop("goodput"), *found.values()), note
 
 
-def _divides_heads(architecture: Architecture, field: str, tp: int) -> None:
+def _divides_heads(architecture: Architecture, field: str, tp: int, mend: str = "") -> None:
     for mixer in (group.mixer for group in architecture.groups):
         if isinstance(mixer, Attention | LatentAttention) and mixer.heads % tp:
-            raise InputError.of(field, tp, f"it must divide {mixer.heads} attention heads")
+            raise InputError.of(field, tp, f"it must divide {mixer.heads} attention heads{mend}")
 
 
 def _counts(devices: int) -> tuple[int, ...]:
@@ -268,7 +268,8 @@ def serving_setup(model: str, on: str, devices: int, given: Mapping[str, Any]) -
     if given["precision"] not in FORMATS:
         raise InputError.of("precision", given["precision"], f"use one of {', '.join(FORMATS)}")
     tp = given["tp"] or max(1, devices // (given["pp"] * given["attn_dp"]))
-    _divides_heads(architecture, "tp", tp)
+    unsaid = f"; {devices} devices are one replica here: ask for those of one, or set pp or attn_dp"
+    _divides_heads(architecture, "tp", tp, "" if given["tp"] else unsaid)
     setup = ServingSetup(
         architecture=architecture,
         device=device(on),

@@ -99,6 +99,11 @@ def done(place):
     return out
 
 
+def test_an_item_says_from_how_many_options_its_answer_was_picked(done):
+    counted = {(item.task, item.options) for item in read_items(done / "items.jsonl")}
+    assert counted == {("write", 0), ("pick", 3), ("bits", 0), ("words", 0)}
+
+
 def write_tasks(folder, documents):
     """lm-eval's own definitions: of the tasks above, of one by the likelihood of a last word, of one with a BLEU, and of a group."""
     folder.mkdir(exist_ok=True)

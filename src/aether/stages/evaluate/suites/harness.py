@@ -308,6 +308,7 @@ def _item(
         prompt_sha256=hashlib.sha256(json.dumps(sample["arguments"], default=str).encode()).hexdigest(),
         prompt=str(sample["arguments"][0][0]),
         answer=_answer(sample),
+        options=_options(sample),
         target=str(sample["target"])[:10_000],
         values={},
     )
@@ -343,12 +344,23 @@ def _scored(sample: dict[str, Any], summed_by: Mapping[str, Callable[..., Any]],
     return found
 
 
+def _is_picked(sample: dict[str, Any]) -> bool:
+    """Whether the likeliest of several continuations is the answer."""
+    return len(sample["arguments"]) > 1 and isinstance(sample["resps"][0][0], list | tuple)
+
+
+def _options(sample: dict[str, Any]) -> int:
+    """How many continuations the answer was picked from. For mutual information lm-eval asks each once more, without the question."""
+    asked = len(sample["arguments"]) if _is_picked(sample) else 0
+    return asked // 2 if "acc_mutual_info" in sample["metrics"] else asked
+
+
 def _answer(sample: dict[str, Any]) -> str:
     """What the model wrote; for choices, the text that it found likeliest; nothing for a text that was only scored."""
     answers = sample["resps"]
     if any(metric in ROLLING for metric in sample["metrics"]):
         return ""
-    if len(sample["arguments"]) > 1 and isinstance(answers[0][0], list | tuple):
+    if _is_picked(sample):
         best = max(range(len(answers)), key=lambda i: answers[i][0][0])
         return str(sample["arguments"][best][1])
     return str(answers[0][0] if isinstance(answers[0], list | tuple) else answers[0])

@@ -123,4 +123,5 @@ def _item(task: Task, sample: EvalSample) -> Item:
         answer=sample.output.completion,
         target=sample.target if isinstance(sample.target, str) else " | ".join(sample.target),
         values=values,
+        options=len(sample.choices or ()),
     )
