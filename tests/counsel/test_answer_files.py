@@ -105,6 +105,7 @@ def test_evaluation_flags_are_those_of_lm_eval():
 def _sharded_pretraining():
     """torchtitan's file of the option that shards everything, which need not be the one decided, completed as an answer does."""
     brief = accepting(of_recipe("pretrain it", "pretrain", "pretrain-8b")).page.brief
+    assert brief.model is not None
     model = brief.model.model_copy(update={"batch_tokens": 2.0**21})
     _, plan = fleet.decide(brief.model_copy(update={"model": model}))
     option = next(option for option in plan.options if "zero3" in option.layout)
