@@ -4,7 +4,7 @@ Every number is summed up from the items of the folder at the moment of writing.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,15 +91,18 @@ def parts_of(done: Evaluated) -> Parts:
     cited = Cited("evaluate", evidence=rows)
     computed = Cited("evaluate.detectable", RESOLUTION, "computed")
     picked = Cited("evaluate.chance", "options of the items", "computed")
-    at_chance = {n: chance for n, score in enumerate(done.scores) if (chance := _chance(done.items, score)) is not None}
+    whole = [(score, _chance(done.items, score)) for score in done.scores if not score.variant]
     tasks = sorted({item.task for item in done.items})
     sections = [
-        Section(key="scores", title="What it can do", blocks=_able(done.scores, at_chance)),
+        Section(
+            key="scores", title="What it can do", blocks=_able([score for score, chance in whole if chance is None])
+        ),
         _against(done, cited),
         _prompts(done, cited),
         _resolution(done, computed),
     ]
-    weak = (*_no_better_than_chance(done.scores, at_chance, picked), *_weak(done, cited))
+    guessed = [(score, chance) for score, chance in whole if chance is not None]
+    weak = (*_no_better_than_chance(guessed, picked), *_weak(done, cited))
     return Parts(
         place=str(done.about.get("place", "")),
         found=[section for section in sections if section is not None],
@@ -165,23 +168,21 @@ def _chance(items: Sequence[Item], score: Score) -> float | None:
     return chance if low <= chance else None
 
 
-def _able(found: Sequence[Score], at_chance: Mapping[int, float]) -> tuple[Block, ...]:
-    shown = [score for n, score in enumerate(found) if n not in at_chance and not score.variant]
+def _able(shown: Sequence[Score]) -> tuple[Block, ...]:
     if not shown:
         return (Paragraph(text=text_of("Nothing that was asked shows it: no score is above what chance gives.")),)
     return (_score_table(shown),)
 
 
-def _no_better_than_chance(found: Sequence[Score], at_chance: Mapping[int, float], cited: Cited) -> tuple[Block, ...]:
-    rows = []
-    for n, chance in at_chance.items():
-        score, key = found[n], score_id(found[n])
-        if not score.variant:
-            picked = cited(key.removeprefix("evaluate."), chance, "fraction", metric="chance")
-            scored = ((Cite(id=key, show="full"),), picked, (Cite(id=key, show="n"),))
-            rows.append(((_name(score.task),), (_name(score.metric),), *scored))
-    if not rows:
+def _no_better_than_chance(guessed: Sequence[tuple[Score, float]], cited: Cited) -> tuple[Block, ...]:
+    if not guessed:
         return ()
+    rows = []
+    for score, chance in guessed:
+        key = score_id(score)
+        picked = cited(key.removeprefix("evaluate."), chance, "fraction", metric="chance")
+        scored = ((Cite(id=key, show="full"),), picked, (Cite(id=key, show="n"),))
+        rows.append(((_name(score.task),), (_name(score.metric),), *scored))
     told = "Not shown to be better than chance: the score's interval reaches down to what picking an option at random gives, or nothing was right."
     columns = heads("task", "metric", "score", "by chance", "independent items")
     return Paragraph(text=text_of(told), tone="note"), Table(columns=columns, rows=tuple(rows), numeric=(2, 3, 4))

@@ -18,6 +18,7 @@ from aether.evidence.hashing import hash_file, hash_value
 from aether.running.jobs import Job, start
 from aether.spec.base import Noun
 from aether.spec.brief import Question
+from aether.spec.endpoint import is_address
 from aether.spec.errors import NeedsInput
 from aether.stages.evaluate.estimate import Questions, judge_questions, red_team_questions, suite_questions
 
@@ -127,7 +128,7 @@ def begin(work: Work, run: Path, approve: str) -> Job:
 
 
 def _place(text: str, field: str, inside: Inside) -> str:
-    return text if text.startswith(("http://", "https://")) else str(inside(text, field))
+    return text if is_address(text) else str(inside(text, field))
 
 
 def _settings(given: Sequence[str], inside: Inside) -> tuple[str, ...]:

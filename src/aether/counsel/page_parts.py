@@ -8,6 +8,7 @@ from typing import Any
 from aether.evidence.files import write_atomically
 from aether.report.page import page_html, page_markdown
 from aether.spec.answer import Page
+from aether.spec.endpoint import is_address
 from aether.spec.evidence import Evidence
 from aether.spec.report import Block, Items, Report, Section, Text, Verbatim, text_of
 
@@ -37,7 +38,7 @@ class Parts:
 
 def name_of(place: str) -> str:
     """What a model is called: its address, its file or folder, or the run whose `model` it is. A card goes where this machine's paths say nothing."""
-    if place.startswith(("http://", "https://")):
+    if is_address(place):
         return place
     path = Path(place)
     return (path.parent.name if path.name == "model" else path.name) or "model"
@@ -65,7 +66,7 @@ def card_of_parts(parts: Sequence[Parts], page: Page) -> str:
 
     results = [_result(row) for part in parts for row in part.rows]
     place = parts[0].place
-    library = None if "://" in place or place.endswith(".gguf") else "transformers"
+    library = None if is_address(place) or place.endswith(".gguf") else "transformers"
     data = ModelCardData(model_name=name_of(place), eval_results=results, library_name=library)
     return f"---\n{data.to_yaml()}\n---\n\n{page_markdown(page)}"
 

@@ -55,9 +55,8 @@ class Overlap:
         self._add_runs(spans_W, where)
         for item, aligned in self._edited.find(spans_W[0]):
             one = self.found[item]
-            if aligned.share > one.aligned:
-                own, theirs = (aligned.item_start, aligned.item_end), (aligned.start, aligned.end)
-                one.aligned, one.aligned_place = aligned.share, self._place(item, own, spans_W, theirs, where)
+            own, theirs = (aligned.item_start, aligned.item_end), (aligned.start, aligned.end)
+            one.aligned, one.aligned_place = aligned.share, self._place(item, own, spans_W, theirs, where)
         self._add_near(spans_W[0], where)
 
     def finish(self) -> list[Found]:

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from aether.evidence.hashing import hash_file, hash_model, hash_value
 from aether.spec.base import Noun
+from aether.spec.endpoint import base_of, is_address
 from aether.spec.errors import EnvironmentFault, InputError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Target(Noun):
     @property
     def is_endpoint(self) -> bool:
         """Whether it is asked over HTTP."""
-        return self.place.startswith(("http://", "https://"))
+        return is_address(self.place)
 
     def identity(self) -> dict[str, str]:
         """What an evaluation's fingerprint knows of it: the hash of the weights, or the address and the name."""
@@ -78,8 +79,7 @@ class Target(Noun):
     @property
     def base(self) -> str:
         """An endpoint's address up to its /v1."""
-        base = self.place.rstrip("/")
-        return base if base.endswith("/v1") else f"{base}/v1"
+        return base_of(self.place)
 
     def load(self) -> "LM":
         """The model, ready to be asked. Raises InputError or EnvironmentFault with what to do."""
@@ -165,7 +165,7 @@ def target_of(place: str, model: str, settings: Sequence[str]) -> Target:
                 "set", setting, "write FIELD=VALUE with chat, dtype, device, batch_size, max_length or concurrency"
             )
         fields[name] = value
-    if not place.startswith(("http://", "https://")) and (Path(place) / "model" / "config.json").is_file():
+    if not is_address(place) and (Path(place) / "model" / "config.json").is_file():
         fields["place"] = str(Path(place) / "model")
     try:
         return Target.model_validate(fields)

@@ -13,6 +13,7 @@ import httpx
 
 from aether.policy.disguises import likely_readings, readings
 from aether.policy.judgement import judge_request
+from aether.spec.endpoint import base_of
 from aether.stages.serve.guard.classifier import read_classifier
 from aether.stages.serve.guard.settings import GuardModel, GuardSettings
 from aether.stages.serve.protocol import Wish
@@ -100,8 +101,7 @@ class Screen:
 
     def _asked(self, text: str, guard: GuardModel) -> Withheld | None:
         assert self._http is not None
-        base = guard.url.rstrip("/")
-        base = base if base.endswith("/v1") else f"{base}/v1"
+        base = base_of(guard.url)
         body = {
             "model": guard.name,
             "messages": [{"role": "user", "content": _GUARD_PROMPT.format(text=text[:8000])}],
