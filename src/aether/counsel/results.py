@@ -40,6 +40,28 @@ def result_of(folder: Path) -> Result | None:
     return None
 
 
+def finished_result_of(folder: Path) -> Result:
+    """What a folder holds, done. Raises InputError where it holds no results, or is still to be finished."""
+    found = result_of(folder)
+    if found is None:
+        mend = "it holds no evaluation, red team, judgement or study; give the --out of one"
+        raise InputError.of("folder", str(folder), mend)
+    if not found.is_finished:
+        raise InputError.of("folder", str(folder), "it is not finished; give its command again, which goes on")
+    return found
+
+
+def check_comparable(*folders: Path) -> None:
+    """Raises InputError where results that have no items to pair stand among `folders`: cut off, beside a run, or of a kind that is not compared."""
+    if not any(result_of(folder) for folder in folders):
+        return
+    for folder in folders:
+        kind = finished_result_of(folder).kind
+        if not (folder / "items.jsonl").is_file():
+            mend = f"a {kind} has no items to pair; give two evaluations, or draw it with `aether report {folder}`"
+            raise InputError.of("folder", str(folder), mend)
+
+
 def red_team_of_run(run: Path) -> Path:
     """Where the red team of a build left its record: behind the brief's guard, or else in the evaluate step. Raises InputError where it had none."""
     for folder in (run / "redteam", run / "steps" / "evaluate" / "redteam"):
@@ -68,12 +90,7 @@ def draw(folder: Path, gates: Sequence[str] = (), beside: Sequence[Path] = ()) -
         from aether.counsel.model_page import model_page
 
         return model_page([folder, *beside], gates)[0]
-    found = result_of(folder)
-    if found is None:
-        mend = "it holds no evaluation, red team, judgement or study; give the --out of one"
-        raise InputError.of("folder", str(folder), mend)
-    if not found.is_finished:
-        raise InputError.of("folder", str(folder), "it is not finished; give its command again, which goes on")
+    found = finished_result_of(folder)
     if gates and found.kind != "red team":
         raise InputError.of("gates", list(gates), f"bounds are for a red team; this is a folder of kind {found.kind}")
     if found.kind == "red team":

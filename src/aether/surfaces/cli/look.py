@@ -64,8 +64,10 @@ def compare(a: Path, b: Path, as_json: bool) -> int:
     if all((folder / "items.jsonl").is_file() for folder in (a, b)):
         return _compare_evaluations(a, b, as_json)
     from aether.counsel.browse import compare_runs
+    from aether.counsel.results import check_comparable
     from aether.running.folder import RunFolder
 
+    check_comparable(a, b)
     found = compare_runs(RunFolder(a), RunFolder(b))
     if as_json:
         from aether.report.data import to_json
