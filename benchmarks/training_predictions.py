@@ -28,7 +28,6 @@ from aether.planning.options import training_memory
 from aether.planning.pilots import pilot_steps
 from aether.planning.recipes import precision_for
 from aether.planning.timing import StepTime, fit_step_time
-from aether.planning.unproven import ProbedStepTime
 from aether.policy.brief_file import to_brief
 from aether.spec.run import StepContext
 from aether.stages.train.recipe import TrainRecipe
@@ -149,11 +148,9 @@ def pilots_of(machine: Machine, facts: DataFacts) -> tuple[PilotResult, ...]:
     return tuple(found)
 
 
-def predicted(
-    recipe: TrainRecipe, time: StepTime | ProbedStepTime, pilots: tuple[PilotResult, ...]
-) -> dict[str, dict[str, float]]:
+def predicted(recipe: TrainRecipe, time: StepTime, pilots: tuple[PilotResult, ...]) -> dict[str, dict[str, float]]:
     """Value and ends of the 80 % interval, of an update's seconds and of the memory."""
-    step_s, half = time.seconds(recipe), LEVEL_Z * time.relative_spread
+    step_s, half = time.seconds(recipe), LEVEL_Z * time.spread(recipe)
     memory = training_memory(recipe, pilots)
     assert memory.value is not None and memory.interval is not None
     return {

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from aether.counsel.results import check_comparable
 from aether.spec.errors import InputError
 
@@ -19,7 +20,11 @@ def _folder(path: Path, *names: str) -> Path:
     [
         (("evaluation.json", "items.jsonl"), ("evaluation.json",), "/b': it is not finished; give its command again"),
         (("evaluation.json", "items.jsonl"), ("run.json",), "/b': it holds no evaluation"),
-        (("evaluation.json", "judged.jsonl"), ("evaluation.json", "items.jsonl"), "/a': a judgement has no items to pair"),
+        (
+            ("evaluation.json", "judged.jsonl"),
+            ("evaluation.json", "items.jsonl"),
+            "/a': a judgement has no items to pair",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_said_to_be_so(

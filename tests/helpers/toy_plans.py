@@ -4,10 +4,10 @@ from aether.hardware.machine import Machine
 from aether.planning.facts import DataFacts, PilotResult
 from aether.planning.laws import LossLaw
 from aether.planning.pilots import pilot_steps
-from aether.planning.timing import step_flops
 from aether.policy.brief_file import to_brief
 from aether.spec.brief import Brief
 from aether.spec.evidence import Interval
+from aether.stages.train.estimate import flops_per_step
 from aether.stages.train.recipe import TrainRecipe
 
 DEMO = {
@@ -83,7 +83,7 @@ def run_pilots(brief: Brief, machine: Machine, facts: DataFacts, rate: float = 1
                 name=step.name,
                 recipe=recipe,
                 loss=float(TRUTH.loss(recipe.model.matrix_parameters(), recipe.tokens())),
-                seconds_per_step=step_flops(recipe) / rate + recipe.model.layers * 3e-4,
+                seconds_per_step=flops_per_step(recipe) / rate + recipe.model.layers * 3e-4,
                 fixed_s=2.0,
                 memory_bytes=600_000_000,
             )

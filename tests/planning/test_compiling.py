@@ -27,8 +27,8 @@ def test_minutes_are_not_worth_compiling_and_an_hour_is():
 
 
 def test_the_time_to_compile_and_the_faster_steps_are_in_the_plans_time():
-    known = knowledge(toy_machine(supports=(COMPILER,)), relative_spread=0.0)
-    plain = knowledge(toy_machine(), relative_spread=0.0)
+    known = knowledge(toy_machine(supports=(COMPILER,)), noise=0.0)
+    plain = knowledge(toy_machine(), noise=0.0)
     long, without = candidate(SHAPE, 3600.0, known), candidate(SHAPE, 3600.0, plain)
     assert long is not None and without is not None and without.recipe.compile == "off"
     assert long.training_s <= 3600.0 and long.tokens > without.tokens

@@ -3,20 +3,57 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_plans import demo, run_pilots
+from toy_plans import demo, run_pilots, toy_machine
 
 from aether.planning.batch import batch_sequences, coarse, settle
-from aether.planning.ladder import context_for, ladder
-from aether.planning.timing import fit_step_time, step_flops
+from aether.planning.facts import PilotResult
+from aether.planning.ladder import context_for, decoder, ladder
+from aether.planning.timing import LEAST_SPREAD, fit_step_time
+from aether.stages.train.estimate import flops_per_step
+from aether.stages.train.recipe import TrainRecipe
+
+
+def _recipe(width: int, layers: int, windows: int, steps: int) -> TrainRecipe:
+    shape = decoder(width, layers, 4096, 256)
+    return TrainRecipe(model=shape, steps=steps, batch_sequences=windows, precision="float32")
 
 
 def test_the_pilots_step_times_are_explained(machine, facts):
     pilots = run_pilots(demo(), machine, facts, rate=8e10)
     found = fit_step_time(machine, pilots)
     for pilot in pilots:
-        assert found.seconds(pilot.recipe) == pytest.approx(pilot.seconds_per_step, rel=0.02)
-    assert step_flops(pilots[0].recipe) > 0
+        assert found.seconds(pilot.recipe) == pytest.approx(pilot.seconds_per_step, rel=0.1)
     assert found.left_out == ()
+
+
+def test_pilots_of_one_batch_speak_for_a_larger_one():
+    """Measured by a build on two cores of a Zen 3: what tokens cost had been taken for calls of layers, 0.158 s in place of 0.212."""
+    zen3 = toy_machine(
+        matmul_flops_per_s={"float32": 1.34e11},
+        matmul_by_size={"float32": {"128": 8.93e10, "256": 1.25e11, "512": 1.34e11, "1024": 1.21e11}},
+        memory_bandwidth_bytes_per_s=3.07e10,
+        softmax_values_per_s={"float32": 1.4e9},
+        layer_overhead_s=1.049e-4,
+    )
+    measured = {(64, 4, 72): 0.0818, (64, 4, 280): 0.0732, (128, 2, 140): 0.0991, (128, 3, 280): 0.1442}
+    known = {"loss": 5.0, "memory_bytes": 600_000_000}
+    pilots = [
+        PilotResult(
+            name=f"{width}x{layers}-{steps}", recipe=_recipe(width, layers, 4, steps), seconds_per_step=took, **known
+        )
+        for (width, layers, steps), took in measured.items()
+    ]
+    main = _recipe(64, 3, 16, 1500)
+    found = fit_step_time(zen3, pilots)
+    assert found.seconds(main) == pytest.approx(0.2116, rel=0.1)
+    assert found.spread(main) < 0.2
+
+
+def test_a_step_unlike_the_pilots_is_less_sure(machine, facts):
+    pilots = run_pilots(demo(), machine, facts)
+    found = fit_step_time(machine, pilots)
+    near, far = pilots[-1].recipe, _recipe(1024, 24, 64, 100)
+    assert found.spread(far) > found.spread(near) >= LEAST_SPREAD
 
 
 def test_a_disturbed_pilot_is_left_out_by_name_and_widens(machine, facts):
@@ -24,14 +61,16 @@ def test_a_disturbed_pilot_is_left_out_by_name_and_widens(machine, facts):
     slow = pilots[0].model_copy(update={"seconds_per_step": pilots[0].seconds_per_step * 25})
     calm, disturbed = fit_step_time(machine, pilots), fit_step_time(machine, (slow, *pilots[1:]))
     assert disturbed.left_out[0].startswith("pilot-0 (")
-    assert disturbed.relative_spread > calm.relative_spread
     for pilot in pilots:
+        assert disturbed.spread(pilot.recipe) > calm.spread(pilot.recipe)
         assert disturbed.seconds(pilot.recipe) == pytest.approx(pilot.seconds_per_step, rel=0.4)
 
 
 def test_no_rate_is_above_the_peak(machine, facts):
     fast = tuple(p.model_copy(update={"seconds_per_step": 1e-6}) for p in run_pilots(demo(), machine, facts))
-    assert fit_step_time(machine, fast).rate_flops_per_s <= machine.peak_flops_per_s("train")
+    for pilot in fast:
+        least_s = flops_per_step(pilot.recipe) / machine.peak_flops_per_s("train")
+        assert fit_step_time(machine, fast).seconds(pilot.recipe) >= least_s
 
 
 @given(st.floats(1, 1e12), st.integers(64, 8192))

@@ -5,8 +5,9 @@ from toy_plans import demo, toy_facts, toy_machine
 
 from aether.planning.ladder import decoder
 from aether.planning.pilots import pilot_steps
-from aether.planning.timing import fit_step_time, step_flops
-from aether.planning.unproven import ProbedStepTime, work_of
+from aether.planning.timing import fit_step_time
+from aether.planning.unproven import counted_on, work_of
+from aether.stages.train.estimate import flops_per_step
 from aether.stages.train.recipe import TrainRecipe
 
 SIZES = {"bfloat16": {"128": 1e11, "256": 2e11, "1024": 4e11}, "float32": {"128": 1e11, "1024": 1e11}}
@@ -18,7 +19,7 @@ def recipe(width: int = 128, layers: int = 2, windows: int = 32) -> TrainRecipe:
 
 def test_each_term_follows_its_own_rate():
     slow = toy_machine(matmul_by_size=SIZES, softmax_values_per_s={"bfloat16": 1e9})
-    terms = ProbedStepTime(slow).parts(recipe())
+    terms = counted_on(slow).seconds(recipe())
     fast = slow.model_copy(
         update={
             "matmul_by_size": {d: {e: 2 * r for e, r in by.items()} for d, by in SIZES.items()},
@@ -27,12 +28,9 @@ def test_each_term_follows_its_own_rate():
             "layer_overhead_s": slow.layer_overhead_s / 16,
         }
     )
-    shares = [
-        after / before
-        for before, after in zip(terms.values(), ProbedStepTime(fast).parts(recipe()).values(), strict=True)
-    ]
+    shares = [after / before for before, after in zip(terms, counted_on(fast).seconds(recipe()), strict=True)]
     assert shares == pytest.approx([1 / 2, 1 / 4, 1 / 8, 1 / 16])
-    assert ProbedStepTime(slow).seconds(recipe()) == pytest.approx(sum(terms.values()))
+    assert fit_step_time(slow, ()).seconds(recipe()) == pytest.approx(sum(terms))
 
 
 def test_products_have_the_flops_that_are_counted_elsewhere():
@@ -40,7 +38,7 @@ def test_products_have_the_flops_that_are_counted_elsewhere():
     one = recipe()
     counted = sum(flops for _, flops in work_of(one).products)
     hidden = 6.0 * one.batch_tokens() * one.model.heads * one.model.head_size * one.model.layers
-    assert counted - hidden * (one.model.context_tokens - 1) == pytest.approx(step_flops(one), rel=1e-9)
+    assert counted - hidden * (one.model.context_tokens - 1) == pytest.approx(flops_per_step(one), rel=1e-9)
 
 
 def test_rates_lie_between_the_measured_ones_and_fall_below_them():
@@ -56,19 +54,19 @@ def test_fast_products_do_not_make_the_rest_fast():
     amx = machine.model_copy(
         update={"matmul_by_size": {d: {e: 10 * r for e, r in by.items()} for d, by in SIZES.items()}}
     )
-    gained = ProbedStepTime(machine).seconds(recipe()) / ProbedStepTime(amx).seconds(recipe())
+    gained = fit_step_time(machine, ()).seconds(recipe()) / fit_step_time(amx, ()).seconds(recipe())
     assert 1.2 < gained < 4
 
 
 def test_an_accelerator_by_its_data_sheet_keeps_the_wide_interval():
-    assert fit_step_time(toy_machine(accelerator="H100"), ()).relative_spread == pytest.approx(0.693, abs=0.01)
-    assert fit_step_time(toy_machine(), ()).relative_spread < 0.693
+    assert fit_step_time(toy_machine(accelerator="H100"), ()).spread(recipe()) == pytest.approx(0.693, abs=0.01)
+    assert fit_step_time(toy_machine(), ()).spread(recipe()) < 0.693
 
 
 def test_pilots_take_the_time_that_they_may():
     """By the times that the probe says, they take less than a sixth of the build, and more than a fiftieth."""
     for machine in (toy_machine(), toy_machine(matmul_by_size=SIZES, matmul_flops_per_s={"bfloat16": 4e12})):
-        time = ProbedStepTime(machine)
+        time = fit_step_time(machine, ())
         steps = [TrainRecipe.model_validate(step.config) for step in pilot_steps(demo(), machine, toy_facts())]
         taken = sum(time.seconds(one) * one.steps for one in steps)
         assert 600 / 50 < taken < 600 / 6

@@ -12,7 +12,6 @@ from aether.planning.forecast import Forecast, Prediction
 from aether.planning.laws import effective_tokens
 from aether.planning.recipes import Compile, Precision, train_recipe
 from aether.planning.timing import StepTime
-from aether.planning.unproven import ProbedStepTime
 from aether.stages.train.estimate import COMPILE_S
 from aether.stages.train.recipe import TrainRecipe
 
@@ -52,7 +51,7 @@ class Knowledge:
     """What predictions rest on: the data, the step times, and the curve (None before any pilot)."""
 
     facts: DataFacts
-    step_time: StepTime | ProbedStepTime
+    step_time: StepTime
     curve: Forecast | None
     precision: Precision
     compiles: bool = False
@@ -77,14 +76,14 @@ def candidate(decoder: DecoderConfig, training_s: float, known: Knowledge) -> Ca
 def _fitted(decoder: DecoderConfig, training_s: float, known: Knowledge, how: Compile) -> Candidate | None:
     time, precision = known.step_time, known.precision
     fixed_s = time.fixed_s + (COMPILE_S if how != "off" else 0.0)
-    usable_s = (training_s - fixed_s) / (1.0 + _SAFE * time.relative_spread)
-    if usable_s <= 0:
+    if training_s <= fixed_s:
         return None
 
     def steps_for(sequences: int) -> int:
         trial = train_recipe(decoder, 1, sequences, precision, how)
         most = MOST_EPOCHS * known.facts.train_tokens / trial.batch_tokens()
-        return coarse(min(usable_s / time.seconds(trial), most))
+        safe_s = time.seconds(trial) * (1.0 + _SAFE * time.spread(trial))
+        return coarse(min((training_s - fixed_s) / safe_s, most))
 
     context = decoder.context_tokens
     sequences = settle(lambda n: steps_for(n) * n * context, context)

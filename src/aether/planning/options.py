@@ -66,7 +66,8 @@ def name_of(candidate: Candidate) -> str:
 
 def estimates(candidate: Candidate, scene: Scene) -> tuple[Estimate, ...]:
     """One estimate per metric that a brief may bound."""
-    time = build_time(scene.budget, candidate.training_s, scene.known.step_time.relative_spread, scene.other(candidate))
+    spread = scene.known.step_time.spread(candidate.recipe)
+    time = build_time(scene.budget, candidate.training_s, spread, scene.other(candidate))
     return (
         *_quality(candidate, scene),
         *_serving(candidate, scene),

@@ -17,9 +17,10 @@ from aether.planning.budget import STARTS_S, budget_of, load_test_s, working_pri
 from aether.planning.facts import DataFacts
 from aether.planning.ladder import context_for, ladder
 from aether.planning.recipes import precision_for, train_recipe, train_step
-from aether.planning.timing import step_flops, unproven_step_time
+from aether.planning.timing import counted_step_time
 from aether.spec.brief import Brief
 from aether.spec.recipe import Step
+from aether.stages.train.estimate import flops_per_step
 from aether.stages.train.recipe import TrainRecipe
 
 SHARE_OF_TIME = 0.12
@@ -69,14 +70,14 @@ def pilot_steps(brief: Brief, machine: Machine, facts: DataFacts) -> tuple[Step,
 
 def _likely(shapes: Sequence[DecoderConfig], seconds: float, machine: Machine) -> tuple[float, float]:
     """Parameters of the main run that `seconds` are likely to train, and the FLOP/s that it reaches."""
-    time, precision = unproven_step_time(machine), precision_for(machine)
+    time, precision = counted_step_time(machine), precision_for(machine)
     parameters, rate = 0.0, machine.peak_flops_per_s("train")
     for _ in range(_ROUNDS):
         # C = 6 N D with D = r N gives the size.
         parameters = math.sqrt(rate * seconds / (6.0 * TOKENS_PER_PARAMETER))
         shape = min(shapes, key=lambda one: abs(math.log(one.parameters() / parameters)))
         recipe = _over(train_recipe(shape, LEAST_STEPS, 1, precision), TOKENS_PER_PARAMETER * parameters)
-        rate = _round_rate(step_flops(recipe) / time.seconds(recipe))
+        rate = _round_rate(flops_per_step(recipe) / time.seconds(recipe))
     return parameters, rate
 
 
@@ -94,7 +95,7 @@ def _longest(runs: list[tuple[TrainRecipe, float]], flops: float, facts: DataFac
 
     def all_flops(tokens: float) -> float:
         fitted = (_over(recipe, share * tokens) for recipe, share in runs)
-        return sum(step_flops(one) * one.steps for one in fitted)
+        return sum(flops_per_step(one) * one.steps for one in fitted)
 
     low, high = 1.0, float(facts.train_tokens)
     if all_flops(high) <= flops:

@@ -1,13 +1,12 @@
-"""Seconds per training step of a shape nobody has run, from those that pilots ran: work over a fitted rate, plus overhead.
+"""Seconds per training step of a shape nobody has run: what is counted of it, each part scaled by what the pilots took.
 
-t = FLOPs / rate + tokens x c + layers x d, fitted to the pilots by non-negative least squares of relative errors; small
-models spend more on a token's softmax and norms than on its products. A pilot that was disturbed is left out, by name.
-FLOPs are the matrix products of forward and backward and the optimiser's Newton-Schulz products, as
-`stages.train.estimate` counts them. Without pilots a processor's update is counted and the probe's rates stand in (`planning.unproven`); of an
-accelerator its peak and an assumed utilisation, with a factor of two either way. It does not know caches, nor what else runs on the machine.
+A step's parts are counted from its recipe and the machine (`planning.unproven`). Before any pilot they stand as they are. Pilots scale
+them: all alike where pilots can't tell them apart, as batches of one size can't tell a token's work from a layer's calls, and each by
+itself as far as they can. That is ridge regression of relative errors towards the common factor; the prior's spread is
+that of the counted time, so a step unlike the pilots' has a wider interval. A pilot that was disturbed is left out, by name.
+It does not know what else runs on the machine.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,87 +15,83 @@ from scipy import optimize
 
 from aether.hardware.machine import Machine
 from aether.planning.facts import PilotResult
-from aether.planning.unproven import ProbedStepTime
+from aether.planning.unproven import Counted, counted_on
 from aether.stages.train import estimate
 from aether.stages.train.recipe import TrainRecipe
 
-_UTILISATION_UNPROVEN = 0.35
-"""Share of its peak that training reaches on an accelerator, before any pilot has run (assumed)."""
-
 _DISTURBED = 6.0
-"""A pilot that does this many times less work per second than the best one was disturbed; shapes of the ladder and batches
-of the pilots differ by less (measured: at most 3 between one window of width 64 and many of width 128)."""
+"""A pilot that takes this many times what the best one says of it was disturbed; what is counted of a pilot is off by less (`docs/planning.md`)."""
 
 LEAST_SPREAD = 0.12
 """Relative spread of a step time between two moments on one machine, as a standard deviation. Measured on two shared
 cores: 10 % between repeats of equal work within minutes; whole builds took 0.91 to 1.13 of the predicted time."""
 
-
-def step_flops(recipe: TrainRecipe) -> float:
-    """FLOPs of one training step: forward and backward over the batch, and Newton-Schulz over the matrices."""
-    return estimate.flops_per_token(recipe) * recipe.batch_tokens() + estimate.optimiser_flops_per_step(recipe)
+_FIXED_S = 5.0
+"""Seconds of a training besides its steps, before any pilot (assumed)."""
 
 
 @dataclass(frozen=True)
 class StepTime:
-    """seconds = FLOPs / rate + tokens x per-token + layers x per-layer, with a relative spread.
+    """seconds = sum over the counted parts of scale x part, and no less than the arithmetic at the machine's peak.
 
+    `scales_K` and their `covariance_KK` are those of the K parts, `noise` is the relative spread between two moments, as standard deviations.
     `left_out` names the pilots that were too slow to be believed, and by what factor.
     """
 
-    rate_flops_per_s: float
-    per_token_s: float
-    overhead_per_layer_s: float
-    relative_spread: float
+    counted: Counted
+    scales_K: np.ndarray
+    covariance_KK: np.ndarray
+    noise: float
     fixed_s: float
     left_out: tuple[str, ...] = ()
 
     def seconds(self, recipe: TrainRecipe) -> float:
         """One step's expected seconds."""
-        work_s = step_flops(recipe) / self.rate_flops_per_s + recipe.batch_tokens() * self.per_token_s
-        return (work_s + recipe.model.layers * self.overhead_per_layer_s) * estimate.step_share(recipe)
+        return self._plain_s(recipe) * estimate.step_share(recipe)
+
+    def spread(self, recipe: TrainRecipe) -> float:
+        """Relative standard deviation of a step's seconds."""
+        parts_K = np.array(self.counted.seconds(recipe))
+        unsure_s = float(np.sqrt(parts_K @ self.covariance_KK @ parts_K))
+        return float(np.hypot(self.noise, unsure_s / self._plain_s(recipe)))
+
+    def _plain_s(self, recipe: TrainRecipe) -> float:
+        """Not compiled."""
+        scaled_s = float(np.array(self.counted.seconds(recipe)) @ self.scales_K)
+        return max(scaled_s, estimate.flops_per_step(recipe) / self.counted.machine.peak_flops_per_s("train"))
 
 
-def unproven_step_time(machine: Machine) -> StepTime | ProbedStepTime:
+def counted_step_time(machine: Machine) -> StepTime:
     """The step time that the probe, or the data sheet, says before any pilot."""
-    if machine.accelerator is None:
-        return ProbedStepTime(machine)
-    layer = 20.0 * (machine.layer_overhead_s or 0.0)
-    rate = machine.peak_flops_per_s("train") * _UTILISATION_UNPROVEN
-    return StepTime(rate, 0.0, layer, math.log(2.0), 5.0)
+    counted = counted_on(machine)
+    parts = len(counted.names)
+    return StepTime(counted, np.ones(parts), np.zeros((parts, parts)), counted.relative_spread, _FIXED_S)
 
 
-def fit_step_time(machine: Machine, pilots: Sequence[PilotResult]) -> StepTime | ProbedStepTime:
-    """The step time that explains the pilots, or the probe's, when there are none."""
-    peak = machine.peak_flops_per_s("train")
+def fit_step_time(machine: Machine, pilots: Sequence[PilotResult]) -> StepTime:
+    """The step time that explains the pilots, or what is counted, when there are none."""
+    plain = counted_step_time(machine)
     if not pilots:
-        return unproven_step_time(machine)
-    believed, left_out = _believed(pilots)
-    taken_P = np.array([p.seconds_per_step for p in believed])
-    flops_P = np.array([step_flops(p.recipe) for p in believed])
-    tokens_P = np.array([float(p.recipe.batch_tokens()) for p in believed])
-    layers_P = np.array([float(p.recipe.model.layers) for p in believed])
-    # Arithmetic at the peak is the least that the FLOPs cost; the rest is shared out by least squares.
-    least_P = flops_P / peak
-    design_P3 = np.stack([flops_P, tokens_P, layers_P], axis=1) / taken_P[:, None]
-    size_3 = design_P3.max(axis=0)
-    solved_3, _ = optimize.nnls(design_P3 / size_3, np.maximum(0.0, 1.0 - least_P / taken_P))
-    per_flop, per_token, per_layer = (float(x) for x in solved_3 / size_3)
-    predicted_P = least_P + flops_P * per_flop + tokens_P * per_token + layers_P * per_layer
-    misfit = float(np.sqrt(np.mean((predicted_P / taken_P - 1.0) ** 2)))
-    spread = max(LEAST_SPREAD, misfit) * (1.0 + len(left_out))
-    fixed = float(np.median([p.fixed_s for p in believed]))
-    return StepTime(1.0 / (1.0 / peak + per_flop), per_token, per_layer, spread, fixed, left_out)
+        return plain
+    factors = [p.seconds_per_step / plain.seconds(p.recipe) for p in pilots]
+    slow = {p.name: factor / min(factors) for p, factor in zip(pilots, factors, strict=True)}
+    believed = [p for p in pilots if slow[p.name] < _DISTURBED]
+    left_out = tuple(f"{name} ({times:.0f} times slower)" for name, times in slow.items() if times >= _DISTURBED)
+    scales_K, covariance_KK, misfit = _scaled(plain.counted, believed)
+    noise = max(LEAST_SPREAD, misfit) * (1.0 + len(left_out))
+    fixed_s = float(np.median([p.fixed_s for p in believed]))
+    return StepTime(plain.counted, scales_K, covariance_KK, noise, fixed_s, left_out)
 
 
-def _believed(pilots: Sequence[PilotResult]) -> tuple[list[PilotResult], tuple[str, ...]]:
-    """The pilots whose rate of work is not far below the best one's: a slower one shared the machine with something."""
-    rates = [step_flops(p.recipe) / p.seconds_per_step for p in pilots]
-    best = max(rates)
-    kept = [p for p, rate in zip(pilots, rates, strict=True) if rate * _DISTURBED >= best]
-    left = tuple(
-        f"{p.name} ({best / rate:.0f} times slower)"
-        for p, rate in zip(pilots, rates, strict=True)
-        if rate * _DISTURBED < best
-    )
-    return kept, left
+def _scaled(counted: Counted, pilots: Sequence[PilotResult]) -> tuple[np.ndarray, np.ndarray, float]:
+    """The parts' scales, their covariance, and the root of the mean squared relative error that stays."""
+    taken_P = np.array([p.seconds_per_step for p in pilots])
+    shares_PK = np.array([counted.seconds(p.recipe) for p in pilots]) / taken_P[:, None]
+    common = float(np.median(1.0 / shares_PK.sum(axis=1)))
+    # A row for each pilot over its noise, then one for each part: its scale over the common one, over the prior's spread.
+    prior_KK = np.eye(shares_PK.shape[1]) / (common * counted.relative_spread)
+    design = np.concatenate([shares_PK / LEAST_SPREAD, prior_KK])
+    wanted = np.concatenate([np.full(len(pilots), 1.0 / LEAST_SPREAD), common * prior_KK.sum(axis=1)])
+    scales_K, _ = optimize.nnls(design, wanted)
+    misfit = float(np.sqrt(np.mean((shares_PK @ scales_K - 1.0) ** 2)))
+    return scales_K, np.linalg.inv(design.T @ design), misfit

@@ -1,14 +1,15 @@
-"""Seconds of an update on a processor before any pilot has run: what an update does, over what the probe measured.
+"""Seconds of an update before any pilot has run, by part.
 
-Four terms. Matrix products, each at the rate of the square product of equal arithmetic intensity. Values that elementwise work and
-the optimiser read and write, over the bandwidth of a copy. Values that need an exponential or a sum over a row, at the rate of
-a softmax. Calls, from what one more layer of the smallest decoder takes. Counted from `models.kernels` and the optimiser.
+On an accelerator FLOPs over an assumed share of its peak, and calls. On a processor what an update does, over what the probe
+measured: matrix products, each at the rate of the square product of equal arithmetic intensity; values that elementwise work and
+the optimiser read and write, over the bandwidth of a copy; values that need an exponential or a sum over a row, at the rate of
+a softmax; calls, from what one more layer of the smallest decoder takes. Counted from `models.kernels` and the optimiser.
 It does not know caches (a copy is larger than they are), counts other mixers and experts as the attention and the feed-forward
 part of their width, and their products by their FLOPs.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from aether.hardware.machine import Machine, bytes_per_value
@@ -22,6 +23,12 @@ which were two processors."""
 
 SOFTMAX_VALUES_PER_CORE_S = 1e9
 """Where no probe timed a softmax (measured on one core with AVX-512: 1.1e9 in bfloat16, 2.4e9 in float32)."""
+
+_UTILISATION = 0.35
+"""Share of its peak that training reaches on an accelerator (assumed)."""
+
+PROBED = ("products", "elementwise and optimiser", "exponentials and sums", "calls")
+"""The parts of an update on a processor."""
 
 _ROWS_OF_LOSS = 1024
 """Rows of logits at a time (`models.kernels.ROWS_PER_CHUNK`)."""
@@ -45,29 +52,44 @@ class Work:
 
 
 @dataclass(frozen=True)
-class ProbedStepTime:
-    """Seconds of an update from a probe alone; the same questions as `timing.StepTime`."""
+class Counted:
+    """What a step is counted to take on a machine: `seconds` by part of a plain update, in the order of `names`.
+
+    `relative_spread`: how far off that is, as a standard deviation.
+    """
 
     machine: Machine
-    relative_spread: float = SPREAD
-    fixed_s: float = 5.0
-    left_out: tuple[str, ...] = ()
+    names: tuple[str, ...]
+    seconds_on: Callable[[Machine, TrainRecipe], tuple[float, ...]]
+    relative_spread: float
 
-    def parts(self, recipe: TrainRecipe) -> dict[str, float]:
-        """Seconds of one plain update by term."""
-        machine, work = self.machine, work_of(recipe)
-        dtype = recipe.precision if recipe.precision in machine.matmul_flops_per_s else machine.fastest_dtype()
-        softmax = machine.softmax_values_per_s.get(dtype) or SOFTMAX_VALUES_PER_CORE_S * machine.threads
-        return {
-            "products": sum(flops / machine.rate_between(dtype, edge) for edge, flops in work.products),
-            "elementwise and optimiser": work.moved_bytes / machine.memory_bandwidth_bytes_per_s,
-            "exponentials and sums": work.row_values / softmax,
-            "calls": recipe.model.layers * _CALLS * (machine.layer_overhead_s or 0.0),
-        }
+    def seconds(self, recipe: TrainRecipe) -> tuple[float, ...]:
+        """Seconds of each part of one plain update."""
+        return self.seconds_on(self.machine, recipe)
 
-    def seconds(self, recipe: TrainRecipe) -> float:
-        """One update's expected seconds."""
-        return sum(self.parts(recipe).values()) * estimate.step_share(recipe)
+
+def counted_on(machine: Machine) -> Counted:
+    """By the probe's rates on a processor, by the data sheet on an accelerator."""
+    if machine.accelerator is None:
+        return Counted(machine, PROBED, _probed, SPREAD)
+    return Counted(machine, ("arithmetic", "calls"), _by_data_sheet, math.log(2.0))
+
+
+def _probed(machine: Machine, recipe: TrainRecipe) -> tuple[float, ...]:
+    work = work_of(recipe)
+    dtype = recipe.precision if recipe.precision in machine.matmul_flops_per_s else machine.fastest_dtype()
+    softmax = machine.softmax_values_per_s.get(dtype) or SOFTMAX_VALUES_PER_CORE_S * machine.threads
+    return (
+        sum(flops / machine.rate_between(dtype, edge) for edge, flops in work.products),
+        work.moved_bytes / machine.memory_bandwidth_bytes_per_s,
+        work.row_values / softmax,
+        recipe.model.layers * _CALLS * (machine.layer_overhead_s or 0.0),
+    )
+
+
+def _by_data_sheet(machine: Machine, recipe: TrainRecipe) -> tuple[float, ...]:
+    arithmetic_s = estimate.flops_per_step(recipe) / (machine.peak_flops_per_s("train") * _UTILISATION)
+    return arithmetic_s, recipe.model.layers * _CALLS * (machine.layer_overhead_s or 0.0)
 
 
 def work_of(recipe: TrainRecipe) -> Work:

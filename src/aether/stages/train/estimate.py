@@ -49,6 +49,11 @@ def flops_per_token(recipe: TrainRecipe) -> float:
     return 3.0 * model.flops_per_token(attended_tokens(recipe))
 
 
+def flops_per_step(recipe: TrainRecipe) -> float:
+    """FLOPs of one training step: forward and backward over the batch, and the optimiser's products."""
+    return flops_per_token(recipe) * recipe.batch_tokens() + optimiser_flops_per_step(recipe)
+
+
 def optimiser_flops_per_step(recipe: TrainRecipe) -> float:
     """FLOPs of the optimiser's matrix products for one update, m x n a matrix with m <= n; zero for a rule by entries.
 
