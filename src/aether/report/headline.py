@@ -99,7 +99,8 @@ def decision_section(facts: RunFacts, sources: Sources, withheld: list[str]) -> 
     if plan is None:
         return None
     blocks: list[Block] = [Paragraph(text=quoted(plan.because, "because", sources, withheld))]
-    blocks.append(_options(plan, sources, withheld))
+    blocks.append(_options(plan, sources))
+    blocks.append(Items(items=tuple(_told(option, plan, sources, withheld) for option in plan.options)))
     if plan.would_change:
         blocks.append(Paragraph(text=text_of("What would change the decision:"), tone="note"))
         blocks.append(
@@ -113,30 +114,34 @@ def decision_section(facts: RunFacts, sources: Sources, withheld: list[str]) -> 
     return Section(key="decision", title="What was decided, and why", blocks=tuple(blocks))
 
 
-def _options(plan: Plan, sources: Sources, withheld: list[str]) -> Table:
+def _options(plan: Plan, sources: Sources) -> Table:
     shown = [(m, title) for m, title in _TRADE_OFFS if any(_predicted(o, m) in sources.ledger for o in plan.options)]
-    rows = tuple(_option_row(option, plan, [m for m, _ in shown], sources, withheld) for option in plan.options)
-    columns = heads("option", "", *(title for _, title in shown), "complexity")
-    return Table(columns=columns, rows=rows, numeric=tuple(range(2, 2 + len(shown))))
+    rows = tuple(_option_row(option, plan, [m for m, _ in shown], sources) for option in plan.options)
+    columns = heads("option", *(title for _, title in shown), "complexity")
+    return Table(columns=columns, rows=rows, numeric=tuple(range(1, 1 + len(shown))))
 
 
 def _predicted(option: Option, metric: str) -> str:
     return f"{option_step(option)}.predicted.{metric}"
 
 
-def _option_row(
-    option: Option, plan: Plan, metrics: list[str], sources: Sources, withheld: list[str]
-) -> tuple[Text, ...]:
-    place = f"options.{plan.options.index(option)}"
-    head: Text = (name(option.name), Words(text=": "), *quoted(option.summary, f"{place}.summary", sources, withheld))
-    mark: Text = ()
+def _option_row(option: Option, plan: Plan, metrics: list[str], sources: Sources) -> tuple[Text, ...]:
+    head: Text = (name(option.name),)
     if option.name == plan.decided:
-        mark = (Badge(status="chosen"),)
+        head += (Words(text=" "), Badge(status="chosen"))
     elif option.refused_because:
-        mark = (Badge(status="refused"),)
-        head += (Words(text="; "), *quoted(option.refused_because, f"{place}.refused_because", sources, withheld))
+        head += (Words(text=" "), Badge(status="refused"))
     cells = (if_known(sources, _predicted(option, metric)) for metric in metrics)
-    return (head, mark, *cells, text_of(option.complexity))
+    return (head, *cells, text_of(option.complexity))
+
+
+def _told(option: Option, plan: Plan, sources: Sources, withheld: list[str]) -> Text:
+    """What an option is, and why it was refused."""
+    place = f"options.{plan.options.index(option)}"
+    told: Text = (name(option.name), Words(text=": "), *quoted(option.summary, f"{place}.summary", sources, withheld))
+    if option.refused_because:
+        told += (Words(text="; "), *quoted(option.refused_because, f"{place}.refused_because", sources, withheld))
+    return told
 
 
 def _calibration(sources: Sources, plan: Plan) -> Table | None:
