@@ -18,6 +18,7 @@ from aether.models.folders import model_folder, model_hash
 from aether.spec.errors import InputError
 from aether.stages.train.optimisers.portions import portion
 from aether.stages.train.parallel import memory as shared
+from aether.stages.train.parallel.recipe import largest_pass
 from aether.stages.train.recipe import TrainRecipe
 
 RUNTIME_BYTES = 450_000_000
@@ -169,7 +170,7 @@ def memory_bytes(recipe: TrainRecipe) -> dict[str, float]:
     model, parallel = recipe.model, recipe.parallel
     width = 4 if recipe.precision == "float32" else 2
     if parallel.processes > 1:
-        windows = recipe.micro_batch_sequences or recipe.batch_sequences // parallel.readers
+        windows = largest_pass(recipe.batch_sequences, parallel.readers, recipe.micro_batch_sequences)
         found = shared.memory_bytes(model, parallel, windows, width, recipe.optimiser.kind == "muon")
         return {"runtime": RUNTIME_BYTES} | found
     tokens = (recipe.micro_batch_sequences or recipe.batch_sequences) * model.context_tokens

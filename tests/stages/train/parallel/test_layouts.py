@@ -7,7 +7,7 @@ from aether.models.config_parts import Mixture
 from aether.spec.errors import InputError
 from aether.stages.train.parallel.muon import owners, rounds
 from aether.stages.train.parallel.pieces import Block, cut, rows_between, whole_blocks
-from aether.stages.train.parallel.recipe import Parallel, check_world
+from aether.stages.train.parallel.recipe import Parallel, check_batch, check_world, largest_pass, passes, share
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,10 @@ from aether.stages.train.parallel.recipe import Parallel, check_world
         ({"context": 3}, {}, "model.context_tokens = 16: context x tensor cut it into 6 pieces"),
         ({"context": 4, "attention": "ulysses"}, {}, "parallel.context = 4: model.kv_heads = 2 must be a multiple"),
         ({"expert": 2}, {}, "parallel.expert = 2: the model has no experts; use shard"),
-        ({"shard": 5}, {}, "batch_sequences = 12: replicate x expert x shard = 5 must divide"),
-        ({"shard": 2}, {"micro_batch_sequences": 4}, "micro_batch_sequences = 4: it must divide the 6 windows"),
+        ({"shard": 13}, {}, "batch_sequences = 12: replicate x expert x shard = 13 processes need a window each"),
+        ({"shard": 5}, {"micro_batch_sequences": 1}, "micro_batch_sequences = 1: of 12 windows over 5 processes some would"),
+        ({"pipeline": 2}, {"micro_batch_sequences": 12}, "micro_batch_sequences = 12: a pipeline of 2 stages needs as many"),
+        ({"pipeline": 2, "shard": 5}, {}, "batch_sequences = 12: passes of a pipeline are of one size, and 5"),
         ({"shard": 2}, {"compile": "blocks"}, 'compile = \'blocks\': several processes run plain blocks'),
     ],
 )  # fmt: skip
@@ -68,3 +70,18 @@ def test_the_work_of_muon_is_shared_out_evenly():
     assert owners({"only": [3]}, {"only": (2, 2)}) == {"only": 3}
     assert rounds(shapes, 300) == [["m1", "m3"], ["m5", "m7"], ["m0", "m2", "m4", "m6"]]
     assert rounds(shapes, 1) == [[name] for name in ("m1", "m3", "m5", "m7", "m0", "m2", "m4", "m6")]
+
+
+def test_every_window_of_a_batch_is_in_one_pass_of_one_process():
+    for sequences in range(1, 14):
+        for readers in range(1, sequences + 1):
+            for micro in (None, *range(2, sequences + 1)):
+                check_batch(Parallel(shard=readers), sequences, micro)
+                count, most, found = passes(sequences, readers, micro), largest_pass(sequences, readers, micro), []
+                for reader in range(readers):
+                    own = share(sequences, readers, reader)
+                    parts = [own[i] for place in range(count) for i in share(len(own), count, place)]
+                    sizes = [len(share(len(own), count, place)) for place in range(count)]
+                    assert min(sizes) >= 1 and max(sizes) <= min(most, micro or sequences)
+                    found += parts
+                assert found == list(range(sequences))

@@ -42,10 +42,11 @@ MIXTURE = Mixture(count=4, active=2, balance_loss=0.05, z_loss=0.01, bias_rate=0
 PARTS = TOY.model_copy(update={"norm": "layer", "positions": "learned", "activation": "gelu", "qk_norm": "none"})
 EXPERTS = TOY.model_copy(update={"experts": MIXTURE})
 HYBRID = TOY.model_copy(update={"mixer_pattern": ("mamba2", "attention", "gated_delta", "attention")})
-NOISE = list(range(10 * 12, 12 * 12))
-"""The windows of two updates."""
+NOISE = list(range(10 * 7, 12 * 7))
+"""The windows of two updates of the ladder's runs."""
 LADDER = {
     "steps": 15,
+    "batch_sequences": 7,
     "spikes": {"window_steps": 8, "sigmas": 3.0, "skips_before_rewind": 2, "snapshot_every_steps": 2},
 }
 LOOKS = {"watch": {"cost_share": 1.0}}
@@ -97,6 +98,8 @@ def two(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
         "parts ring": {"parallel": {"context": 2}, "model": PARTS.model_dump(mode="json")},
         "parts tensor": {"parallel": {"tensor": 2}, "model": PARTS.model_dump(mode="json")},
         "ladder": {"parallel": {"shard": 2}, "noise": NOISE} | LADDER,
+        "uneven": {"parallel": {"shard": 2}, "batch_sequences": 10, "micro_batch_sequences": 2},
+        "uneven experts": {"parallel": {"expert": 2}, "batch_sequences": 7, "model": EXPERTS.model_dump(mode="json")},
         "cut": {"parallel": {"shard": 2}, "end": 60} | EVERY_STEP,
         "text": {"parallel": {"shard": 2}, "data": str(out / "streamed" / "data")} | text,
     }
@@ -123,14 +126,29 @@ def test_text_that_the_first_process_tokenises_is_that_of_one(two, tmp_path):
     assert two[1]["text"] == pytest.approx(losses, abs=2e-6)
 
 
+def test_windows_that_processes_do_not_divide_weigh_the_same(two, tmp_path):
+    """Five windows of each in passes of one, two and two; three and four of seven, whose counts the balance loss sees together."""
+    for name, changes in {
+        "uneven": {"batch_sequences": 10},
+        "uneven experts": {"batch_sequences": 7, "model": EXPERTS},
+    }.items():
+        wanted = alone(tmp_path / name, toy_recipe(**changes))[0]
+        assert two[1][name] == pytest.approx(wanted, abs=2e-6), name
+
+
 def test_a_rewind_of_two_processes_is_that_of_one(two, tmp_path):
-    """What a skipped batch's passes had gathered must not hide the weights that come back."""
+    """What a skipped batch's passes had gathered must not hide the weights that come back; of seven windows one has three."""
     alone(tmp_path, toy_recipe(**LADDER), NOISE)
     one, shared = (read_lines(out / "metrics.jsonl") for out in (tmp_path, two[0] / "ladder"))
     assert {"skip", "rewind"} <= {row["judgement"] for row in one}
     for wanted, row in zip(one, shared, strict=True):
         assert (row["step"], row["judgement"]) == (wanted["step"], wanted["judgement"])
         assert row["loss"] == pytest.approx(wanted["loss"], abs=2e-6)
+    blamed = [
+        {sample["index"]: sample["loss"] for row in read_lines(out / "blamed.jsonl") for sample in row["samples"]}
+        for out in (tmp_path, two[0] / "ladder")
+    ]
+    assert blamed[0] and blamed[1] == pytest.approx(blamed[0], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["shard", "ring", "tensor", "pipeline"])

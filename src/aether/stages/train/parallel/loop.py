@@ -27,6 +27,7 @@ from aether.stages.train.parallel.mesh import Team
 from aether.stages.train.parallel.muon import SharedMuon
 from aether.stages.train.parallel.observe import SharedLook
 from aether.stages.train.parallel.pipeline import Pipeline
+from aether.stages.train.parallel.recipe import passes, share
 from aether.stages.train.parallel.state import SharedState
 from aether.stages.train.recipe import TrainRecipe
 from aether.stages.train.spikes import SpikeGuard
@@ -130,13 +131,11 @@ class SharedLoop(Loop):
     def _gradients(self) -> tuple[float, float]:
         """Mean loss of the whole batch, and its gradient norm. Leaves gradients in the local pieces."""
         sequences = self.recipe.sequences_at(self.state.step)
-        share = sequences // self.recipe.parallel.readers
-        first = self.state.cursor + self.team.reader * share
         waited_s, speaks, shards = self.data.waited_s, self.team.first, self.state.shards
         self.data.take(self.state.cursor, sequences)
         # Sums of flags that the first process alone may raise.
         flags = [float(speaks and super()._is_due()), float(speaks and super()._look_due())]
-        loss = self._backward(first, share, sequences)
+        loss = self._backward(sequences)
         shards.take_gradients()
         # A place for each process, where the others have zero: megabytes, so that float32 holds them.
         of_each = torch.zeros(2, self.recipe.parallel.processes, device=self.team.device)
@@ -156,8 +155,8 @@ class SharedLoop(Loop):
 
     def _look(self, named: Named, first: int) -> SharedLook:
         """As `Loop._look`. A collective."""
-        share = self.recipe.sequences_at(self.state.step) // self.recipe.parallel.readers
-        tokens, targets, documents = self._windows(first + self.team.reader * share, 1)
+        own = self._share(self.recipe.sequences_at(self.state.step))
+        tokens, targets, documents = self._windows(first + own.start, 1)
         one_document = torch.zeros_like(documents)
         return SharedLook(self.state, self.team, lambda: self._passed((tokens, targets, one_document)))
 
@@ -182,17 +181,23 @@ class SharedLoop(Loop):
         """As `Loop._trained`, of the local pieces."""
         return [(held.name, held.tensor) for held in self.state.shards.held if held.tensor.grad is not None]
 
-    def _backward(self, first: int, share: int, sequences: int) -> torch.Tensor:
-        """Gradients of this process's windows; its part of the mean loss over all tokens of the batch."""
-        micro = self.recipe.micro_batch_sequences or share
-        weight = micro / sequences / (self.team.size("context") * self.team.size("tensor"))
-        if self.team.size("pipeline") > 1:
-            return self._pipeline.backward(self._windows(first, share), share // micro, weight)
-        stage, total = self.state.stage, torch.zeros((), device=self.team.device)
+    def _share(self, sequences: int) -> range:
+        """Which windows of a batch this process reads."""
+        return share(sequences, self.recipe.parallel.readers, self.team.reader)
+
+    def _backward(self, sequences: int) -> torch.Tensor:
+        """Gradients of this process's windows; its part of the mean loss over all tokens of the batch, each window of which weighs the same."""
+        own, team = self._share(sequences), self.team
+        count = passes(sequences, self.recipe.parallel.readers, self.recipe.micro_batch_sequences)
+        first, weight = self.state.cursor + own.start, 1 / sequences / (team.size("context") * team.size("tensor"))
+        if team.size("pipeline") > 1:
+            return self._pipeline.backward(self._windows(first, len(own)), count, weight * (len(own) // count))
+        stage, total = self.state.stage, torch.zeros((), device=team.device)
         assert isinstance(stage, FSDPModule)
-        for start in range(first, first + share, micro):
-            stage.set_requires_gradient_sync(start + micro == first + share)
-            loss = stage(None, *self._windows(start, micro)) * weight
+        for place in range(count):
+            part = share(len(own), count, place)
+            stage.set_requires_gradient_sync(place + 1 == count)
+            loss = stage(None, *self._windows(first + part.start, len(part))) * (weight * len(part))
             loss.backward()
             total += loss.detach()
         return total
@@ -210,8 +215,10 @@ class SharedLoop(Loop):
         if team.size("pipeline") > 1:
             return [math.nan] * len(samples)
         found = torch.zeros(len(samples), device=team.device)
-        share = len(samples) // self.recipe.parallel.readers
-        for place in range(team.reader * share, (team.reader + 1) * share):
+        own = self._share(len(samples))
+        for turn in range(passes(len(samples), self.recipe.parallel.readers, 1)):
+            # A process whose share is smaller reads its last window again: a pass is of all.
+            place = min(own.start + turn, own.stop - 1)
             loss = self._passed(self._windows(samples.start + place, 1))
             found[place] = loss / (team.size("context") * team.size("tensor"))
         return team.total(found).tolist()

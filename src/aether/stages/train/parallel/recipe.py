@@ -119,25 +119,46 @@ def _divides(parallel: Parallel, axis: str, name: str, value: int) -> None:
         raise InputError.of(f"parallel.{axis}", size, f"it must divide {name} = {value}")
 
 
+def share(windows: int, shares: int, place: int) -> range:
+    """The windows of share `place` of so many as even shares: of one of 8 among 3, two or three."""
+    return range(windows * place // shares, windows * (place + 1) // shares)
+
+
+def passes(sequences: int, readers: int, micro: int | None) -> int:
+    """Into how many passes every process cuts its share of a batch: so few as hold the largest share, `micro` windows at most in each."""
+    largest = -(-sequences // readers)
+    return -(-largest // (micro or largest))
+
+
+def largest_pass(sequences: int, readers: int, micro: int | None) -> int:
+    """The most windows that a process has in a pass."""
+    return -(-sequences // (readers * passes(sequences, readers, micro)))
+
+
 def check_batch(parallel: Parallel, sequences: int, micro: int | None) -> None:
     """Raise InputError where a batch of `sequences` windows, `micro` per pass, cannot be shared out."""
-    readers = parallel.readers
-    if sequences % readers:
-        mend = f"replicate x expert x shard = {readers} must divide every batch"
+    readers, least = parallel.readers, sequences // parallel.readers
+    if not least:
+        mend = f"replicate x expert x shard = {readers} processes need a window each"
         raise InputError.of("batch_sequences", sequences, mend)
-    share = sequences // readers
-    if micro is not None and share % micro:
-        raise InputError.of("micro_batch_sequences", micro, f"it must divide the {share} windows of each process")
-    passes = share // (micro or share)
-    if parallel.pipeline > 1 and passes < parallel.pipeline:
-        mend = f"a pipeline of {parallel.pipeline} stages needs as many passes per update; the {share} windows make {passes}"
+    count = passes(sequences, readers, micro)
+    if least < count:
+        mend = f"of {sequences} windows over {readers} processes some would have none in a pass; use 2"
+        raise InputError.of("micro_batch_sequences", micro, mend)
+    if parallel.pipeline == 1:
+        return
+    if sequences % (readers * count):
+        mend = f"passes of a pipeline are of one size, and {readers} shares of {count} passes must divide every batch"
+        raise InputError.of("batch_sequences", sequences, mend)
+    if count < parallel.pipeline:
+        mend = f"a pipeline of {parallel.pipeline} stages needs as many passes per update; the {least} windows make {count}"
         raise InputError.of("micro_batch_sequences", micro, mend)
 
 
 def fitted(parallel: Parallel, world: int, batches: Iterable[int], micro: int | None) -> Parallel:
     """The layout over `world` processes: itself, or an elastic one with so many shards that the product is `world`.
 
-    Raises InputError where the axes that stay do not divide `world`, or the shards not every batch.
+    Raises InputError where the axes that stay do not divide `world`, or there are more shards than windows.
     """
     if parallel.processes == world or not parallel.elastic:
         return parallel
