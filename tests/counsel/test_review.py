@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aether.counsel.review.documents import commands, kind_of
+from aether.counsel.review.documents import kind_of
 from aether.counsel.review.engine import Selection, review, review_text
 from aether.counsel.review.fixes import apply_edits, fix_files
 from aether.counsel.review.output import text_lines, to_sarif
+from aether.counsel.review.shell import commands
 from aether.knowledge.review_rules import rules
 from aether.spec.errors import InputError
 from aether.spec.review import Edit

@@ -1,18 +1,19 @@
 """Files as a review reads them: what kind each is, and its parts with their lines. Nothing is imported, executed or expanded.
 
-Python by `ast`; YAML by its nodes, which keep their places; TOML and JSON parsed, the line of a key found in the text; shell commands,
+Python by `ast`, with the values that names stand for; YAML by its nodes, which keep their places; TOML and JSON parsed, the line of a key found in the text; shell commands,
 Dockerfiles and arguments of containers as words.
 """
 
 import ast
 import json
 import re
-import shlex
 import tomllib
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+
+from aether.counsel.review.python_values import with_values
 
 MAX_BYTES = 2_000_000
 
@@ -79,11 +80,24 @@ class Document:
     settings: list[Settings] = field(default_factory=list)
     manifests: list["Node"] = field(default_factory=list)
     """Kubernetes objects."""
+    services: list["Node"] = field(default_factory=list)
+    """Those of a compose file."""
 
     @property
     def lines(self) -> list[str]:
         """The text by lines."""
         return self.text.splitlines()
+
+
+def _entry(node: yaml.MappingNode, key: str) -> yaml.Node | None:
+    """The value of a key, of the mapping itself or of those that `<<` merges into it."""
+    own = next((v for k, v in node.value if k.value == key), None)
+    if own is not None:
+        return own
+    merged = next((v for k, v in node.value if k.value == "<<"), None)
+    parts = merged.value if isinstance(merged, yaml.SequenceNode) else [merged]
+    found = (_entry(part, key) for part in parts if isinstance(part, yaml.MappingNode))
+    return next((value for value in found if value is not None), None)
 
 
 @dataclass(frozen=True)
@@ -102,7 +116,7 @@ class Node:
         node: yaml.Node | None = self.raw
         for part in path.split("."):
             if isinstance(node, yaml.MappingNode):
-                node = next((v for k, v in node.value if k.value == part), None)
+                node = _entry(node, part)
             elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
                 node = node.value[int(part)]
             else:
@@ -112,6 +126,10 @@ class Node:
     def items(self) -> list["Node"]:
         """The items of a list; empty for anything else."""
         return [Node(v) for v in self.raw.value] if isinstance(self.raw, yaml.SequenceNode) else []
+
+    def entries(self) -> list[tuple[str, "Node"]]:
+        """The keys and values of a mapping; empty for anything else."""
+        return [(k.value, Node(v)) for k, v in self.raw.value] if isinstance(self.raw, yaml.MappingNode) else []
 
     @property
     def value(self) -> Any:
@@ -140,10 +158,11 @@ def parse(path: str, text: str) -> Document:
     document = Document(path, text, kind)
     try:
         if kind == "python":
-            document.tree = ast.parse(text)
+            document.tree = with_values(ast.parse(text))
         elif kind == "yaml":
             nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
             document.manifests = [Node(n) for n in nodes if _is_manifest(n)]
+            document.services = [service for n in nodes for service in _services(n)]
             document.data = plain(nodes[0]) if nodes else None
             document.settings = [flat_yaml(n) for n in nodes if isinstance(n, yaml.MappingNode) and not _is_manifest(n)]
         elif kind == "toml":
@@ -161,6 +180,15 @@ def parse(path: str, text: str) -> Document:
 def _is_manifest(node: yaml.Node) -> bool:
     keys = {k.value for k, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
     return {"apiVersion", "kind"} <= keys
+
+
+def _services(node: yaml.Node) -> list[Node]:
+    """The services of a compose file."""
+    listed = Node(node).get("services")
+    if listed is None or not isinstance(listed.raw, yaml.MappingNode):
+        return []
+    found = [Node(value) for _, value in listed.raw.value]
+    return [one for one in found if one.get("image") is not None or one.get("command") is not None]
 
 
 def plain(node: yaml.Node) -> Any:
@@ -214,46 +242,3 @@ def _line_of(lines: list[str], key: str, start: int) -> int:
         if pattern.search(lines[number - 1]):
             return number
     return start
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command with its words and the line where it starts."""
-
-    words: tuple[str, ...]
-    line: int
-
-
-def commands(text: str, dockerfile: bool = False) -> list[Command]:
-    """The simple commands of a script, continued lines joined. What shlex cannot read is left out."""
-    found: list[Command] = []
-    start, joined = 0, ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if not joined:
-            start = number
-        stripped = line.strip()
-        if joined and stripped.startswith("#"):
-            continue
-        joined += (" " if joined else "") + stripped.removesuffix("\\").strip()
-        if stripped.endswith("\\"):
-            continue
-        for part in re.split(r"\s*(?:&&|\|\||;|\|)\s*", joined):
-            words = _words(part, dockerfile)
-            if words:
-                found.append(Command(tuple(words), start))
-        joined = ""
-    return found
-
-
-def _words(part: str, dockerfile: bool) -> list[str]:
-    if dockerfile:
-        part = re.sub(r"^(?:RUN|CMD|ENTRYPOINT|SHELL)\s+", "", part)
-        if part.startswith("["):
-            try:
-                return [str(word) for word in json.loads(part)]
-            except ValueError:
-                return []
-    try:
-        return shlex.split(part, comments=True)
-    except ValueError:
-        return []

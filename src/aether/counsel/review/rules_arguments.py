@@ -18,6 +18,15 @@ def _adapters(document: Document, settings: Settings) -> bool:
     ) is not None or settings.on("use_peft")
 
 
+def _whole(document: Document, settings: Settings) -> bool:
+    """Whether all weights are trained. In configuration files the keys say so, as far as they are known."""
+    if settings.kind == "axolotl":
+        return not settings.get("adapter") and not settings.has("unfrozen_parameters")
+    if settings.kind == "llamafactory":
+        return settings.get("finetuning_type") == "full"
+    return not _adapters(document, settings)
+
+
 def _rename(document: Document, settings: Settings, old: str, new: str) -> Edit | None:
     """The edit that gives a key its new name, where the key stands in the text as it is."""
     setting = settings.values[old]
@@ -36,21 +45,21 @@ def _both_halves(settings: Settings, document: Document) -> Iterator[Hit]:
         yield at(settings.at("fp16"), "fp16 and bf16 are both on")
 
 
-@on_settings("AE202", ARGS)
+@on_settings("AE202", ARGS, "axolotl", "llamafactory")
 def _rate_of_full_tuning(settings: Settings, document: Document) -> Iterator[Hit]:
     rate = settings.number("learning_rate")
-    if (
-        rate is not None
-        and rate > 1e-4
-        and not _adapters(document, settings)
-        and settings.name in ("SFTConfig", "DPOConfig", "KTOConfig", "ORPOConfig")
-    ):
+    limit = 1e-4 if settings.kind == ARGS else 5e-4  # their examples train small and quantised models at 2e-4 to 5e-4
+    tuned = settings.name == "SFTConfig" or (
+        (settings.kind == "llamafactory" and settings.get("stage") == "sft")
+        or (settings.kind == "axolotl" and not settings.has("rl", "pretraining_dataset"))
+    )
+    if rate is not None and rate > limit and tuned and _whole(document, settings):
         yield at(settings.at("learning_rate"), f"learning_rate = {rate:g} for all weights of a language model")
 
 
-@on_settings("AE203", ARGS, "axolotl", "llamafactory")
+@on_settings("AE203", ARGS, "axolotl", "llamafactory", "schedule")
 def _no_warmup(settings: Settings, document: Document) -> Iterator[Hit]:
-    for name in ("warmup_ratio", "warmup_steps"):
+    for name in ("warmup_ratio", "warmup_steps", "num_warmup_steps"):
         if settings.number(name) == 0 and not any(
             (settings.number(o) or 0) > 0 for o in ("warmup_ratio", "warmup_steps")
         ):
@@ -107,22 +116,26 @@ def _packing_without_flash(settings: Settings, document: Document) -> Iterator[H
         )
 
 
-@on_settings("AE208", ARGS)
+@on_settings("AE208", ARGS, "axolotl")
 def _beta(settings: Settings, document: Document) -> Iterator[Hit]:
-    beta = settings.number("beta")
-    if beta is not None and settings.name in ("DPOConfig", "KTOConfig", "OnlineDPOConfig") and not 0.005 <= beta <= 1.0:
-        yield at(settings.at("beta"), f"beta = {beta:g}")
+    names = ("dpo_beta", "rl_beta") if settings.kind == "axolotl" else ("beta",)
+    beta = settings.number(*names)
+    method = settings.name in ("DPOConfig", "KTOConfig", "OnlineDPOConfig") or settings.get("rl") in ("dpo", "kto")
+    if beta is not None and method and not 0.005 <= beta <= 1.0:
+        yield at(settings.at(*names), f"beta = {beta:g}")
 
 
-@on_settings("AE209", ARGS)
+_PREFERENCES = ("dpo", "ipo", "kto", "orpo", "simpo")
+
+
+@on_settings("AE209", ARGS, "axolotl", "llamafactory")
 def _rate_of_preferences(settings: Settings, document: Document) -> Iterator[Hit]:
     rate = settings.number("learning_rate")
-    if (
-        rate is not None
-        and settings.name in ("DPOConfig", "KTOConfig", "CPOConfig", "ORPOConfig")
-        and rate > 5e-5
-        and not _adapters(document, settings)
-    ):
+    method = (
+        settings.name in ("DPOConfig", "KTOConfig", "CPOConfig", "ORPOConfig")
+        or settings.get("rl", "stage") in _PREFERENCES
+    )
+    if rate is not None and method and rate > 5e-5 and _whole(document, settings):
         yield at(settings.at("learning_rate"), f"learning_rate = {rate:g} for preference optimisation of all weights")
 
 
@@ -188,11 +201,12 @@ def _clip_norm(settings: Settings, document: Document) -> Iterator[Hit]:
         yield at(settings.at("max_grad_norm"), f"max_grad_norm = {norm:g}: the gradient is not clipped")
 
 
-@on_settings("AE213", ARGS, "axolotl", "llamafactory")
+@on_settings("AE213", ARGS, "axolotl", "llamafactory", "deepspeed")
 def _heavy_decay(settings: Settings, document: Document) -> Iterator[Hit]:
-    decay = settings.number("weight_decay")
+    names = ("weight_decay", "optimizer.params.weight_decay")
+    decay = settings.number(*names)
     if decay is not None and decay > 0.3:
-        yield at(settings.at("weight_decay"), f"weight_decay = {decay:g}")
+        yield at(settings.at(*names), f"weight_decay = {decay:g}")
 
 
 @on_settings("AE214", ARGS, "axolotl", "llamafactory")
@@ -206,25 +220,36 @@ def _many_epochs(settings: Settings, document: Document) -> Iterator[Hit]:
         yield at(settings.at("num_train_epochs", "num_epochs"), f"{epochs:g} passes over the fine-tuning data")
 
 
-@on_settings("AE215", "lora")
+_LORA = ("lora", "axolotl", "llamafactory", ARGS)
+"""Where the fields of adapters stand: in an object of their own, or beside the others."""
+
+
+@on_settings("AE215", *_LORA)
 def _alpha(settings: Settings, document: Document) -> Iterator[Hit]:
-    rank, alpha = settings.number("r"), settings.number("lora_alpha")
+    rank, alpha = settings.number("r", "lora_r", "lora_rank"), settings.number("lora_alpha")
     if rank and alpha is not None and not settings.on("use_rslora") and not 0.25 <= alpha / rank <= 8:
         yield at(settings.at("lora_alpha"), f"lora_alpha / r = {alpha / rank:g}")
 
 
-@on_settings("AE216", "lora")
+@on_settings("AE216", *_LORA)
 def _dropout(settings: Settings, document: Document) -> Iterator[Hit]:
     dropout = settings.number("lora_dropout")
     if dropout is not None and dropout > 0.3:
         yield at(settings.at("lora_dropout"), f"lora_dropout = {dropout:g}")
 
 
-@on_settings("AE217", "lora")
+@on_settings("AE217", *_LORA)
 def _few_modules(settings: Settings, document: Document) -> Iterator[Hit]:
-    modules = settings.get("target_modules")
-    if isinstance(modules, list | tuple | set) and set(modules) == {"q_proj", "v_proj"}:
-        yield at(settings.at("target_modules"), "adapters on q_proj and v_proj only")
+    names = ("target_modules", "lora_target_modules", "lora_target")
+    modules = settings.get(*names)
+    if isinstance(modules, str):
+        modules = [part.strip() for part in modules.split(",")]
+    if (
+        isinstance(modules, list | tuple | set)
+        and set(modules) == {"q_proj", "v_proj"}
+        and not settings.on("lora_target_linear")
+    ):
+        yield at(settings.at(*names), "adapters on q_proj and v_proj only")
 
 
 @on_settings("AE218", "lora")
@@ -283,14 +308,12 @@ def _steps_that_do_not_meet(settings: Settings, document: Document) -> Iterator[
         yield at(settings.at("save_steps"), f"save_steps = {kept:g} is no multiple of eval_steps = {held:g}")
 
 
-@on_settings("AE224", ARGS)
+@on_settings("AE224", ARGS, "axolotl", "llamafactory")
 def _old_optimisers(settings: Settings, document: Document) -> Iterator[Hit]:
-    name = settings.get("optim")
-    if name in ("adamw_hf", "adamw_apex_fused"):
+    setting = settings.at("optim", "optimizer") if settings.kind == "axolotl" else settings.at("optim")
+    if setting.value in ("adamw_hf", "adamw_apex_fused"):
         yield at(
-            settings.at("optim"),
-            f"optim {name} is gone; use adamw_torch_fused",
-            _literal(settings.at("optim"), "adamw_torch_fused"),
+            setting, f"optim {setting.value} is gone; use adamw_torch_fused", _literal(setting, "adamw_torch_fused")
         )
 
 
@@ -309,8 +332,11 @@ def _literal(setting: Setting, text: str) -> Edit | None:
 
 @on_settings("AE225", ARGS)
 def _no_validation(settings: Settings, document: Document) -> Iterator[Hit]:
-    if settings.name in ("TrainingArguments", "SFTConfig") and not re.search(
-        r"eval|valid|test_size|dev_", re.sub(r"eval\w*\s*=\s*[\"']no[\"']", "", document.text)
+    written = any(setting.node is not None for setting in settings.values.values())
+    if (
+        written
+        and settings.name in ("TrainingArguments", "SFTConfig")
+        and not re.search(r"eval|valid|test_size|dev_", re.sub(r"eval\w*\s*=\s*[\"']no[\"']", "", document.text))
     ):
         yield Hit(settings.line, "no held-out data anywhere in the script")
 
@@ -333,10 +359,10 @@ def _half_in_arguments(settings: Settings, document: Document) -> Iterator[Hit]:
         yield at(settings.at("fp16"), "fp16 on a device that has bf16")
 
 
-@on_settings("AE228", ARGS)
+@on_settings("AE228", ARGS, "axolotl", "llamafactory")
 def _rate_of_adapters(settings: Settings, document: Document) -> Iterator[Hit]:
     rate = settings.number("learning_rate")
-    if rate is not None and _adapters(document, settings) and rate > 5e-3:
+    if rate is not None and not _whole(document, settings) and rate > 5e-3:
         yield at(settings.at("learning_rate"), f"learning_rate = {rate:g} for adapters")
 
 

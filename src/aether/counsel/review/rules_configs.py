@@ -1,16 +1,13 @@
-"""Checks of configuration files: DeepSpeed, Axolotl, LLaMA-Factory, torchtitan, mergekit."""
+"""Checks of configuration files: DeepSpeed, Axolotl, LLaMA-Factory, torchtitan."""
 
+import ast
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from aether.counsel.review.documents import Document, Settings
-from aether.counsel.review.known_models import known_model
+from aether.counsel.review.known_models import Shape, known_model
+from aether.counsel.review.python_facts import calls
 from aether.counsel.review.registry import Hit, at, on_settings
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 @on_settings("AE301", "deepspeed")
@@ -117,24 +114,38 @@ def _on_inputs(settings: Settings, document: Document) -> Iterator[Hit]:
         yield at(settings.at("train_on_inputs"), "train_on_inputs: the loss is over the prompts too")
 
 
-def _base(settings: Settings):
+def _base(settings: Settings, document: Document) -> Shape | None:
+    """The model that is trained: the one that the settings name, or the only one that a script loads."""
     name = settings.get("base_model", "model_name_or_path", "model", "model_path", "model_id")
+    if settings.kind == "torchtitan":
+        name = _FLAVORS.get((str(settings.get("model.name")), str(settings.get("model.flavor"))))
+    if not isinstance(name, str) and document.tree is not None:
+        loaded = {
+            call.args[0].value
+            for call in calls(document.tree, "from_pretrained")
+            if call.args and isinstance(call.args[0], ast.Constant)
+        }
+        name = loaded.pop() if len(loaded) == 1 else None
     return known_model(name) if isinstance(name, str) else None
 
 
-@on_settings("AE324", "axolotl", "llamafactory", "hf-arguments")
+_LENGTHS = ("sequence_len", "cutoff_len", "max_length", "max_seq_length", "training.seq_len")
+
+
+@on_settings("AE324", "axolotl", "llamafactory", "hf-arguments", "torchtitan")
 def _longer_than_the_model(settings: Settings, document: Document) -> Iterator[Hit]:
-    model = _base(settings)
-    length = settings.number("sequence_len", "cutoff_len", "max_length", "max_seq_length")
+    model = _base(settings, document)
+    length = settings.number(*_LENGTHS)
     if (
         model is not None
         and length
         and model.max_positions
         and length > model.max_positions
         and not settings.has("rope_scaling", "rope_theta", "overrides_of_model_config")
+        and (document.tree is None or "rope_" not in document.text)
     ):
         yield at(
-            settings.at("sequence_len", "cutoff_len", "max_length", "max_seq_length"),
+            settings.at(*_LENGTHS),
             f"{length:,.0f} tokens a row, but {model.name} has {model.max_positions:,} positions",
         )
 
@@ -216,11 +227,12 @@ def _titan_warmup(settings: Settings, document: Document) -> Iterator[Hit]:
         yield at(settings.at("lr_scheduler.warmup_steps"), "warmup_steps = 0")
 
 
-@on_settings("AE332", "torchtitan")
-def _titan_rate(settings: Settings, document: Document) -> Iterator[Hit]:
-    rate = settings.number("optimizer.lr")
-    if rate is not None and rate > 5e-3 and str(settings.get("optimizer.name") or "AdamW").startswith("Adam"):
-        yield at(settings.at("optimizer.lr"), f"lr = {rate:g} with AdamW")
+@on_settings("AE332", "torchtitan", "deepspeed")
+def _high_rate(settings: Settings, document: Document) -> Iterator[Hit]:
+    names = ("optimizer.lr", "optimizer.params.lr")
+    rate, kind = settings.number(*names), str(settings.get("optimizer.name", "optimizer.type") or "AdamW")
+    if rate is not None and rate > 5e-3 and kind.startswith("Adam"):
+        yield at(settings.at(*names), f"lr = {rate:g} with {kind}")
 
 
 @on_settings("AE333", "torchtitan")
@@ -249,103 +261,3 @@ def _titan_half(settings: Settings, document: Document) -> Iterator[Hit]:
     for name in ("training.mixed_precision_param", "training.dtype"):
         if settings.get(name) == "float16":
             yield at(settings.at(name), f"{name.split('.')[1]} = float16: it takes bfloat16 or float32")
-
-
-_METHODS = {"linear", "slerp", "nuslerp", "multislerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "breadcrumbs", "breadcrumbs_ties", "model_stock", "della", "della_linear", "passthrough", "nearswap", "arcee_fusion", "karcher", "sce", "core_space", "ram", "ramplus_tl"}  # fmt: skip
-
-
-def _models(settings: Settings) -> list[dict[str, Any]]:
-    given = settings.get("models")
-    return [m for m in given if isinstance(m, dict)] if isinstance(given, list) else []
-
-
-def _parameter(model: dict[str, Any], name: str) -> Any:
-    parameters = model.get("parameters")
-    return parameters.get(name) if isinstance(parameters, dict) else None
-
-
-@on_settings("AE340", "mergekit")
-def _unknown_method(settings: Settings, document: Document) -> Iterator[Hit]:
-    method = settings.get("merge_method")
-    if isinstance(method, str) and method not in _METHODS:
-        yield at(settings.at("merge_method"), f"merge_method {method} is none of mergekit's")
-
-
-@on_settings("AE341", "mergekit")
-def _no_base(settings: Settings, document: Document) -> Iterator[Hit]:
-    method = settings.get("merge_method")
-    if method in (
-        "ties",
-        "dare_ties",
-        "dare_linear",
-        "task_arithmetic",
-        "breadcrumbs",
-        "breadcrumbs_ties",
-        "della",
-        "della_linear",
-        "model_stock",
-        "sce",
-    ) and not settings.has("base_model"):
-        yield at(settings.at("merge_method"), f"{method} without base_model: it merges differences to a base")
-
-
-@on_settings("AE342", "mergekit")
-def _no_density(settings: Settings, document: Document) -> Iterator[Hit]:
-    method = settings.get("merge_method")
-    if method in ("ties", "dare_ties", "dare_linear", "della", "della_linear") and _models(settings):
-        given = [_parameter(m, "density") for m in _models(settings)]
-        if not settings.has("parameters.density") and all(d is None for d in given):
-            yield at(settings.at("merge_method"), f"{method} without density: nothing is trimmed")
-        for density in given:
-            if (number := _number(density)) is not None and not 0 < number <= 1:
-                yield at(
-                    settings.at("models"), f"density = {number:g}: it is the share that is kept, above 0 and at most 1"
-                )
-
-
-@on_settings("AE343", "mergekit")
-def _weights(settings: Settings, document: Document) -> Iterator[Hit]:
-    weights = [_number(_parameter(m, "weight")) for m in _models(settings)]
-    known = [w for w in weights if w is not None]
-    if (
-        settings.get("merge_method") == "linear"
-        and len(known) == len(weights) > 1
-        and abs(sum(known) - 1) > 0.01
-        and settings.get("parameters.normalize") is False
-    ):
-        yield at(settings.at("models"), f"weights sum to {sum(known):g}, and normalize is off")
-
-
-@on_settings("AE344", "mergekit")
-def _two_models(settings: Settings, document: Document) -> Iterator[Hit]:
-    if settings.get("merge_method") != "slerp":
-        return
-    models = _models(settings)
-    if models and len(models) != 2:
-        yield at(settings.at("models"), f"slerp of {len(models)} models: it takes two")
-    t = settings.get("parameters.t")
-    if t is None and "t:" not in document.text:
-        yield at(settings.at("merge_method"), "slerp without parameters.t")
-    if (number := _number(t)) is not None and not 0 <= number <= 1:
-        yield at(settings.at("parameters.t"), f"t = {number:g}: it lies between 0 and 1")
-
-
-@on_settings("AE345", "mergekit")
-def _half_dtype(settings: Settings, document: Document) -> Iterator[Hit]:
-    if settings.get("dtype") == "float16" and re.search(r"llama-?3|qwen|gemma|mistral", document.text, re.I):
-        yield at(settings.at("dtype"), "dtype float16 for models that were trained in bfloat16")
-
-
-@on_settings("AE346", "mergekit")
-def _other_shapes(settings: Settings, document: Document) -> Iterator[Hit]:
-    if settings.get("merge_method") == "passthrough":
-        return
-    names = [m.get("model") for m in _models(settings)] + [settings.get("base_model")]
-    models = [m for n in names if isinstance(n, str) and (m := known_model(n)) is not None]
-    shapes = {(m.hidden, m.layers) for m in models}
-    if len(shapes) > 1:
-        said = ", ".join(dict.fromkeys(f"{m.name} ({m.layers} layers of {m.hidden})" for m in models))
-        yield at(settings.at("models", "base_model"), f"models of different shapes: {said}")
-    vocabularies = {m.vocabulary for m in models}
-    if len(shapes) == 1 and len(vocabularies) > 1 and not settings.has("tokenizer_source", "tokenizer"):
-        yield at(settings.at("models"), "models with different vocabularies, and no tokenizer_source")

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from aether.counsel.review.documents import Document, Node
 from aether.counsel.review.registry import Hit, on_document
-from aether.counsel.review.settings import containers_of, of_container
+from aether.counsel.review.settings import containers_of, engine_of, of_container
+from aether.counsel.review.shell import commands
 
 _ENGINE = re.compile(
     r"vllm|sglang|trtllm|tensorrt|lmdeploy|text-generation-inference|tritonserver|torchrun|deepspeed|accelerate"
@@ -90,18 +91,29 @@ def _killed_while_loading(document: Document) -> Iterator[Hit]:
 
 @on_document("AE505")
 def _floating_image(document: Document) -> Iterator[Hit]:
-    for _, container in _workers(document):
-        image = container.get("image")
-        name = str(image.value) if image is not None else ""
+    for line, name in _images(document):
         last = name.rsplit("/", 1)[-1]
-        if (
-            image is not None
-            and "@sha256:" not in name
-            and "{{" not in name
-            and "$" not in name
-            and (":" not in last or last.endswith((":latest", ":nightly")))
-        ):
-            yield Hit(image.line, f"image {name} is another one tomorrow")
+        fixed = "@sha256:" in name or "{{" in name or "$" in name
+        if not fixed and (":" not in last or last.endswith((":latest", ":nightly"))):
+            yield Hit(line, f"image {name} is another one tomorrow")
+
+
+def _images(document: Document) -> Iterator[tuple[int, str]]:
+    """(line, name) of the images of engines and trainers: of containers, compose services, Dockerfiles and `docker run`."""
+    services = [
+        one for one in document.services if (image := one.get("image")) is not None and engine_of(str(image.value))
+    ]
+    for container in (*(c for _, c in _workers(document)), *services):
+        if (image := container.get("image")) is not None:
+            yield image.line, str(image.value)
+    if document.kind != "shell":
+        return
+    for number, line in enumerate(document.lines, 1):
+        if (base := re.match(r"\s*FROM\s+(?:--\S+\s+)?(\S+)", line)) and engine_of(base[1]):
+            yield number, base[1]
+    for command in commands(document.text):
+        if command.words[0].rpartition("/")[2] in ("docker", "podman", "nerdctl") and "run" in command.words:
+            yield from ((command.line, word) for word in command.words if engine_of(word) and not word.startswith("-"))
 
 
 @on_document("AE506")
@@ -112,6 +124,15 @@ def _small_shm(document: Document) -> Iterator[Hit]:
             paths = [str(p.value) for m in (mounts.items() if mounts else []) if (p := m.get("mountPath")) is not None]
             if "/dev/shm" not in paths and "hostIPC" not in document.text:
                 yield Hit(container.line, "several GPUs, and /dev/shm as small as it comes")
+    for service in document.services:
+        settings = of_container(service, ("entrypoint", "command"))
+        shared, ipc = service.get("shm_size"), service.get("ipc")
+        ranks = settings.number("tensor_parallel_size", "tp_size", "tp", "num_shard") if settings else None
+        small = shared is None or re.fullmatch(r"\d+\s*(?:k|kb|m|mb)", str(shared.value).lower()) is not None
+        if settings is not None and small and ipc is None and ((ranks or 1) > 1 or shared is not None):
+            yield Hit(
+                shared.line if shared else service.line, "an engine with little shared memory: shm_size, or ipc: host"
+            )
 
 
 @on_document("AE507")

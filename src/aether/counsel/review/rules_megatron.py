@@ -87,6 +87,13 @@ def _experts(settings: Settings, document: Document) -> Iterator[Hit]:
     yield from _divides(settings, "num_experts", "expert_model_parallel_size", "")
 
 
+@on_settings("AE382", KIND)
+def _unclipped(settings: Settings, document: Document) -> Iterator[Hit]:
+    norm = settings.number("clip_grad")
+    if norm is not None and (norm <= 0 or norm > 10):
+        yield at(settings.at("clip_grad"), f"--clip-grad {norm:g}: the gradient is not clipped")
+
+
 @on_settings("AE381", KIND)
 def _fp16(settings: Settings, document: Document) -> Iterator[Hit]:
     if settings.on("fp16") and settings.on("bf16"):

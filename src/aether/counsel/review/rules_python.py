@@ -20,6 +20,7 @@ from aether.counsel.review.python_facts import (
     tree_of,
 )
 from aether.counsel.review.registry import Hit, on_document
+from aether.counsel.review.settings import settings_of
 from aether.spec.review import Edit
 
 
@@ -28,6 +29,10 @@ def _pure_fp16(document: Document) -> Iterator[Hit]:
     if says(document, r"GradScaler|loss_scale"):
         return
     yield from _loaded_in_fp16(document)
+    for node in calls(tree_of(document), "Trainer", "Fabric"):
+        precision = keyword(node, "precision")
+        if isinstance(precision, ast.Constant) and precision.value == "16-true":
+            yield hit_at(precision, "precision 16-true keeps weights and gradients in float16, without loss scaling")
     if not trains(document):
         return
     for node in calls(tree_of(document), "half"):
@@ -116,6 +121,11 @@ def _is_scores(node: ast.expr) -> bool:
 
 @on_document("AE104")
 def _eager(document: Document) -> Iterator[Hit]:
+    for settings in settings_of(document) if document.tree is None else ():
+        given = settings.at("attn_implementation", "eager_attention")
+        eager = given.value == "eager" or settings.on("eager_attention")
+        if eager and settings.kind in ("hf-arguments", "axolotl"):
+            yield Hit(given.line, "eager attention computes the whole score matrix", given.column)
     for node in ast.walk(tree_of(document)):
         if isinstance(node, ast.Call) and called(node).split(".")[-1] in ("from_pretrained", "from_config"):
             given = [keyword(node, "attn_implementation")]
@@ -158,8 +168,18 @@ def _torch_load(document: Document) -> Iterator[Hit]:
 @on_document("AE106")
 def _remote_code(document: Document) -> Iterator[Hit]:
     for node in ast.walk(tree_of(document)):
-        if isinstance(node, ast.Call) and is_true(keyword(node, "trust_remote_code")):
+        if (
+            isinstance(node, ast.Call)
+            and called(node) not in ("dict", "LLM")
+            and is_true(keyword(node, "trust_remote_code"))
+        ):
             yield hit_at(node, f"{called(node)} with trust_remote_code=True runs code from the repository")
+    for settings in settings_of(document):
+        if settings.kind in ("axolotl", "llamafactory", "hf-arguments") and settings.on("trust_remote_code"):
+            if document.tree is not None and settings.at("trust_remote_code").node is not None:
+                continue  # a call, which is told above
+            given = settings.at("trust_remote_code")
+            yield Hit(given.line, "trust_remote_code runs code from the repository", given.column)
 
 
 @on_document("AE107")
@@ -184,8 +204,11 @@ def _loss_on_padding(document: Document) -> Iterator[Hit]:
 def _accumulation(document: Document) -> Iterator[Hit]:
     for loop in training_loops(tree_of(document)):
         text = ast.unparse(loop)
+        in_steps = isinstance(loop, ast.For) and re.match(
+            r"range\([\w.]*(?:accum|grad_acc)\w*\)", ast.unparse(loop.iter), re.I
+        )
         if (
-            re.search(r"%\s*\(?[\w.]*(?:accum|grad_acc)\w*", text, re.I)
+            (in_steps or re.search(r"%\s*\(?[\w.]*(?:accum|grad_acc)\w*", text, re.I))
             and not re.search(r"/=?\s*\(?[\w.\['\"]*(?:accum|grad_acc|num_items|tokens|count|denom|total)", text, re.I)
             and "accelerator" not in text
         ):
@@ -194,7 +217,8 @@ def _accumulation(document: Document) -> Iterator[Hit]:
 
 @on_document("AE109")
 def _decay_on_norms(document: Document) -> Iterator[Hit]:
-    models = "|".join(["[\\w.]*model[\\w.]*", *map(re.escape, _language_models(tree_of(document)))])
+    own = ["self"] if says(document, r"def configure_optimizers\(") else []
+    models = "|".join(["[\\w.]*model[\\w.]*", *own, *map(re.escape, _language_models(tree_of(document)))])
     for node in calls(tree_of(document), "AdamW", "Lion"):
         decay = keyword(node, "weight_decay")
         whole = (
@@ -211,7 +235,10 @@ def _language_models(tree: ast.Module) -> Iterator[str]:
             isinstance(node, ast.Assign)
             and isinstance(node.targets[0], ast.Name)
             and isinstance(node.value, ast.Call)
-            and re.search(r"Transformer|GPT|Llama|Bert|AutoModel|\w+LM\b|ViT", called(node.value))
+            and re.search(
+                r"Transformer|GPT|Llama|Bert|AutoModel|\w+LM\b|ViT|create_model\('(?:vit|deit|swin|beit)",
+                f"{called(node.value)}({', '.join(map(ast.unparse, node.value.args[:1]))}",
+            )
         ):
             yield node.targets[0].id
 
@@ -220,7 +247,7 @@ def _language_models(tree: ast.Module) -> Iterator[str]:
 def _no_zero_grad(document: Document) -> Iterator[Hit]:
     for loop in training_loops(tree_of(document)):
         text = ast.unparse(loop)
-        if re.search(r"\.step\(", text) and "zero_grad" not in code_of(document.text) and ".grad = None" not in text:
+        if says(document, r"\.step\(") and "zero_grad" not in code_of(document.text) and ".grad = None" not in text:
             yield hit_at(loop, "gradients are never cleared: no zero_grad in the script")
 
 
@@ -242,17 +269,28 @@ def _evaluations(document: Document) -> Iterator[ast.FunctionDef]:
                 r"^(?:eval|evaluate|validate|validation|test_epoch|estimate_loss|perplexity|accuracy|(?:compute|measure)_(?:perplexity|accuracy|loss))",
                 name,
             )
-            and "model" in ast.unparse(function)
+            and _judged(function)
             and re.search(r"for .* in .*(?:load|batch|data)", ast.unparse(function))
         ):
             yield function
+
+
+def _judged(function: ast.FunctionDef) -> str:
+    """The name of the model that a function runs: `model`, a usual name of networks, or the parameter that it calls on data; empty for none."""
+    called_names = [ast.unparse(n.func) for n in ast.walk(function) if isinstance(n, ast.Call) and n.args]
+    parameters = {a.arg for a in function.args.args}
+    for name in called_names:
+        last = name.rsplit(".", 1)[-1]
+        if last in ("model", "net", "network", "classifier", "encoder") and (last == "model" or last in parameters):
+            return name
+    return ""
 
 
 @on_document("AE112")
 def _no_no_grad(document: Document) -> Iterator[Hit]:
     for function in _evaluations(document):
         text = ast.unparse(function)
-        if re.search(r"\bmodel\(", text) and not re.search(r"no_grad|inference_mode|set_grad_enabled", text):
+        if not re.search(r"no_grad|inference_mode|set_grad_enabled", text):
             yield hit_at(function, f"{function.name} runs the model with gradients")
 
 
@@ -261,18 +299,17 @@ def _no_eval_mode(document: Document) -> Iterator[Hit]:
     for function in _evaluations(document):
         text = ast.unparse(function)
         own = re.search(r"\.eval\(\)|\.train\(False\)", text)
-        if re.search(r"\bmodel\(", text) and not own and re.search(r"\.train\(\)(?=[\s\S]*\bmodel\()", text):
+        name = re.escape(_judged(function))
+        if not own and re.search(rf"\.train\(\)(?=[\s\S]*\b{name}\()", text):
             yield hit_at(function, f"{function.name} sets the model to train() and then evaluates it")
-        elif re.search(r"\bmodel\(", text) and not re.search(r"\.eval\(\)|\.train\(False\)", code_of(document.text)):
+        elif not re.search(r"\.eval\(\)|\.train\(False\)", code_of(document.text)):
             yield hit_at(function, f"{function.name} does not set the model to eval()")
 
 
 @on_document("AE114")
 def _no_clipping(document: Document) -> Iterator[Hit]:
     for loop in training_loops(tree_of(document)):
-        if re.search(r"\.step\(", ast.unparse(loop)) and not says(
-            document, r"clip_grad|clip_by_global_norm|max_grad_norm|max_norm"
-        ):
+        if says(document, r"\.step\(") and not says(document, r"clip_grad|clip_by_global_norm|max_grad_norm|max_norm"):
             yield hit_at(loop, "the gradient is not clipped")
 
 
@@ -292,20 +329,32 @@ def _no_checkpoint(document: Document) -> Iterator[Hit]:
 
 @on_document("AE117")
 def _no_warmup(document: Document) -> Iterator[Hit]:
+    lightning = next((f for f in functions(tree_of(document)) if f.name == "configure_optimizers"), None)
     if (
-        trains(document)
+        (trains(document) or lightning)
         and says(document, r"\bAdamW?\(")
         and says(document, r"transformer|Transformer|attention|Attention|AutoModel|GPT|llama")
         and not says(document, r"warm_?up|sched|OneCycle|get_lr|LambdaLR")
     ):
         yield Hit(
-            next(training_loops(tree_of(document))).lineno,
+            (lightning or next(training_loops(tree_of(document)))).lineno,
             "a transformer is trained at a constant rate, without warm-up or decay",
         )
 
 
 @on_document("AE118")
 def _double_softmax(document: Document) -> Iterator[Hit]:
-    for node in calls(tree_of(document), "cross_entropy"):
-        if node.args and isinstance(node.args[0], ast.Call) and called(node.args[0]).endswith(("softmax",)):
-            yield hit_at(node, "cross_entropy over a softmax: it takes logits, and applies log-softmax itself")
+    for scope in [tree_of(document), *functions(tree_of(document))]:
+        shares = {
+            ast.unparse(part.targets[0])
+            for part in scope.body
+            if isinstance(part, ast.Assign)
+            and isinstance(part.value, ast.Call)
+            and called(part.value).endswith("softmax")
+        }
+        for node in calls(scope, "cross_entropy") if shares or scope is tree_of(document) else ():
+            first = node.args[0] if node.args else None
+            if (isinstance(first, ast.Call) and called(first).endswith("softmax")) or (
+                first and ast.unparse(first) in shares
+            ):
+                yield hit_at(node, "cross_entropy over a softmax: it takes logits, and applies log-softmax itself")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from aether.counsel.review.documents import Document
 from aether.counsel.review.registry import Hit, on_document
+from aether.counsel.review.shell import commands
 
 _LINE = re.compile(
     r"^\s*(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*(?P<spec>(?:[<>=!~]=?|===)\s*[^;#\s]+(?:\s*,\s*[<>=!~]=?\s*[^;#\s,]+)*)?\s*(?:;.*)?(?:#.*)?$"
@@ -30,13 +31,56 @@ _HEAVY = {
 
 
 def _lines(document: Document) -> Iterator[tuple[int, str, str]]:
-    """(line, package, specifier) of a requirements file."""
+    """(line, package, specifier) of a requirements file, of a project's dependencies, and of what a Dockerfile installs."""
+    if document.path.rpartition("/")[2] == "pyproject.toml":
+        yield from _of_project(document)
+    if "dockerfile" in document.path.lower():
+        yield from _installed(document)
     if document.kind != "requirements":
         return
     for number, line in enumerate(document.lines, 1):
         match = _LINE.match(line)
         if match and not line.strip().startswith(("-", "#")):
-            yield number, re.sub(r"[_.]+", "-", match["name"]).lower(), (match["spec"] or "").replace(" ", "")
+            yield number, _plain_name(match["name"]), (match["spec"] or "").replace(" ", "")
+
+
+def _of_project(document: Document) -> Iterator[tuple[int, str, str]]:
+    """The dependencies of a pyproject.toml: of the project, its extras and groups, and of Poetry."""
+    data = document.data if isinstance(document.data, dict) else {}
+    project, poetry = data.get("project", {}), data.get("tool", {}).get("poetry", {})
+    lists = [
+        project.get("dependencies", []),
+        *project.get("optional-dependencies", {}).values(),
+        *data.get("dependency-groups", {}).values(),
+    ]
+    for text in (one for listed in lists for one in listed if isinstance(one, str)):
+        if match := _LINE.match(text):
+            yield _place(document, text), _plain_name(match["name"]), (match["spec"] or "").replace(" ", "")
+    groups = [poetry.get("dependencies", {}), *(g.get("dependencies", {}) for g in poetry.get("group", {}).values())]
+    for name, given in (pair for group in groups for pair in group.items()):
+        spec = given.get("version") if isinstance(given, dict) else given
+        if isinstance(spec, str):
+            exact = re.fullmatch(r"\d[\w.]*", spec) is not None
+            yield _place(document, name), _plain_name(name), f"=={spec}" if exact else "" if spec == "*" else spec
+
+
+def _place(document: Document, text: str) -> int:
+    """The line that holds a text first."""
+    return next((number for number, line in enumerate(document.lines, 1) if text in line), 1)
+
+
+def _installed(document: Document) -> Iterator[tuple[int, str, str]]:
+    """What `pip install` in a Dockerfile names."""
+    for command in commands(document.text, dockerfile=True):
+        words = command.words
+        if "install" in words[:4] and any(w.rpartition("/")[2].startswith(("pip", "uv")) for w in words[:3]):
+            for word in words[words.index("install") + 1 :]:
+                if (match := _LINE.match(word)) and not word.startswith("-"):
+                    yield command.line, _plain_name(match["name"]), (match["spec"] or "").replace(" ", "")
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"[_.]+", "-", name).lower()
 
 
 def _exact(spec: str) -> tuple[int, ...] | None:
@@ -91,11 +135,15 @@ def _vulnerable_torch(document: Document) -> Iterator[Hit]:
 
 @on_document("AE605")
 def _floating_git(document: Document) -> Iterator[Hit]:
-    if document.kind != "requirements":
+    project = document.path.rpartition("/")[2] == "pyproject.toml"
+    if document.kind != "requirements" and not project:
         return
     for number, line in enumerate(document.lines, 1):
+        if project and re.search(r"\bgit\s*=\s*[\"']", line) and not re.search(r"\b(?:rev|tag)\s*=", line):
+            yield Hit(number, "a repository without a commit or a tag")
         match = re.search(
-            r"git\+\S+?\.git(?:@(?P<ref>[^#\s]+))?|git\+https?://[^\s@]+(?:@(?P<ref2>[^#\s]+))?", line.split(" #")[0]
+            r"git\+\S+?\.git(?:@(?P<ref>[^#\s]+))?|git\+https?://[^\s@]+(?:@(?P<ref2>[^#\s]+))?",
+            line.split(" #")[0].rstrip("\"', "),
         )
         if match and not re.fullmatch(r"[0-9a-f]{7,40}|v?\d[\w.]*", match["ref"] or match["ref2"] or ""):
             yield Hit(number, "a repository without a commit or a tag")
@@ -112,6 +160,8 @@ def _numpy_two(document: Document) -> Iterator[Hit]:
 @on_document("AE607")
 def _twice(document: Document) -> Iterator[Hit]:
     seen: dict[str, tuple[int, str]] = {}
+    if document.kind != "requirements":  # extras and groups of a project may name the same package
+        return
     for number, name, spec in _lines(document):
         if ";" in document.lines[number - 1]:
             continue

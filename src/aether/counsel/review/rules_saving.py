@@ -34,7 +34,7 @@ def _whole_module(document: Document) -> Iterator[Hit]:
 def _history(document: Document) -> Iterator[Hit]:
     for loop in training_loops(tree_of(document)):
         losses = {
-            ast.unparse(node.func.value)
+            ast.unparse(node.args[0] if node.args else node.func.value)
             for node in ast.walk(loop)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "backward"
         }
@@ -50,6 +50,12 @@ def _history(document: Document) -> Iterator[Hit]:
                 )
 
 
+def _is_test(node: ast.Call) -> bool:
+    """Whether a data set is loaded with the rows of a test split: "test", "test_sft", "test[:100]"."""
+    split = keyword(node, "split")
+    return isinstance(split, ast.Constant) and re.match(r"test(?:\b|_)", str(split.value)) is not None
+
+
 @on_document("AE140")
 def _trained_on_test(document: Document) -> Iterator[Hit]:
     tests = {
@@ -58,11 +64,11 @@ def _trained_on_test(document: Document) -> Iterator[Hit]:
         if isinstance(node, ast.Assign)
         and isinstance(node.value, ast.Call)
         and called(node.value).endswith("load_dataset")
-        and isinstance(split := keyword(node.value, "split"), ast.Constant)
-        and split.value == "test"
+        and _is_test(node.value)
     }
     for node in ast.walk(tree_of(document)):
         if isinstance(node, ast.Call) and called(node).endswith("Trainer"):
             train = keyword(node, "train_dataset")
-            if train is not None and ast.unparse(train) in tests:
+            inline = isinstance(train, ast.Call) and called(train).endswith("load_dataset") and _is_test(train)
+            if train is not None and (inline or ast.unparse(train) in tests):
                 yield hit_at(train, f"train_dataset is a test split ({ast.unparse(train)})")

@@ -8,6 +8,7 @@ from aether.counsel.review.documents import Document
 from aether.counsel.review.python_facts import (
     called,
     calls,
+    functions,
     has_keywords,
     hit_at,
     imported,
@@ -36,6 +37,23 @@ def _no_shuffle(document: Document) -> Iterator[Hit]:
             off = isinstance(shuffle, ast.Constant) and shuffle.value is False
             if not other and (shuffle is None or off) and not re.search(r"[Ii]terable|streaming", document.text):
                 yield hit_at(call, "the training data is not shuffled")
+    yield from _helpers_without_shuffle(document)
+
+
+def _helpers_without_shuffle(document: Document) -> Iterator[Hit]:
+    """Functions that return a loader: Lightning's own name for it, or one that is called for the training split."""
+    if says(document, r"[Ii]terable|streaming"):
+        return
+    for function in functions(tree_of(document)):
+        asked = rf"\b{function.name}\([^\n]*['\"]train"
+        if function.name != "train_dataloader" and not says(document, asked):
+            continue
+        for node in (n.value for n in ast.walk(function) if isinstance(n, ast.Return)):
+            if not isinstance(node, ast.Call) or not called(node).endswith("DataLoader") or has_keywords(node):
+                continue
+            ordered = any(keyword(node, name) is not None for name in ("shuffle", "sampler", "batch_sampler"))
+            if not ordered and len(node.args) < 3:
+                yield hit_at(node, f"{function.name} returns training data that is not shuffled")
 
 
 @on_document("AE120")
@@ -184,6 +202,7 @@ def _eval_on_train(document: Document) -> Iterator[Hit]:
                 yield hit_at(held, f"eval_dataset is the training data ({ast.unparse(train)})")
 
 
+_SECRET_IN_LINE = re.compile(r"(?<![\w/-])(?:hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9_-]{40,}|ghp_[A-Za-z0-9]{36})(?![\w/-])")
 _SECRET = re.compile(r"^(?:hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9_-]{30,}|ghp_[A-Za-z0-9]{36})$")
 
 
@@ -192,6 +211,10 @@ def _secret(document: Document) -> Iterator[Hit]:
     for node in ast.walk(tree_of(document)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and _SECRET.match(node.value):
             yield hit_at(node, f"a secret in the source ({node.value[:3]}...)")
+    if document.tree is None and not document.manifests:  # manifests have a rule of their own
+        for number, line in enumerate(document.lines, 1):
+            if match := _SECRET_IN_LINE.search(line):
+                yield Hit(number, f"a secret in the source ({match[0][:3]}...)", match.start() + 1)
 
 
 @on_document("AE132")

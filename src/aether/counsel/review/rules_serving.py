@@ -118,6 +118,7 @@ def _open_door(settings: Settings, document: Document) -> Iterator[Hit]:
         and not settings.has("api_key", "api_keys")
         and "API_KEY" not in document.text
         and not document.manifests
+        and not document.services
         and "dockerfile" not in document.path.lower()
     ):
         yield at(settings.at("host", "server_name"), "the server listens on every address, without an API key")

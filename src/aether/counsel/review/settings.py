@@ -3,7 +3,10 @@
 import ast
 import re
 
-from aether.counsel.review.documents import Command, Document, Setting, Settings, commands
+from aether.counsel.review.documents import Document, Node, Setting, Settings
+from aether.counsel.review.python_commands import python_commands
+from aether.counsel.review.python_values import values_of
+from aether.counsel.review.shell import Command, Word, commands
 
 ARGUMENTS = ("TrainingArguments", "Seq2SeqTrainingArguments", "SFTConfig", "DPOConfig", "ORPOConfig", "KTOConfig", "CPOConfig", "GRPOConfig", "RewardConfig", "PPOConfig", "RLOOConfig", "OnlineDPOConfig")  # fmt: skip
 _CALLS = dict.fromkeys(ARGUMENTS, "hf-arguments") | {
@@ -15,6 +18,9 @@ _CALLS = dict.fromkeys(ARGUMENTS, "hf-arguments") | {
     "Adam": "optimizer",
     "SGD": "optimizer",
     "LLM": "vllm",
+    "get_scheduler": "schedule",
+    "get_cosine_schedule_with_warmup": "schedule",
+    "get_linear_schedule_with_warmup": "schedule",
 }
 _TRAINERS = re.compile(r"Trainer$")
 UNKNOWN = ...
@@ -41,8 +47,14 @@ def settings_of(document: Document) -> list[Settings]:
     found: list[Settings] = []
     if document.tree is not None:
         found += _calls(document.tree)
+        known = values_of(document.tree)
+        found += [s for c in python_commands(document.tree, known) if (s := of_command(c)) is not None]
     for settings in document.settings:
         settings.kind = _config_kind(settings, document.kind)
+        if settings.kind == "hf-arguments" and document.kind == "yaml":
+            settings.name = method_of(
+                re.sub(r"(?m)^[^#\n]+", "", document.text) + " " + document.path.rpartition("/")[2]
+            )
         found.append(settings)
     if document.kind == "shell":
         docker = "dockerfile" in document.path.lower()
@@ -134,7 +146,35 @@ def of_command(command: Command) -> Settings | None:
             kind = next((kind for kind, part in _IMAGES if part in word and not word.startswith("-")), None)
             if kind is not None and "run" in command.words[:place]:
                 return of_words(kind, command.words[place + 1 :], command.line)
-    return None
+    return _of_trainer(command)
+
+
+_SCRIPT = re.compile(r"\.py$|(?:^|/)(?:trl|llamafactory-cli)$|^trl\.")
+_TRAINER_FLAGS = frozenset(
+    {"per_device_train_batch_size", "num_train_epochs", "gradient_accumulation_steps", "max_grad_norm", "warmup_steps"}
+)
+_OF_METHOD = {"sft": "SFTConfig", "dpo": "DPOConfig", "kto": "KTOConfig", "orpo": "ORPOConfig", "cpo": "CPOConfig", "grpo": "GRPOConfig", "reward": "RewardConfig", "rloo": "RLOOConfig"}  # fmt: skip
+
+
+def _of_trainer(command: Command) -> Settings | None:
+    """The arguments of a training by transformers or TRL that a command starts, by flags that only they have."""
+    place = next((i for i, word in enumerate(command.words) if _SCRIPT.search(word)), None)
+    if place is None or not any(
+        word.lstrip("-").split("=")[0] in _TRAINER_FLAGS for word in command.words[place + 1 :]
+    ):
+        return None
+    if command.words[place].endswith("llamafactory-cli"):
+        return of_words("llamafactory", command.words[place + 1 :], command.line)
+    found = of_words("hf-arguments", command.words[place + 1 :], command.line)
+    if found is not None:
+        found.name = method_of(" ".join(command.words[place : place + 2]))
+    return found
+
+
+def method_of(text: str) -> str:
+    """The class of arguments of the method that a name or a comment speaks of; empty where it names none."""
+    words = re.findall(r"[a-z]+", text.lower())
+    return next((config for word, config in _OF_METHOD.items() if word in words), "")
 
 
 def of_words(kind: str, words: tuple[str, ...], line: int) -> Settings | None:
@@ -151,22 +191,23 @@ def of_words(kind: str, words: tuple[str, ...], line: int) -> Settings | None:
     place = 0
     while place < len(words):
         word = words[place]
+        at = word.line if isinstance(word, Word) else line
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
             name = name.replace("-", "_")
             following = words[place + 1] if place + 1 < len(words) else None
             if equals:
-                values[name] = Setting(_typed(value), line)
+                values[name] = Setting(_typed(value), at)
             elif following is not None and not re.match(r"-{1,2}[A-Za-z]", following):
-                values[name] = Setting(_typed(following), line)
+                values[name] = Setting(_typed(following), at)
                 place += 1
             else:
-                values[name] = Setting(True, line)
+                values[name] = Setting(True, at)
         elif re.fullmatch(r"-[a-z]{1,3}", word) and place + 1 < len(words):
-            values[_SHORT.get(word, word)] = Setting(_typed(words[place + 1]), line)
+            values[_SHORT.get(word, word)] = Setting(_typed(words[place + 1]), at)
             place += 1
         elif "model" not in values and word != "api_server" and not word.startswith("-"):
-            values["model"] = Setting(word, line)
+            values["model"] = Setting(str(word), at)
         place += 1
     for other in ("model_path", "model_id", "model_tag"):
         if other in values:
@@ -188,45 +229,37 @@ def _typed(word: str) -> object:
             return parse(word)
         except ValueError:
             continue
-    return {"true": True, "false": False}.get(word.lower(), word)
+    return {"true": True, "false": False}.get(word.lower(), str(word))
 
 
 def _containers(document: Document) -> list[Settings]:
     """The commands of containers: of Kubernetes objects, and of compose files."""
-    found = []
-    for manifest in document.manifests:
-        for container in containers_of(manifest):
-            if (settings := of_container(container)) is not None:
-                found.append(settings)
+    kubernetes = [of_container(c) for manifest in document.manifests for c in containers_of(manifest)]
+    composed = [of_container(service, ("entrypoint", "command")) for service in document.services]
+    return [settings for settings in (*kubernetes, *composed) if settings is not None]
+
+
+def containers_of(manifest: Node) -> list[Node]:
+    """The containers of a Kubernetes object, of any kind that holds pods: every list of that name whose entries have an image."""
+    found: list[Node] = []
+    for key, value in manifest.entries():
+        if key == "containers":
+            found += [item for item in value.items() if item.get("image") is not None]
+        else:
+            for part in (value, *value.items()):
+                found += containers_of(part)
     return found
 
 
-def containers_of(manifest) -> list:
-    """The container nodes of a Kubernetes object: of a pod, or of the pod template that it has."""
-    found = []
-    for path in (
-        "spec",
-        "spec.template.spec",
-        "spec.jobTemplate.spec.template.spec",
-        "spec.predictor",
-        "spec.leaderWorkerTemplate.leaderTemplate.spec",
-        "spec.leaderWorkerTemplate.workerTemplate.spec",
-    ):
-        pod = manifest.get(path)
-        if pod is not None and (containers := pod.get("containers")) is not None:
-            found += containers.items()
-    return found
-
-
-def of_container(container) -> Settings | None:
+def of_container(container: Node, keys: tuple[str, str] = ("command", "args")) -> Settings | None:
     """The settings of the serving command that a container runs, by its command, arguments or image."""
     words: list[str] = []
     line = container.line
-    for key in ("command", "args"):
+    for key in keys:
         node = container.get(key)
         if node is not None:
             value = node.value
-            words += [str(word) for word in value] if isinstance(value, list) else [str(value)]
+            words += [str(word) for word in value] if isinstance(value, list) else _line_of_words(str(value), keys)
             line = node.line
     if len(words) >= 2 and re.fullmatch(r"(?:/bin/)?(?:ba)?sh", words[0]) and words[1].startswith("-"):
         parts = commands(" ".join(words[2:]))
@@ -237,3 +270,13 @@ def of_container(container) -> Settings | None:
     named = str(image.value) if image is not None else ""
     kind = next((kind for kind, part in _IMAGES if part in named), None)
     return of_words(kind, tuple(words), line) if kind and words else None
+
+
+def _line_of_words(text: str, keys: tuple[str, str]) -> list[str]:
+    """A command that is written in one string: compose splits it, Kubernetes takes it as one word."""
+    return [word for one in commands(text) for word in one.words] if "entrypoint" in keys else [text]
+
+
+def engine_of(image: str) -> str | None:
+    """The serving engine of an image's name."""
+    return next((kind for kind, part in _IMAGES if part in image), None)
