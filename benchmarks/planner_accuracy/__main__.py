@@ -82,7 +82,7 @@ def _attempt(predictor: Callable[[Row], Any], row: Row) -> tuple[Any, str]:
     try:
         return predictor(row), ""
     except AetherError as error:
-        return None, type(error).__name__
+        return None, str(error)
     except (ArithmeticError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         return None, f"malformed: {type(error).__name__}"
 
@@ -108,7 +108,8 @@ def _scored(row: Row, family: str, name: str, module: ModuleType) -> Scored:
     if prediction is None:
         why, trouble = ("", "") if reason else _attempt(module.why_not if name == "inference" else unpredicted, row)
         # Without the row's own words, so that alike reasons are counted together.
-        return Scored(row, family, name, None, reason or trouble or re.sub(r" '.*?'", "", why or "not predicted"))
+        words = reason or trouble or why or "not predicted"
+        return Scored(row, family, name, None, re.sub(r" '.*?'", "", words))
     if not math.isfinite(prediction.value):
         return Scored(row, family, name, None, "prediction not finite")
     return Scored(row, family, name, prediction)

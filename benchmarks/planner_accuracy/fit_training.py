@@ -44,6 +44,7 @@ from benchmarks.planner_accuracy.training import default_rows, family, read_rows
 # Expert traffic: links reach 0.66 to 0.75 of the data sheet (the same tables' all-reduces), between nodes all of it (DeepEP on H800, as
 # quoted at flashmla.org/deepseek-deepep, read 2026-11-26). Between two figures stands their geometric mean; the spreads are a choice.
 PRIORS: dict[str, tuple[float, float]] = {
+    "power": (1 / 3, 0.15),
     "linear.hopper": (np.log(0.803 / 0.869), 0.08),
     "linear.cdna": (np.log(0.56 / 0.869), 0.2),
     "attention.ampere.flash": (np.log(0.43 / 0.55), 0.2),
@@ -54,7 +55,7 @@ PRIORS: dict[str, tuple[float, float]] = {
     "linear.blackwell": (np.log(0.768 / 0.815), 0.1),
     "linear.fp8": (np.log(0.93), 0.15),
     "linear.mxfp8": (np.log(0.745 / 0.768), 0.15),
-    "linear.nvfp4": (np.log(0.755), 0.25),
+    "linear.nvfp4": (np.log(0.684 / 0.768), 0.25),
     "immature": (-0.25, 0.15),
     "era.moe": (-0.15, 0.15),
     "graphs.layers": (-0.5, 0.5),
@@ -70,7 +71,7 @@ PRIORS: dict[str, tuple[float, float]] = {
     "traffic.blackwell": (np.log(0.804 / 0.80), 0.12),
     "score": (np.log(4.0), 0.5),
     "element": (np.log(1.2), 0.4),
-    "scan": (np.log(3.0), 0.7),
+    "scan": (np.log(4.8), 0.4),
     "cast": (np.log(1.0), 0.5),
     "dispatch": (np.log(2.0), 0.7),
     "launch": (np.log(20.0), 0.7),

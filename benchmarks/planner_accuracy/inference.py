@@ -42,7 +42,7 @@ class Asked:
     """Which quantity a row measures."""
 
     quantity: str
-    """ttft, token (time per output token of a request), gap (between two tokens, quantiles), e2e, throughput (of the whole replica), prefill (prompt tokens per second)."""
+    """ttft, token (time per output token of a request), gap (between two tokens, quantiles), e2e, throughput (of the whole replica), prefill (prompt tokens per second), requests and total (answered requests, and prompt and output tokens, per second)."""
     statistic: str
     """mean, or p50, p90, ..."""
     factor: float
@@ -52,6 +52,7 @@ class Asked:
 _METRIC = re.compile(r"^(ttft|tpot|itl|e2e|latency)(?:_(?:ms|s))?(?:_(mean|median|p\d+))?(?:_(?:ms|s))?$")
 _LONG_NAMES = {
     "time_to_first_token": "ttft",
+    "first_token_latency": "ttft",
     "time_per_output_token": "tpot",
     "inter_token_latency": "itl",
     "end_to_end_latency": "e2e",
@@ -92,6 +93,11 @@ def asked_of(row: Row) -> Asked | None:
         return Asked("user_rate", "mean", 1.0)
     if metric.startswith("decode_tokens_per_sec"):
         return Asked("decode_rate", "mean", 1.0)
+    per_second = str(row.get("metric")).lower()
+    if re.search(r"^(request_throughput|req(uest)?s?(/|_per_)s(ec(ond)?)?)", per_second):
+        return Asked("requests", "mean", 1.0)
+    if re.search(r"^total_tok(en)?s?_(throughput|per_s)", per_second):
+        return Asked("total", "mean", float(count(row.get("gpus")) if re.search("(/|per )GPU", unit) else 1))
     if metric.startswith("output_tokens_per_sec"):
         devices = count(row.get("gpus")) if re.search("(/|per )GPU", unit) else 1
         return Asked("throughput", "mean", float(devices))
@@ -250,6 +256,8 @@ def predict(row: Row) -> Prediction | None:
         return None
     share = None if asked.statistic == "mean" else float(asked.statistic[1:]) / 100
     whole = found.output_tokens_per_s
+    shorter = 1 - found.traffic.spread / 2
+    prompts, outputs = found.traffic.prompt_tokens * shorter, found.traffic.output_tokens * shorter
     ranges: dict[str, Callable[[], Range]] = {
         "token": lambda: found.token_s(share).times(1 / asked.factor),
         "gap": lambda: found.gap_s(0.5 if share is None else share).times(1 / asked.factor),
@@ -259,6 +267,8 @@ def predict(row: Row) -> Prediction | None:
         "decode_rate": lambda: found.decode_tokens_per_s(found.traffic.concurrency),
         "throughput": lambda: whole().times(1 / asked.factor),
         "prefill": found.prefill_tokens_per_s,
+        "requests": lambda: whole().times(1 / outputs),
+        "total": lambda: whole().times((1 + prompts / outputs) / asked.factor),
     }
     given = ranges[asked.quantity]()
     return Prediction(given.value, given.low, given.high)

@@ -33,7 +33,10 @@ beside this package), because some byte counts were chosen on those rows."""
 def _peak(row: Row) -> bool:
     metric = str(row.get("metric") or "").lower()
     return metric in PEAKS or bool(
-        re.search(r"(peak|max|reserved|allocated).*(mem|ram)|mem.*(peak|max|gib|gb)", metric)
+        re.search(
+            r"(peak|max|reserved|allocated).*(mem|ram)|mem.*(peak|max|gib|gb)|(peak|max)_?(reserved|allocated|active)",
+            metric,
+        )
     )
 
 

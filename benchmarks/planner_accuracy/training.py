@@ -21,25 +21,50 @@ from benchmarks.planner_accuracy.setups import Row, device_of, precision_of, set
 from benchmarks.planner_accuracy.sources import measured_by
 
 METRICS = {
-    "tokens_per_sec_per_gpu": "throughput",
-    "tokens_per_second_per_gpu": "throughput",
-    "tokens_per_sec_per_device": "throughput",
-    "tokens_per_sec_per_chip": "throughput",
     "tokens_per_sec": "throughput",
-    "tokens_per_second": "throughput",
+    "tokens_per_sec_per_gpu": "throughput",
+    "tflops_per_gpu": "throughput",
     "model_tflops_per_gpu": "throughput",
     "achieved_tflops_per_gpu": "throughput",
-    "tflops_per_chip": "throughput",
-    "tflops_per_gpu": "throughput",
-    "tflops_per_device": "throughput",
-    "MFU_pct": "throughput",
     "mfu_pct": "throughput",
     "mfu": "throughput",
     "iteration_time_s": "iteration time",
-    "step_time_s": "iteration time",
+    "iteration_time_ms": "iteration time",
     "gpu_hours": "GPU-hours",
     "training_time_s": "run time",
 }
+"""Metrics by the name that `metric_of` gives them."""
+_SPELLINGS = (
+    ("%", "_pct"),
+    ("/", "_per_"),
+    ("[^a-z0-9]+", "_"),
+    ("^_|_$", ""),
+    ("^(tps|wps|words_per_s(ec(ond)?)?)(?=_|$)", "tokens_per_sec"),
+    ("tok(en)?s?_per_s(ec(ond)?)?(?=_|$)", "tokens_per_sec"),
+    ("tflops?(_per_s(ec)?)?(?=_|$)", "tflops"),
+    ("_(per_)?(gpu|device|chip|accelerator)$", "_per_gpu"),
+    ("^tflops$", "tflops_per_gpu"),
+    ("^mfu_percent$", "mfu_pct"),
+    ("^(step|iter|iteration)_time$", "iteration_time_s"),
+    ("^(step|iter)_time_", "iteration_time_"),
+)
+"""Patterns of what tables write and what stands here for it, one after another on the name in small letters."""
+
+
+def metric_of(row: Row) -> str:
+    """The row's metric in this module's spelling; what is none of training speed stays what it is."""
+    name = str(row.get("metric") or "").strip().lower()
+    unit = str(row.get("unit") or "").lower()
+    if name == "throughput" and re.search(r"tok(en)?s?\b", unit):
+        name = f"tokens_per_sec{'_per_gpu' if re.search('gpu|device|chip', unit) else ''}"
+    for pattern, plain in _SPELLINGS:
+        name = re.sub(pattern, plain, name)
+    if name == "mfu" and unit in ("%", "percent"):
+        return "mfu_pct"
+    # torchtitan's log calls the rate of one device "tps" and, before 2025, "wps".
+    titan = "torchtitan" in str(row.get("framework")).lower() and re.match("(tps|wps)$", str(row.get("metric")).lower())
+    each = titan or re.search(r"(/|per )(gpu|device|chip)", unit)
+    return "tokens_per_sec_per_gpu" if name == "tokens_per_sec" and each else name
 
 
 PRODUCTIVE_SHARE = {"few": 0.98, "many": 0.9}
@@ -52,13 +77,14 @@ def usable(row: Row) -> bool:
     value = row.get("value")
     if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
         return False
-    if str(row.get("metric")) not in METRICS:
+    metric = metric_of(row)
+    if metric not in METRICS:
         return False
     if "NOT a throughput-reproducible" in str(row.get("note") or ""):
         return False
-    if row.get("metric") == "gpu_hours" and not row.get("tokens"):
+    if metric == "gpu_hours" and not row.get("tokens"):
         return False
-    if str(row.get("metric")) == "training_time_s" and not row.get("steps"):
+    if metric == "training_time_s" and not row.get("steps"):
         return False
     served = any(row.get(field) for field in ("isl", "osl", "concurrency", "arrival"))
     return not served and not re.search(r"inference|serving", str(row.get("task") or ""))
@@ -68,7 +94,7 @@ def family(row: Row) -> str | None:
     """The error-table family."""
     if not usable(row):
         return None
-    kind = METRICS[row["metric"]]
+    kind = METRICS[metric_of(row)]
     if re.search(r"lora|sft|fine", str(row.get("task") or "").lower()):
         return f"fine-tuning {kind}"
     stated = row.get("model")
@@ -92,7 +118,7 @@ def convention_flops_per_token(row: Row, setup: TrainingSetup) -> float:
         setup.software.framework == "megatron" and setup.software.year < 2025
     ) or setup.software.framework == "deepspeed":
         forward = flops_per_token(arch, seq, causal=False)
-        if row["metric"] == "achieved_tflops_per_gpu":
+        if metric_of(row) == "achieved_tflops_per_gpu":
             return 4 * forward.total - forward.head
         return 3 * forward.total
     return causal
@@ -100,21 +126,19 @@ def convention_flops_per_token(row: Row, setup: TrainingSetup) -> float:
 
 def in_row_units(row: Row, setup: TrainingSetup, device: Device, step_s: float) -> float | None:
     """A step time as the row's metric. The conversion is its own inverse up to the constant: value * step is fixed for rates."""
-    metric = row["metric"]
+    metric = metric_of(row)
     per_device = setup.tokens_per_step / step_s / setup.devices
-    if metric.startswith("tokens_per_sec") and metric.endswith(("_gpu", "_device", "_chip")):
-        return per_device
-    if metric in ("tokens_per_sec", "tokens_per_second"):
-        return per_device * setup.devices
+    if metric.startswith("tokens_per_sec"):
+        return per_device * (1 if metric.endswith("per_gpu") else setup.devices)
     if METRICS[metric] == "throughput":
         rate = per_device * convention_flops_per_token(row, setup)
-        if metric.lower().startswith("mfu"):
+        if metric.startswith("mfu"):
             # The row's own MFU is against the unmodified data sheet.
             share = metric == "mfu" and row["value"] <= 1
             return (1 if share else 100) * rate / peak_flops_per_s(device, setup.precision)
         return rate / 1e12
     if METRICS[metric] == "iteration time":
-        return step_s
+        return step_s * (1e3 if metric.endswith("_ms") else 1.0)
     if metric == "gpu_hours":
         return float(row["tokens"]) / per_device / 3600
     return step_s * float(row["steps"])
@@ -125,7 +149,7 @@ def step_from_row(row: Row, setup: TrainingSetup, device: Device) -> float | Non
     at_one = in_row_units(row, setup, device, 1.0)
     if not at_one:
         return None
-    return at_one / row["value"] if METRICS[row["metric"]] == "throughput" else row["value"] / at_one
+    return at_one / row["value"] if METRICS[metric_of(row)] == "throughput" else row["value"] / at_one
 
 
 def predict(row: Row) -> Prediction | None:
@@ -138,7 +162,7 @@ def predict(row: Row) -> Prediction | None:
     if value is None:
         return None
     spread = calibration().halfwidth(setup, device, source=measured_by(row))
-    if METRICS[row["metric"]] in ("GPU-hours", "run time"):
+    if METRICS[metric_of(row)] in ("GPU-hours", "run time"):
         # A real run also waits, restarts and evaluates, and its layout is rarely published.
         share = PRODUCTIVE_SHARE["many" if setup.devices >= 64 else "few"]
         value, spread = value / share, spread + 0.3
@@ -165,7 +189,7 @@ def _mfu(row: Row) -> float | None:
         setup, device = setup_of(row), device_of(row)
     except InputError:
         return None
-    if setup is None or device is None or METRICS.get(row["metric"]) != "throughput":
+    if setup is None or device is None or METRICS.get(metric_of(row)) != "throughput":
         return None
     step_s = step_from_row(row, setup, device)
     if not step_s:
@@ -227,9 +251,17 @@ def read_rows(paths: list[Path]) -> list[Row]:
     return rows
 
 
+_NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?(e[+-]?\d+)?", re.I)
+"""A value in quotes, with commas between thousands or none."""
+
+
 def _row(line: str) -> Row:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         return {UNREADABLE: "line is not JSON"}
-    return row if isinstance(row, dict) else {UNREADABLE: "line is not a JSON object"}
+    if not isinstance(row, dict):
+        return {UNREADABLE: "line is not a JSON object"}
+    if isinstance(row.get("value"), str) and _NUMBER.fullmatch(row["value"].strip()):
+        row["value"] = float(row["value"].replace(",", ""))
+    return row

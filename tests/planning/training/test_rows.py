@@ -114,3 +114,50 @@ def test_devices_of_one_generation_share_its_coefficients_in_training_and_in_ser
     device = device_named(name)
     assert device is not None and step.generation(device) == family
     assert efficiency.generation(device).startswith(family)
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit", "name"),
+    [
+        ("tokens_per_second_per_gpu", "", "tokens_per_sec_per_gpu"),
+        ("tokens_per_sec_per_chip", "", "tokens_per_sec_per_gpu"),
+        ("tok/s/gpu", "", "tokens_per_sec_per_gpu"),
+        ("wps", "tokens/s/GPU", "tokens_per_sec_per_gpu"),
+        ("tps", "tokens/s", "tokens_per_sec"),
+        ("throughput", "tok/s", "tokens_per_sec"),
+        ("throughput", "req/s", "throughput"),
+        ("TFLOP/s/GPU", "", "tflops_per_gpu"),
+        ("achieved_tflops_per_gpu", "", "achieved_tflops_per_gpu"),
+        ("MFU", "%", "mfu_pct"),
+        ("mfu", "", "mfu"),
+        ("step time", "s", "iteration_time_s"),
+        ("step_time_ms", "ms", "iteration_time_ms"),
+        ("output_tokens_per_sec_total", "", "output_tokens_per_sec_total"),
+    ],
+)
+def test_metrics_of_training_speed_are_known_by_other_spellings(metric, unit, name):
+    assert training.metric_of({"metric": metric, "unit": unit}) == name
+
+
+def test_torchtitans_rate_is_of_one_device():
+    assert training.metric_of({"metric": "tps", "framework": "torchtitan"}) == "tokens_per_sec_per_gpu"
+
+
+def test_a_step_in_milliseconds_is_the_same_step():
+    row = {"model": "Llama-3-8B", "hardware": "H100", "gpus": 8, "seq_len": 8192, "framework": "NeMo 24.07"}
+    seconds = training.predict({**row, "metric": "iteration_time_s", "value": 1.0})
+    milliseconds = training.predict({**row, "metric": "step_time_ms", "value": 1000.0})
+    assert seconds is not None and milliseconds is not None
+    assert milliseconds.value == pytest.approx(1000 * seconds.value)
+
+
+def test_values_in_quotes_are_numbers_and_words_stay_words(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"value": "5,700"}\n{"value": "1.3e6"}\n{"value": "OOM"}\n{"value": ""}\n', encoding="utf-8")
+    assert [row["value"] for row in training.read_rows([path])] == [5700.0, 1.3e6, "OOM", ""]
+
+
+def test_a_format_that_a_device_lacks_runs_in_what_it_has():
+    row = {"model": "Llama-3-8B", "gpus": 8, "metric": "tokens_per_sec_per_gpu", "value": 1.0, "precision": "fp8"}
+    for name in ("T4", "V100", "A10G"):
+        assert training.predict({**row, "hardware": name}) is not None

@@ -7,9 +7,10 @@ with `aether.models.accounting`. Experts are counted as balanced; the padding of
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from aether.models.accounting import attention_flops, multi_token_layer
-from aether.models.accounting_parts import STATE_FLOPS, conv_channels, dense_weights, mixer_weights, state_values
+from aether.models.accounting_parts import STATE_FLOPS, conv_channels, mixer_weights, state_values
 from aether.planning.training.setup import TrainingSetup
 from aether.spec.architecture import Attention, Experts, FeedForward, LatentAttention, LayerGroup, Recurrence
 
@@ -20,6 +21,10 @@ STATE_PASSES = 4
 """Times that a float32 state of each chunk is moved, forward: written, read and written by the pass over chunks, read for the output."""
 
 
+Part = Literal["mixer", "attention", "recurrence_out", "mlp", "latent", "experts"]
+"""What a product belongs to, where recipes tell parts apart: projections of attention, of latent experts, and the last of a recurrence."""
+
+
 @dataclass(frozen=True)
 class Product:
     """`count` matrix products of m x k by k x n."""
@@ -28,6 +33,7 @@ class Product:
     n: float
     k: float
     count: float = 1.0
+    part: Part = "mixer"
 
     @property
     def flops(self) -> float:
@@ -76,8 +82,8 @@ def _mixer_products(setup: TrainingSetup, group: LayerGroup, m: float) -> Iterat
     if isinstance(mixer, Attention):
         value_size = mixer.value_size or mixer.head_size
         query = mixer.heads * mixer.head_size * (2 if mixer.output_gate else 1)
-        yield Product(m, (query + mixer.kv_heads * (mixer.head_size + value_size)) / tp, hidden)
-        yield Product(m, hidden, mixer.heads * value_size / tp)
+        yield Product(m, (query + mixer.kv_heads * (mixer.head_size + value_size)) / tp, hidden, part="attention")
+        yield Product(m, hidden, mixer.heads * value_size / tp, part="attention")
     elif isinstance(mixer, LatentAttention):
         key = mixer.nope_size + mixer.rope_size
         if mixer.query_rank:
@@ -89,26 +95,29 @@ def _mixer_products(setup: TrainingSetup, group: LayerGroup, m: float) -> Iterat
     elif mixer is not None:
         output = mixer.inner_size * hidden
         yield Product(m, (mixer_weights(mixer, hidden).matrices - output) / hidden / tp, hidden)
-        yield Product(m, hidden, mixer.inner_size / tp)
+        yield Product(m, hidden, mixer.inner_size / tp, part="recurrence_out")
 
 
 def _mlp_products(setup: TrainingSetup, group: LayerGroup, m: float) -> Iterator[Product]:
     hidden, tp, mlp = setup.architecture.hidden_size, setup.layout.tp, group.mlp
-    if isinstance(mlp, FeedForward):
-        yield Product(m, mlp.size * (2 if mlp.gated else 1) / tp, hidden)
-        yield Product(m, hidden, mlp.size / tp)
-    elif isinstance(mlp, Experts) and (inner := dense_weights(mlp, hidden).matrices):
-        width = inner / hidden / (3 if mlp.gated else 2)
-        yield Product(m, width * (2 if mlp.gated else 1) / tp, hidden)
-        yield Product(m, hidden, width / tp)
+    if mlp is None:
+        return
+    size = mlp.size if isinstance(mlp, FeedForward) else mlp.shared_size
+    if size:
+        yield Product(m, size * (2 if mlp.gated else 1) / tp, hidden, part="mlp")
+        yield Product(m, hidden, size / tp, part="mlp")
+    if isinstance(mlp, Experts) and mlp.latent_size:
+        # Copies on each rank, of the tokens that are its own.
+        yield Product(m / tp, mlp.latent_size, hidden, part="latent")
+        yield Product(m / tp, hidden, mlp.latent_size, part="latent")
 
 
 def _expert_products(setup: TrainingSetup, mlp: Experts, m: float) -> Iterator[Product]:
     hidden, layout = mlp.latent_size or setup.architecture.hidden_size, setup.layout
     tokens = m / layout.tp * mlp.active
     local = mlp.count / layout.ep
-    yield Product(tokens / local, mlp.size * (2 if mlp.gated else 1), hidden, local)
-    yield Product(tokens / local, hidden, mlp.size, local)
+    yield Product(tokens / local, mlp.size * (2 if mlp.gated else 1), hidden, local, "experts")
+    yield Product(tokens / local, hidden, mlp.size, local, "experts")
 
 
 def _element_values(setup: TrainingSetup, group: LayerGroup) -> float:

@@ -45,6 +45,30 @@ _GENERATIONS = {
 }
 
 
+_WATTS_PER_TFLOP = {
+    "volta": 300 / 125,
+    "ampere": 400 / 312,
+    "ada": 350 / 362,
+    "hopper": 700 / 989,
+    "blackwell": 1200 / 2500,
+    "cdna": 750 / 1307,
+}
+"""Power for each TFLOP/s in sixteen bits of a generation's device that runs were measured on (data sheets, `knowledge/hardware.toml`)."""
+_POWER_RANGE = (-0.7, 0.2)
+"""Logarithms of that ratio beyond which power is taken to change nothing more (a choice)."""
+
+
+def power_margin(device: Device) -> float:
+    """Logarithm of a device's power for each FLOP/s over that of its generation: matrix units under full load clock down to their
+    power limit, so that a card of less power reaches less of its data sheet. 0 where the power is not known."""
+    usual, rate = _WATTS_PER_TFLOP.get(generation(device)), device.flops_per_s.get("bfloat16", 0.0)
+    rate = rate or device.flops_per_s.get("float16", 0.0)
+    if not usual or not device.power_w or not rate:
+        return 0.0
+    low, high = _POWER_RANGE
+    return min(high, max(low, math.log(device.power_w / rate * 1e12 / usual)))
+
+
 def generation(device: Device) -> str:
     """The family of the device's matrix units."""
     name = device.name.upper().replace(" ", "-")
@@ -83,7 +107,7 @@ def coefficient_terms(setup: TrainingSetup, device: Device) -> dict[str, dict[st
     family, year = soft.framework, soft.year - REFERENCE_YEAR
     age = max(0.0, soft.year - _LAUNCHED.get(gen, 2020.0))
     low = setup.precision in ("fp8", "mxfp8", "nvfp4")
-    compute = {"linear": 1.0, f"linear.{gen}": 1.0}
+    compute = {"linear": 1.0, f"linear.{gen}": 1.0, "power": power_margin(device)}
     precise = {f"linear.{setup.precision}": 1.0, f"linear.{gen}.{setup.precision}": 1.0} if low else {}
     era = {"immature": math.exp(-age / MATURING_YEARS)}
     kernel = "vendor" if family in ("megatron", "maxtext") and soft.year > 2024 else "flash"

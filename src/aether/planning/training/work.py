@@ -11,19 +11,18 @@ from aether.hardware.network import Group, Topology, collective_s
 from aether.knowledge.library import Device, Rate
 from aether.models.accounting import Parameters, parameters, training_flops_per_token
 from aether.planning.training.operators import LayerWork, Product, layer_groups, layer_work, tokens_per_micro_batch
+from aether.planning.training.precisions import INPUT_BYTES, LOW, cast_bytes, computed_in, is_hybrid
 from aether.planning.training.setup import Layout, Precision, Recompute, TrainingSetup
 from aether.spec.architecture import Attention, Experts, FeedForward, LatentAttention, LayerGroup
 from aether.spec.errors import InputError
 
-INPUT_BYTES: dict[Precision, float] = {"fp32": 4, "fp16": 2, "bf16": 2, "fp8": 1, "mxfp8": 1.03, "nvfp4": 0.56}
-"""Bytes of an operand of a matrix product, block scales included (published: OCP MX 1.0 has one byte for 32 values; NVFP4 for 16)."""
 _RATES: dict[Precision, tuple[Rate, ...]] = {
     "fp32": ("tfloat32", "float32"),
     "fp16": ("float16", "bfloat16"),
     "bf16": ("bfloat16", "float16"),
-    "fp8": ("float8", "bfloat16"),
-    "mxfp8": ("float8", "bfloat16"),
-    "nvfp4": ("float4", "float8", "bfloat16"),
+    "fp8": ("float8", "bfloat16", "float16"),
+    "mxfp8": ("float8", "bfloat16", "float16"),
+    "nvfp4": ("float4", "float8", "bfloat16", "float16"),
 }
 OPTIMISER_BYTES_PER_PARAMETER = {"adamw": 30.0, "adamw_8bit": 18.0, "muon": 26.0, "lion": 22.0, "sgd": 22.0}
 """Traffic of one update: gradient, states and float32 weights read, states and both copies of the weights written (counted)."""
@@ -175,19 +174,16 @@ def writes_scores(setup: TrainingSetup, group: LayerGroup) -> bool:
 def _stage_sums(setup: TrainingSetup, device: Device, recompute: Recompute) -> dict[str, float]:
     """The terms of arithmetic and memory traffic, summed over the layers of a mean stage."""
     times, attention_times = passes(setup, recompute)
-    peak, peak16 = peak_flops_per_s(device, setup.precision), peak_flops_per_s(device, "bf16")
-    bandwidth, size = device.memory_bandwidth_bytes_per_s, INPUT_BYTES[setup.precision]
+    peak16, bandwidth = peak_flops_per_s(device, "bf16"), device.memory_bandwidth_bytes_per_s
     element_times = 3.0 + (recompute == "full" or (recompute == "selective" and setup.software.attention == "flash"))
     total = dict.fromkeys(WORK_FIELDS, 0.0)
-    for group in layer_groups(setup):
+    groups, own = layer_groups(setup), len(setup.architecture.groups)
+    for index, group in enumerate(groups):
         work: LayerWork = layer_work(setup, group)
         share = group.count / setup.layout.pp
         saved = work.products[-1] if recompute == "full" and stops_early(setup, group) else None
-        for kind, products in (("linear", work.products), ("expert", work.expert_products)):
-            for product in products:
-                computed = share * (times - (product is saved))
-                total[f"{kind}_s"] += computed * product.flops / peak
-                total[f"{kind}_traffic_s"] += computed * product.moved_bytes(size) / bandwidth
+        for product in (*work.products, *work.expert_products):
+            _add_product(setup, device, total, product, (share, times - (product is saved), index >= own))
         attention_s = share * attention_times * work.attention_flops / peak16
         total["attention_s"] += attention_s
         total["attention_small_s"] += attention_s * 128 / work.head_size
@@ -195,9 +191,6 @@ def _stage_sums(setup: TrainingSetup, device: Device, recompute: Recompute) -> d
             total["score_s"] += share * attention_times * work.score_bytes / bandwidth
         total["element_s"] += share * element_times * work.element_bytes / bandwidth
         total["scan_s"] += share * element_times * (work.scan_flops / peak16 + work.scan_bytes / bandwidth)
-        if setup.precision in ("fp8", "mxfp8", "nvfp4"):
-            inputs = sum(p.m * p.k * p.count for p in (*work.products, *work.expert_products))
-            total["cast_s"] += share * times * inputs * (2 + size) / bandwidth
         total["dispatch_s"] += share * element_times * 2 * work.routed_bytes / bandwidth
         total["layers"] += share * element_times
         total["expert_layers"] += share * element_times * bool(work.expert_products)
@@ -206,6 +199,24 @@ def _stage_sums(setup: TrainingSetup, device: Device, recompute: Recompute) -> d
         )
     _add_head(setup, device, total)
     return total
+
+
+def _add_product(
+    setup: TrainingSetup, device: Device, total: dict[str, float], product: Product, of: tuple[float, float, bool]
+) -> None:
+    """One product's arithmetic, traffic and casts; `of`: its layers, its forward-sized passes, and whether it predicts ahead."""
+    layers, times, ahead = of
+    bandwidth, learns = device.memory_bandwidth_bytes_per_s, setup.fine_tuning.kind == "full"
+    kind = "expert" if product.part == "experts" else "linear"
+    for precision, share in computed_in(setup, product, ahead, is_hybrid(setup)):
+        field = "linear16_s" if precision != setup.precision and precision == "bf16" else f"{kind}_s"
+        passes_of = layers * share * times
+        total[field] += passes_of * product.flops / peak_flops_per_s(device, precision)
+        total[f"{kind}_traffic_s"] += passes_of * product.moved_bytes(INPUT_BYTES[precision]) / bandwidth
+        if precision in LOW:
+            again = max(0.0, times - (3.0 if learns else 2.0))
+            moved = cast_bytes(setup, precision, product, again, learns)
+            total["cast_s"] += layers * share * moved / bandwidth
 
 
 def _add_head(setup: TrainingSetup, device: Device, total: dict[str, float]) -> None:
