@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from aether.knowledge.library import device
+from aether.knowledge.library import Device, device
 from aether.models.accounting import parameters
 from aether.planning.reliability import TrainingJob
 from aether.planning.reliability import estimates as reliability_estimates
@@ -21,11 +21,13 @@ from aether.planning.search.problem import BATCH_TOKENS, architecture_of, proble
 from aether.planning.search.problem import TRAINING_FORMATS as TRAINING_PRECISIONS
 from aether.planning.search.serving_space import FORMATS
 from aether.planning.search.training import CHECKPOINT_S, RESTART_S, TrainingCandidate, TrainingSearch
+from aether.planning.search.training_space import lacks
 from aether.planning.serving.closed_loop import ClosedLoop
-from aether.planning.serving.estimate import serving_estimates, serving_note
+from aether.planning.serving.estimate import format_note, serving_estimates, serving_note
 from aether.planning.serving.setup import ServingSetup
-from aether.planning.training.estimate import estimate_training, unmeasured_note
+from aether.planning.training.estimate import estimate_training, judge_memory, unmeasured_note
 from aether.planning.training.setup import Layout, TrainingSetup
+from aether.planning.training.work import computed_as
 from aether.spec.architecture import Architecture, Attention, LatentAttention
 from aether.spec.brief import Brief, Hardware, ModelChoice
 from aether.spec.errors import Infeasible, InputError
@@ -142,6 +144,8 @@ def _train(model: str, on: str, devices: int, given: Mapping[str, Any]) -> Answe
     chosen = device(on)
     if given["precision"] not in TRAINING_PRECISIONS:
         raise InputError.of("precision", given["precision"], f"use one of {', '.join(TRAINING_PRECISIONS)}")
+    if lacks(chosen, given["precision"]):
+        raise InputError.of("precision", given["precision"], f"{chosen.name} does not multiply in it: use bf16")
     _divides_heads(architecture, "layout.tp", given["tp"] or 1)
     degrees = {key: given[key] for key in _LAYOUT if given[key] is not None}
     if degrees:
@@ -169,7 +173,7 @@ def _train(model: str, on: str, devices: int, given: Mapping[str, Any]) -> Answe
     )
     subject = f"{name} on {setup.devices} x {chosen.name}, {setup.precision}, {layout or 'one device'}, {setup.software.framework}"
     numbers = (found.step_time, found.tokens_per_s_per_device, found.mfu, found.memory)
-    known = _known(unmeasured_note(chosen))
+    known = (*_memory_verdict(setup, chosen), *_rate_notes(setup, chosen), *_known(unmeasured_note(chosen)))
     if devices == 1:
         return Answer(subject, (*numbers, *found.run), setup.model_dump(mode="json"), known)
     failures, note = _failures(setup.devices, found.of_run("run_time") if found.run else None, given)
@@ -179,6 +183,23 @@ def _train(model: str, on: str, devices: int, given: Mapping[str, Any]) -> Answe
         setup.model_dump(mode="json"),
         (*known, *_idle(devices, idle), note),
     )
+
+
+def _memory_verdict(setup: TrainingSetup, chosen: Device) -> tuple[str, ...]:
+    """That a layout which was asked for does not fit, with the arithmetic."""
+    found = judge_memory(setup, chosen)
+    if found.verdict == "reachable":
+        return ()
+    sure = "cannot fit" if found.verdict == "impossible" else "does not fit at 90 %"
+    return (f"this layout {sure}: {found.arithmetic}; the speed is of devices with room for it",)
+
+
+def _rate_notes(setup: TrainingSetup, chosen: Device) -> tuple[str, ...]:
+    """That a device without bfloat16 is priced in float16, which needs the loss scaled."""
+    if setup.precision != "bf16" or "bfloat16" in chosen.flops_per_s:
+        return ()
+    rate = computed_as(chosen, "bf16")
+    return (f"{chosen.name} has no bfloat16: products are priced in {rate}, which needs its loss scaled",)
 
 
 def _known(note: str | None) -> tuple[str, ...]:
@@ -294,5 +315,5 @@ def _serve(kind: Kind, model: str, on: str, devices: int, given: Mapping[str, An
     if kind == "serve":
         numbers += tuple(value for key, value in found.items() if key not in first)
     subject = f"{name} on {devices} x {setup.device.name}, {given['precision']}, tp{tp}, {given['concurrency']} clients"
-    note = None if kind == "memory" else serving_note(setup)
-    return Answer(subject, numbers, setup.model_dump(mode="json"), _known(note))
+    notes = () if kind == "memory" else (*_known(format_note(setup)), *_known(serving_note(setup)))
+    return Answer(subject, numbers, setup.model_dump(mode="json"), notes)

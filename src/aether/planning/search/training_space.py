@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from aether.knowledge.library import Device
 from aether.models.accounting import training_flops_per_token
 from aether.planning.search.problem import Priced, Problem
 from aether.planning.search.reasons import Pruned, Reason, degrees, splits_evenly
@@ -109,15 +110,7 @@ class TrainingSpace:
 
     def forbids(self, priced: Priced, form: str) -> Reason | None:
         """What forbids a precision on a device in any layout."""
-        precision = precision_of(form)
-        if {"fp8": "float8", "mxfp8": "float8", "nvfp4": "float4"}.get(precision, "") not in (
-            "",
-            *priced.device.flops_per_s,
-        ):
-            return Reason.FORMAT
-        if precision == "mxfp8" and "float4" not in priced.device.flops_per_s:
-            return Reason.FORMAT
-        return None
+        return Reason.FORMAT if lacks(priced.device, precision_of(form)) else None
 
     def _too_slow(self, priced: Priced, precision: Precision) -> Reason | None:
         bound = self.problem.target("build_time")
@@ -239,6 +232,12 @@ class TrainingSpace:
     def steps(self) -> int:
         """Of the whole run."""
         return math.ceil(self.training.tokens / (self.training.global_batch * self.training.sequence_tokens))
+
+
+def lacks(device: Device, precision: Precision) -> bool:
+    """Whether a device's matrix units cannot multiply in an eight- or four-bit format; block scales came with four bits."""
+    needed = {"fp8": ("float8",), "mxfp8": ("float8", "float4"), "nvfp4": ("float4",)}.get(precision, ())
+    return any(rate not in device.flops_per_s for rate in needed)
 
 
 def precision_of(form: str) -> Precision:

@@ -21,7 +21,7 @@ GENERATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("blackwell", ("B200", "B300", "GB200", "GB300", "B100")),
     ("hopper", ("H100", "H200", "H800", "H20", "GH200")),
     ("ada", ("L40", "L4", "L20", "RTX-4", "RTX 4", "RTX-6000-ADA")),
-    ("ampere", ("A100", "A800", "A30", "A40", "A10", "RTX-3", "RTX 3")),
+    ("ampere", ("A100", "A800", "A30", "A40", "A10", "RTX-3", "RTX 3", "RTX-A")),
 )
 """Generation by the beginning of the device's name; anything else is `unmeasured`."""
 UNMEASURED = "unmeasured"

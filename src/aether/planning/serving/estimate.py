@@ -11,7 +11,7 @@ from aether.planning.serving.bounds import Bounds, bounds
 from aether.planning.serving.closed_loop import ClosedLoop
 from aether.planning.serving.efficiency import coefficients
 from aether.planning.serving.memory import ServingMemory, serving_memory
-from aether.planning.serving.setup import ServingSetup
+from aether.planning.serving.setup import MULTIPLIED_IN, ServingSetup
 from aether.spec.errors import InputError
 from aether.spec.evidence import Interval
 from aether.spec.plan import Estimate, Term
@@ -60,6 +60,17 @@ def serving_note(setup: ServingSetup) -> str | None:
     """What to say of a device on which no operator was measured; None where some were."""
     found = distance(setup, coefficients())
     return f"{found.words} (assumed), intervals {UNMEASURED_WIDTH} times theirs" if found.unmeasured else None
+
+
+def format_note(setup: ServingSetup) -> str | None:
+    """What to say of weights in a format that the device cannot multiply; None where it can."""
+    rates = setup.device.flops_per_s
+    for stored in (setup.precision.weights, setup.precision.expert_format):
+        if MULTIPLIED_IN[stored] not in ("bfloat16", *rates):
+            return (
+                f"{setup.device.name} does not multiply in {stored}: weights are stored in it and multiplied in 16 bits"
+            )
+    return None
 
 
 def _step_terms(answers: Answers) -> tuple[tuple[Term, ...], str]:

@@ -83,12 +83,17 @@ class Work:
 WORK_FIELDS = tuple(field.name for field in fields(Work))
 
 
+def computed_as(device: Device, precision: Precision) -> Rate:
+    """The rate of the data sheet that products in that precision run at: its own, or the nearest that the device has."""
+    for name in _RATES[precision]:
+        if name in device.flops_per_s:
+            return name
+    raise InputError.of("precision", precision, f"{device.name} has no rate for it: {', '.join(device.flops_per_s)}")
+
+
 def peak_flops_per_s(device: Device, precision: Precision) -> float:
     """The dense rate of the data sheet for that precision, or of the nearest that the device has."""
-    for name in _RATES[precision]:
-        if rate := device.flops_per_s.get(name):
-            return rate
-    raise InputError.of("precision", precision, f"{device.name} has no rate for it: {', '.join(device.flops_per_s)}")
+    return device.flops_per_s[computed_as(device, precision)]
 
 
 def topology(device: Device) -> Topology:
