@@ -317,3 +317,35 @@ def test_a_spike_is_found_in_an_event_file_and_an_empty_one_is_refused(tmp_path)
     empty.touch()
     with pytest.raises(InputError, match="no curve is in this event file"):
         read_log(empty)
+
+
+BARS = "***** Running training *****\n  Total optimization steps = 2,500\n" + "".join(
+    f" {i}%|███       | {(i + 1) * 10}/2500 [00:10<01:00, 1.9it/s]{{'loss': {1.0 + 1 / (i + 1):.4f}, 'learning_rate': 1e-05}}\n"
+    + ("100%|████| 63/63 [00:12<00:00, 5.1it/s]{'eval_loss': 1.2, 'eval_runtime': 12.3}\n" if i % 25 == 24 else "")
+    for i in range(100)
+)
+
+
+def test_steps_are_those_of_the_trainers_bar(tmp_path):
+    path = tmp_path / "train.log"
+    path.write_text(BARS)
+    log = read_log(path)
+    assert log.total_steps == 2500 and [p.step for p in log.series["loss"]][-2:] == [990, 1000]
+    assert [p.step for p in log.series["val_loss"]] == [250, 500, 750, 1000] and not log.restarts
+    assert any(found.key == "stopped-early" for found in find(log))
+
+
+def test_a_run_whose_last_steps_have_no_line_has_not_stopped(tmp_path):
+    path = tmp_path / "train.log"
+    path.write_text(BARS.replace("2,500", "1,005").replace("/2500", "/1005"))
+    assert not any(found.key == "stopped-early" for found in find(read_log(path)))
+
+
+def test_skips_of_deepspeed_are_counted(tmp_path):
+    path = tmp_path / "train.log"
+    said = "[INFO] [loss_scaler.py:190] [deepspeed] OVERFLOW! Rank 0 Skipping step. Attempted loss scale: 4, reducing to 2\n"
+    path.write_text(
+        "".join(f"steps: {i} loss: 3.0 iter time (s): 0.911 samples/sec: 281.2\n" + said for i in range(30))
+    )
+    log = read_log(path)
+    assert any(found.key == "loss-scale-collapse" for found in find(log)) and log.values("step_time_s")[0] == 0.911

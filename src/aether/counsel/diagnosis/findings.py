@@ -8,6 +8,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from aether.counsel.diagnosis.logs import Log, Point
 
@@ -339,7 +340,9 @@ def _resumes(log: Log) -> Iterator[Found]:
 
 def _ends(log: Log) -> Iterator[Found]:
     last = max((p.step for points in log.series.values() for p in points[-1:]), default=0)
-    if log.total_steps and last < log.total_steps:
+    steps = [p.step for p in log.series.get("loss", [])]
+    apart = max((b - a for a, b in pairwise(steps)), default=0)  # the last steps need not have a line of their own
+    if log.total_steps and last + apart < log.total_steps:
         facts = (Fact("last step", last), Fact("steps that the log announces", log.total_steps))
         yield Found("stopped-early", facts, _lines([points[-1] for points in log.series.values()][-1:]))
 

@@ -31,6 +31,8 @@ _NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
 _PAIR = re.compile(
     rf"(?P<key>[A-Za-z][A-Za-z _/().-]{{0,48}}?)\s*[:=]?\s*\[?(?P<number>{_NUMBER})(?P<unit>\s?ms\b)?(?![\w.])", re.I
 )
+_ANNOUNCED = re.compile(r"iteration\s+\d+\s*/\s*(?P<of>\d+)|total optimization steps = (?P<in_all>[\d,]+)", re.I)
+_BAR = re.compile(r"\d%\|[^|]*\|\s*(?P<done>\d+)/(?P<all>\d+)\s*\[")
 _DICTIONARY = re.compile(r"\{[^{}]*\}")
 
 
@@ -56,6 +58,8 @@ class Log:
     """The lines that hold a value or a message, as they may be quoted."""
     total_steps: int | None = None
     """What the log itself says that the run will have."""
+    bar: int | None = None
+    """Updates that the trainer's progress bar has counted."""
     cut_bytes: int = 0
     """Bytes at the start of the file that were not read."""
     restarts: list[int] = field(default_factory=list)
@@ -185,8 +189,13 @@ def _read_line(log: Log, number: int, line: str) -> None:
             log.said.setdefault(key, []).append(number)
             log.lines[number] = quotable(line)
     found = dict(_known(_pairs(line)))
-    if total := re.search(r"iteration\s+\d+\s*/\s*(\d+)", line):
-        log.total_steps = int(total[1])
+    if total := _ANNOUNCED.search(line):
+        log.total_steps = int((total["of"] or total["in_all"]).replace(",", ""))
+    beside = "{" in line and "eval_" not in line and log.total_steps is None  # an evaluation has a bar of its own
+    if (bar := _BAR.search(line)) and (int(bar["all"]) == log.total_steps or beside):
+        log.bar = int(bar["done"])
+    if "step" not in found and "{" in line and log.bar is not None and found:
+        found["step"] = log.bar  # a trainer's dictionary behind, or after, its progress bar
     if set(found) - {"step", "step_time_s"}:
         log.lines[number] = quotable(line)
         _take(log, number, found)
