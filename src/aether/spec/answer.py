@@ -44,6 +44,8 @@ class Request(Noun):
     """Topics of `aether explain` that were named or asked about."""
     subjects: tuple[str, ...] = ()
     """Files, folders, runs or logs that were named."""
+    sizes: bool = False
+    """Whether hardware is what is asked for: which device, or how many of one."""
     reads: tuple[Read, ...] = ()
     contradictions: tuple[str, ...] = ()
     """Sentences: two things that cannot both be meant."""

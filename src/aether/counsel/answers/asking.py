@@ -88,7 +88,11 @@ def _missing(request: Request) -> tuple[Question, ...]:
     if intent in ("serve", "pretrain", "continue", "finetune"):
         if brief.model is None:
             return (_MODEL, *((_DEVICE,) if brief.hardware is None else ()))
-        return (*questions(brief), *_how_many(brief), *_lengths(request), *_data(brief), *_prices(brief))
+        open_questions = (*questions(brief), *_how_many(brief), *_lengths(request), *_data(brief), *_prices(brief))
+        # Hardware that is asked for is not asked back.
+        return tuple(
+            q for q in open_questions if not (request.sizes and q.field in ("hardware.name", "hardware.count"))
+        )
     if intent == "build":
         return questions(brief)
     asked: list[Question] = []

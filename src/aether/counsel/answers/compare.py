@@ -1,6 +1,6 @@
 """The answer about a comparison: models or devices side by side under one load, number formats on a device, or methods of a kind.
 
-Where every kind of device is counted and a load was said, `compare_load` simulates each side at it. Else each pairing takes the fewest
+Where a load was said, `compare_load` simulates each side at it. Else each pairing takes the fewest
 devices of a kind that hold the model, in as many copies as there are devices for where they are counted. Speed, memory and cost are
 predictions of `planning.serving` for one closed loop of clients to a copy; accuracy is unknown, since no published number compares models under one protocol on your task.
 """
@@ -233,13 +233,7 @@ def _table(draft: Draft, priced: list[Priced]) -> list[Block]:
         clients, " clients for each copy, prompts of ", Bound(path="load.prompt_tokens"), " and answers of ",
         Bound(path="load.output_tokens"), " tokens, vLLM, intervals that hold eight times in ten.",
     )  # fmt: skip
-    if "requests_per_s" not in draft.brief.load.model_fields_set:
-        return [table(heads, rows), told]
-    unused = note(
-        "The load of ", Bound(path="load.requests_per_s"),
-        " requests/s is not in this: say how many devices there are of each kind, and each is simulated at it.",
-    )  # fmt: skip
-    return [table(heads, rows), told, unused]
+    return [table(heads, rows), told]
 
 
 def _where(draft: Draft, one: Priced) -> Text:

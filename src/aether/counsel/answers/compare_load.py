@@ -1,6 +1,6 @@
-"""A comparison of hardware that is counted, under the load that was read: each side is searched and simulated as a plan does it.
+"""A comparison of hardware under the load that was read: each side is searched and simulated as a plan does it.
 
-A side is a model on all devices of one kind that there are. One that does not keep up, or misses a target, is said not to hold, with
+A side is a model on all devices of one kind that there are; where nobody said how many, on those that hold the load at the least cost. One that does not keep up, or misses a target, is said not to hold, with
 the arithmetic; of those that hold, the cheapest is decided, all its devices paid for. Where none holds, what would is searched.
 """
 
@@ -14,6 +14,7 @@ from aether.counsel.answers.evaluate import TASKS
 from aether.counsel.answers.files import evaluation_command
 from aether.counsel.answers.fleet_recipe import load_command
 from aether.counsel.answers.recipe import HardwarePart
+from aether.counsel.answers.sizing import needed, with_count
 from aether.planning.search.decide import Found, search
 from aether.planning.search.nearby import nearest
 from aether.planning.search.problem import Problem, problem_of
@@ -105,10 +106,8 @@ class Side:
 
 
 def is_loaded(brief: Brief) -> bool:
-    """Whether a request says how many devices each side has, and what load they get."""
-    hardware = brief.hardware
-    counted = hardware is not None and all(hardware.is_counted(d) for d in hardware.names if d != "this-machine")
-    return counted and "requests_per_s" in brief.load.model_fields_set
+    """Whether a request says what load the devices get."""
+    return brief.hardware is not None and "requests_per_s" in brief.load.model_fields_set
 
 
 def compare_at_load(draft: Draft, models: tuple[str, ...], devices: list[str]) -> None:
@@ -133,9 +132,12 @@ def _side(brief: Brief, model: str, on: str) -> Side:
         prices.setdefault(hardware.name, hardware.price_usd_per_hour)
     one = {
         "model": ModelChoice(name=model, task="serve", formats=chosen.formats),
-        "hardware": Hardware(name=on, count=hardware.count_of(on), prices_usd_per_hour=prices),
+        "hardware": Hardware(name=on, prices_usd_per_hour=prices),
     }
-    problem = problem_of(brief.model_copy(update=one))
+    alone = brief.model_copy(update=one)
+    if not hardware.is_counted(on):
+        return Side(*needed(alone))
+    problem = problem_of(with_count(alone, hardware.count_of(on)))
     return Side(problem, search(problem))
 
 
@@ -145,7 +147,9 @@ def _paid(side: Side) -> float:
 
 
 def _all_of(draft: Draft, side: Side) -> Text:
-    count = draft.number(f"{side.step}.count", side.count, "count", "assumed", "the brief's count of these devices")
+    given = draft.brief.hardware is not None and draft.brief.hardware.is_counted(side.device)
+    source = "the brief's count of these devices" if given else "the devices that hold the load at the least cost"
+    count = draft.number(f"{side.step}.count", side.count, "count", "assumed" if given else "computed", source)
     return text_of(count, " ", name(side.device))
 
 

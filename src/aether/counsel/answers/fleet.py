@@ -17,6 +17,7 @@ from aether.counsel.answers.fleet_recipe import (
     serving_recipe,
     training_recipe,
 )
+from aether.counsel.answers.sizing import sized
 from aether.planning.exports.common import ExportedFile
 from aether.planning.search.problem import Problem
 from aether.planning.serving.setup import ServingSetup
@@ -78,10 +79,13 @@ USES = frozenset(
 
 def answer_fleet(draft: Draft) -> None:
     """Decision, options, recipe, files, risks, uncertainty and the next experiment. Raises NeedsInput, Infeasible, InputError."""
+    searched: tuple[str, ...] = ()
+    if draft.request.sizes:
+        draft.brief, searched = sized(draft.brief)
     problem, plan = fleet.decide(draft.brief)
     option, setup = plan.decision, fleet.setup_of(plan.decision)
     exported, notes = _completed(draft, problem, setup, *fleet.exports(option))
-    _decision(draft, plan)
+    _decision(draft, plan, searched)
     draft.section("options", "Options", *_options(draft, plan))
     recipe = (
         serving_recipe(draft, problem, option, setup, _software(option, exported))
@@ -130,13 +134,19 @@ def _software(option: FleetOption, exported: Exported) -> str:
     return next((line.removeprefix("# for ").partition(";")[0] for line in lines), option.software)
 
 
-def _decision(draft: Draft, plan: FleetPlan) -> None:
+def _decision(draft: Draft, plan: FleetPlan, searched: tuple[str, ...]) -> None:
+    """`searched`: settings of the hardware that was looked through, where hardware is what was asked for."""
     option = plan.decision
     verb = {"serve": "Serve", "pretrain": "Train", "finetune": "Fine-tune"}[plan.task]
-    decided = Paragraph(text=text_of(f"{verb} ", name(option.model), " as ", name(option.name), "."), tone="decision")
+    count = draft.number("plan.devices", option.devices, "count", "computed", _SOURCE)
+    many = text_of(": ", count, " devices" if option.devices > 1 else " device") if searched else ()
+    decided = text_of(f"{verb} ", name(option.model), " as ", name(option.name))
+    decided = Paragraph(text=(*decided, *many, *text_of(".")), tone="decision")
     why = Paragraph(text=draft.sentence("plan", plan.because, _SOURCE))
     changes = [draft.sentence("plan", change, _SOURCE) for change in plan.would_change[:CHANGES]]
     blocks: list[Block] = [decided, why]
+    if searched:
+        blocks.append(note("You asked which hardware, so it was searched: ", command(", ".join(searched)), "."))
     if changes:
         blocks += [paragraph("What would change it:"), items(*changes)]
     draft.section("decision", "Decision", *blocks)

@@ -17,7 +17,7 @@ from aether.planning.search.problem import Problem
 from aether.planning.search.quality import BITS
 from aether.planning.search.reasons import Pruned, Reason
 from aether.planning.search.serving import Screened, ServingSearch
-from aether.planning.search.standing import certain_end, standing_of
+from aether.planning.search.standing import certain_end, is_known, standing_of
 from aether.planning.search.steady import BUSIEST
 from aether.spec.brief import Target
 from aether.spec.fleet import FleetOption, FleetPlan, Shortfall
@@ -55,11 +55,7 @@ def search(problem: Problem, bounded: bool = True, one_is_enough: bool = False) 
         serving = ServingSearch(problem, bounded)
         hard = serving_bounds(problem, serving.space) if bounded else ()
         finalists, screened = serving.finalists()
-        options = []
-        for one in finalists if not hard else ():
-            options.append(serving_options.option_of(serving, one))
-            if one_is_enough and options[-1].standing == "met" and _known(options[-1]):
-                break
+        options = serving_options.offered(serving, finalists if not hard else (), one_is_enough)
         considered, pruned = serving.space.considered, serving.pruned
         short = hard or (() if options else _without_serving(problem, screened, pruned))
     else:
@@ -107,11 +103,6 @@ def merit_of(option: FleetOption) -> Merit:
     )
 
 
-def _known(option: FleetOption) -> bool:
-    loss = option.estimate("quality_loss")
-    return loss is not None and loss.value is not None
-
-
 NOTABLE_GOODPUT = 0.98
 """Below this share of the time that trains, failures are worth a word (chosen)."""
 AS_CHEAP = 1.05
@@ -120,7 +111,7 @@ AS_CHEAP = 1.05
 
 def _class(option: FleetOption) -> tuple:
     """What comes before cost: targets missed, quality unknown (then the more bits the better), risk, price unknown."""
-    merit, known = merit_of(option), _known(option)
+    merit, known = merit_of(option), is_known(option)
     fewer_bits = 0 if known else -BITS[option.precision]
     return (option.standing == "missed", not known, fewer_bits, merit.standing, merit.cost is None)
 
@@ -193,7 +184,7 @@ def _because(problem: Problem, found: Found) -> str:
         if best.standing == "met"
         else "misses no target for certain, but does not meet all at 90 %"
     )
-    quality = "its quality is known" if _known(best) else "its quality is unknown until it is measured"
+    quality = "its quality is known" if is_known(best) else "its quality is unknown until it is measured"
     text = f"It {kept}, {quality}, and {_cheapest(found)}"
     priced = best.estimate(cost)
     if priced is not None and priced.value is not None:
@@ -261,7 +252,7 @@ def _other_options(problem: Problem, found: Found) -> Iterator[str]:
     best, own = found.options[0], merit_of(found.options[0])
     seen: set[str] = set()
     for option in found.options[1:]:
-        other, known = merit_of(option), _known(option)
+        other, known = merit_of(option), is_known(option)
         if option.standing == "missed" or option.precision in seen or option.device in seen:
             continue
         both = own.cost is not None and other.cost is not None
@@ -269,7 +260,7 @@ def _other_options(problem: Problem, found: Found) -> Iterator[str]:
         assert here is not None and there is not None
         alike = both or option.device == best.device
         gain = 1 - there / here if alike else 0.0
-        if not known and _known(best) and (gain > 0.02 or other.standing < own.standing):
+        if not known and is_known(best) and (gain > 0.02 or other.standing < own.standing):
             seen.add(option.precision)
             what = f"{gain:.0%} less {'cost' if both else 'device-hours'}" if gain > 0 else "targets met at 90 %"
             bound = f"{problem.brief.quality_loss_bound:.0%}"

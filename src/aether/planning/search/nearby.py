@@ -71,6 +71,22 @@ def nearest(problem: Problem, found: Found, axes: Sequence[str] = AXES) -> tuple
     return tuple(offered)
 
 
+def fewest(brief: Brief) -> int | None:
+    """The fewest devices on which a brief's one kind meets it, of the counts that are rented; None where no tried count does. Raises InputError."""
+    assert brief.hardware is not None
+    one = brief.model_copy(update={"hardware": _counted(brief.hardware, 1)[0]})
+    problem = problem_of(one)
+    found = search(problem)
+    if found.feasible and not found.shortfalls:
+        return 1
+    for near in nearest(problem, found, ("count",)):
+        for setting in near.settings if near.axis == "count" else ():
+            field, _, value = setting.partition("=")
+            if field == "hardware.count":
+                return int(value)
+    return None
+
+
 def _closest(axis: str, ladder: Sequence[Change]) -> Nearby | None:
     """The nearest feasible rung of a ladder whose later rungs ask for less: the nearest that the steady estimates do not rule out, and
     from there on by simulation."""

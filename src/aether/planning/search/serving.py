@@ -134,6 +134,14 @@ class ServingSearch:
         self.pruned.add(Reason.VARIANT, f"{named} with other limits", VARIANTS * len(best) - len(chosen))
         return chosen, seen
 
+    def grown(self, one: Candidate) -> Candidate | None:
+        """The same with another replica; None where there are no devices for it."""
+        replicas = one.replicas + 1
+        if replicas * one.layout.devices > one.layout.priced.count:
+            return None
+        state = steady_within(one.cost.seconds, self.load, self.load.requests_per_s / replicas, one.batch)
+        return replace(one, replicas=replicas, state=state)
+
     def promising(self) -> bool:
         """Whether some layout keeps up with the load and, at the good ends of its steady estimates, misses no target."""
         for layout in self.space.layouts():
@@ -174,11 +182,15 @@ class ServingSearch:
             rest = [rest[round(i * (len(rest) - 1) / max(1, room - 1))] for i in range(room)]
         return sorted(heads + rest, key=self._cost)
 
+    def price(self, one: Candidate) -> float:
+        """US dollars for a million tokens; device hours where no price is known."""
+        hours, price = self.device_hours(one.devices), one.layout.priced.price_usd_per_hour
+        return hours if price is None else hours * price
+
     def _cost(self, one: Candidate) -> tuple[bool, float, int, float]:
         """Known prices first: hours of a device without one are not dollars."""
         merit = self.merit(one)
-        price = merit.device_hours if merit.cost is None else merit.cost
-        return (merit.cost is None, price, one.complexity, merit.speed_s)
+        return (merit.cost is None, self.price(one), one.complexity, merit.speed_s)
 
     def _screen(self) -> Screened:
         seen = Screened()

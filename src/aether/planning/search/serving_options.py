@@ -5,12 +5,13 @@ the first token. Intervals are those of the fit (errors on models that it had no
 """
 
 import math
+from collections.abc import Sequence
 
 from aether.planning.intervals import LEVEL
 from aether.planning.search.corrected import Corrected
 from aether.planning.search.problem import Priced
 from aether.planning.search.serving import Candidate, ServingSearch
-from aether.planning.search.standing import worst
+from aether.planning.search.standing import is_known, worst
 from aether.planning.search.steady import BUSIEST, Batch, steady
 from aether.planning.serving.arrivals import Fixed, Poisson, Traffic
 from aether.planning.serving.efficiency import coefficients
@@ -31,6 +32,9 @@ _MOST_IN_SYSTEM = 250
 """Sequences in flight beyond which fewer replicas are simulated with their share of the load (chosen: the simulation must
 fill and settle; a router over more replicas only shortens queues)."""
 
+_GROWN = 2
+"""Replicas that are added at most to what a simulation finds at risk (chosen)."""
+
 
 def simulated(one: Candidate, load: Load, seed: int) -> Summary:
     """What users see, from a seeded simulation of some replicas with their share of the load."""
@@ -47,6 +51,28 @@ def simulated(one: Candidate, load: Load, seed: int) -> Summary:
     )
     pool = Pool(one.cost.seconds, pool_of(one.setup).limits, replicas)
     return summarise(simulate(pool, traffic, seed))
+
+
+def offered(search: ServingSearch, finalists: Sequence[Candidate], one_is_enough: bool) -> list[FleetOption]:
+    """The finalists as options. One of known quality that its simulation finds at risk gets another replica, while that is cheaper
+    than what meets every target. `one_is_enough`: the first that meets every target is the last."""
+    found: list[FleetOption] = []
+    cheapest = math.inf
+    for finalist in finalists:
+        one: Candidate | None = finalist
+        for _ in range(1 + _GROWN):
+            if one is None or (one is not finalist and search.price(one) >= cheapest):
+                break
+            found.append(option_of(search, one))
+            if not is_known(found[-1]):
+                break
+            if found[-1].standing == "met":
+                cheapest = min(cheapest, search.price(one))
+                break
+            one = search.grown(one)
+        if one_is_enough and cheapest < math.inf:
+            break
+    return found
 
 
 def option_of(search: ServingSearch, one: Candidate) -> FleetOption:

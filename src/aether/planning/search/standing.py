@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from aether.spec.brief import Target
-from aether.spec.fleet import Standing
+from aether.spec.fleet import FleetOption, Standing
 from aether.spec.plan import Estimate
 
 
@@ -30,3 +30,9 @@ def certain_end(target: Target, estimate: Estimate) -> float:
     if estimate.interval is None:
         return estimate.value
     return estimate.interval.high if target.comparison == "<=" else estimate.interval.low
+
+
+def is_known(option: FleetOption) -> bool:
+    """Whether what its number format loses is known."""
+    loss = option.estimate("quality_loss")
+    return loss is not None and loss.value is not None
