@@ -234,7 +234,7 @@ def test_devices_that_nobody_counted_are_asked_about():
 def test_a_bounded_cost_needs_a_price():
     raw = {
         "model": {"name": "qwen3-8b"},
-        "hardware": {"name": "L40S", "count": 2},
+        "hardware": {"name": "L40", "count": 2},
         "load": {"requests_per_s": 8, "prompt_tokens": 9},
     }
     raw |= {"targets": ["cost_per_million_tokens <= 0.4 USD", "ttft_p99 <= 2 s"]}

@@ -72,9 +72,12 @@ def test_counts_without_a_load_are_copies_under_one_loop():
         assert _value(counted, cost, device) == pytest.approx(_value(bare, cost, device))
 
 
-def test_a_load_without_counts_is_said_not_to_be_used():
+def test_a_load_without_counts_gives_each_side_what_it_needs():
     found = _asked("H100 or B200 for llama-3.3-70b at 30 rps?")
-    assert "The load of 30 requests/s is not in this" in _said(found, "Options")
+    counts = {e.id: e.value for e in found.page.evidence if e.id.startswith("side-") and e.id.endswith(".count")}
+    assert len(counts) == 2 and all(count >= 4 for count in counts.values())
+    assert "Cheapest that holds 30 requests/s" in _said(found, "Decision")
+    assert all(e.kind == "computed" for e in found.page.evidence if e.id in counts), "nobody said how many there are"
 
 
 def test_idle_devices_are_paid_for():

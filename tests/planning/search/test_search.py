@@ -29,7 +29,7 @@ PRETRAIN = {
 SMALL = {
     "targets": ["ttft_p99 <= 2 s"],
     "model": {"name": "llama-3.1-8b", "task": "serve"},
-    "hardware": {"name": "L40S", "count": 2},
+    "hardware": {"name": "L40", "count": 2},
     "load": {"requests_per_s": 1, "prompt_tokens": 500, "output_tokens": 100},
 }
 TOO_LARGE = SMALL | {"model": {"name": "llama-3.1-70b", "task": "serve"}, "hardware": {"name": "L4", "count": 1}}
@@ -85,7 +85,7 @@ def test_the_decision_is_known_where_it_can_be_and_unknown_stays_unknown():
     loss = plan.decision.estimate("quality_loss")
     assert loss is not None and loss.value is not None and loss.value <= wanted.brief.quality_loss_bound
     cost = plan.decision.estimate("cost_per_million_tokens")
-    assert cost is not None and cost.value is None, "nobody gave a price of an L40S"
+    assert cost is not None and cost.value is None, "nobody gave a price of an L40"
     assert all(estimate.value is None and estimate.protocol for estimate in plan.unknown)
 
 

@@ -138,8 +138,10 @@ def _decision(draft: Draft, plan: FleetPlan, searched: tuple[str, ...]) -> None:
     """`searched`: settings of the hardware that was looked through, where hardware is what was asked for."""
     option = plan.decision
     verb = {"serve": "Serve", "pretrain": "Train", "finetune": "Fine-tune"}[plan.task]
-    count = draft.number("plan.devices", option.devices, "count", "computed", _SOURCE)
-    many = text_of(": ", count, " devices" if option.devices > 1 else " device") if searched else ()
+    many: Text = ()
+    if searched:
+        count = draft.number("plan.devices", option.devices, "count", "computed", _SOURCE)
+        many = text_of(": ", count, " devices" if option.devices > 1 else " device")
     decided = text_of(f"{verb} ", name(option.model), " as ", name(option.name))
     decided = Paragraph(text=(*decided, *many, *text_of(".")), tone="decision")
     why = Paragraph(text=draft.sentence("plan", plan.because, _SOURCE))
