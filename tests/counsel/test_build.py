@@ -152,7 +152,9 @@ def test_a_second_build_in_one_folder_is_refused(tmp_path):
 def test_ctrl_c_is_a_sentence_and_loses_nothing(tmp_path):
     run = tmp_path / "run"
     process = start("build", write_brief(tmp_path), "--out", run)
-    time.sleep(6)
+    deadline = time.monotonic() + 60
+    while not (run / "run.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     try:
         out, err = process.communicate(timeout=60)

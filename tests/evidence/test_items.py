@@ -122,7 +122,7 @@ def test_items_are_read_back_and_damage_is_named(tmp_path):
 def test_a_planted_weak_slice_is_found_and_a_null_is_not():
     rng = np.random.default_rng(0)
     found, false = 0, 0
-    for _ in range(100):
+    for _ in range(40):
         rows = [
             item(i, rng.random() < (0.3 if i % 5 == 0 else 0.7), tags={"kind": str(i % 5), "other": str(i % 7)})
             for i in range(600)
@@ -131,7 +131,7 @@ def test_a_planted_weak_slice_is_found_and_a_null_is_not():
         found += any(one.tag == "kind = 0" for one in slices)
         null = [row.model_copy(update={"values": {"acc": float(rng.random() < 0.6)}}) for row in rows]
         false += bool(worst_slices(null, "acc"))
-    assert found >= 98 and false <= 7
+    assert found >= 39 and false <= 4
 
 
 def test_comparisons_are_paired_corrected_and_name_what_is_left_out():

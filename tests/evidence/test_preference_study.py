@@ -27,7 +27,7 @@ def test_each_pair_has_its_raters_and_loads_are_equal(pairs, raters, data):
 def test_power_is_what_a_simulation_finds():
     """Raters with tastes of their own: the planned difference is found about as often as planned, and nothing is found where nothing is."""
     design = StudyDesign(pairs=600, raters=30, per_pair=1, within_rater=0.04)
-    rng, draws = np.random.default_rng(0), 400
+    rng, draws = np.random.default_rng(0), 150
 
     def found(share):
         spread = np.sqrt(design.within_rater * share * (1 - share))
@@ -44,7 +44,7 @@ def test_power_is_what_a_simulation_finds():
 
     power = np.mean([found(0.5 + design.smallest_detectable) for _ in range(draws)])
     alarms = np.mean([found(0.5) for _ in range(draws)])
-    assert 0.73 <= power <= 0.87 and 0.02 <= alarms <= 0.085
+    assert 0.7 <= power <= 0.9 and 0.01 <= alarms <= 0.1
     assert design.power_for(design.smallest_detectable) == pytest.approx(0.8, abs=0.001)
 
 

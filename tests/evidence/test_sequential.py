@@ -9,7 +9,7 @@ from aether.spec.errors import InputError
 
 def test_looking_after_every_item_gives_no_more_false_alarms_than_said():
     rng, alarms, naive = np.random.default_rng(0), [], []
-    for _ in range(300):
+    for _ in range(120):
         x = rng.choice([-1.0, 0.0, 1.0], 400, p=[0.2, 0.6, 0.2])
         alarms.append(Q.betting(x).stops_at() is not None)
         n = np.arange(1, 401)
