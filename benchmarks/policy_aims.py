@@ -6,7 +6,7 @@ Learns from the requests of our own (`tests/golden/hard_rule_requests.txt`, `har
 `requests.jsonl`), from deeds of our own (`harmful_deeds.txt`, `harmless_deeds.txt`) in the frames of `benchmarks.policy_frames`, and from
 sets whose licence allows it, in DIR: HarmBench's biology and misinformation (MIT), XSTest's safe prompts (CC BY 4.0), MT-Bench
 (Apache-2.0) and GSM8K (MIT). No text is kept, only the weights. The threshold is one half, or more where 3 % of
-`aims_held_lookalikes.txt` would be refused, which the weights have not seen; `aims_unseen_requests.txt` and `aims_unseen_lookalikes.txt` chose nothing and say what to expect.
+`aims_held_lookalikes.txt` would be refused, which the weights have not seen; `aims_unseen_*` and `aims_fresh_*` chose nothing and say what to expect.
 """
 
 import argparse
@@ -114,9 +114,11 @@ def _chances(weights: dict[str, float], name: str) -> np.ndarray:
 
 def _told(weights: dict[str, float]) -> float:
     """Print what is said of texts that were not learnt from; the threshold."""
-    names = ("aims_held_requests", "aims_held_lookalikes", "aims_unseen_requests", "aims_unseen_lookalikes")
+    names = [f"aims_{batch}_{side}" for batch in ("held", "unseen", "fresh") for side in ("requests", "lookalikes")]
     chances = {name: _chances(weights, name) for name in names}
-    threshold = max(0.5, round(float(np.quantile(chances["aims_held_lookalikes"], 1 - OVER)) + 5e-4, 3))
+    threshold = max(
+        0.5, round(float(np.quantile(chances["aims_held_lookalikes"], 1 - OVER, method="higher")) + 6e-4, 3)
+    )
     for limit in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, threshold):
         print(f"at {limit}:", ", ".join(f"{name} {np.mean(chances[name] >= limit):.1%}" for name in names))
     return threshold
