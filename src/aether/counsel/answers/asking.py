@@ -4,6 +4,7 @@ A plan for a published model asks what `policy.questions` asks; a recipe that tr
 it nothing can be made again. Each question has its reason and, where one is sensible, a default.
 """
 
+from aether.counsel.answers.at_once import with_rate
 from aether.counsel.answers.brief_text import raw_brief
 from aether.counsel.answers.methods import compared, has_numbers
 from aether.counsel.answers.side_by_side import topics_of
@@ -87,12 +88,12 @@ def _missing(request: Request) -> tuple[Question, ...]:
     brief, intent = request.brief, request.intent
     if intent in ("serve", "pretrain", "continue", "finetune"):
         if brief.model is None:
-            return (_MODEL, *((_DEVICE,) if brief.hardware is None else ()))
+            return (_MODEL, *((_DEVICE,) if brief.hardware is None and not request.sizes else ()))
         open_questions = (*questions(brief), *_how_many(brief), *_lengths(request), *_data(brief), *_prices(brief))
         # Hardware that is asked for is not asked back.
-        return tuple(
-            q for q in open_questions if not (request.sizes and q.field in ("hardware.name", "hardware.count"))
-        )
+        left = [q for q in open_questions if not (request.sizes and q.field in ("hardware.name", "hardware.count"))]
+        usual = USUAL_LENGTHS["output"]
+        return tuple(with_rate(q, request, usual) if q.field == "load.requests_per_s" else q for q in left)
     if intent == "build":
         return questions(brief)
     asked: list[Question] = []

@@ -5,6 +5,7 @@ Nothing is papered over: a word with a number or a name that no field took is sh
 
 from collections.abc import Sequence
 
+from aether.counsel.answers.at_once import at_once, names_at_once
 from aether.counsel.answers.draft import Draft, command, items, name, note, paragraph, table
 from aether.report.pieces import user
 from aether.spec.brief import Question
@@ -28,8 +29,11 @@ def understood(draft: Draft) -> None:
     if request.contradictions:
         blocks.append(paragraph("These cannot both be meant; say which holds:"))
         blocks.append(items(*(text_of(user(sentence)) for sentence in request.contradictions)))
-    if request.unread:
-        quoted = ", ".join(f"“{words}”" for words in request.unread)
+    # Requests at once stand in the question for a rate.
+    asked_about = at_once(request) is not None and "requests_per_s" not in request.brief.load.model_fields_set
+    unread = [words for words in request.unread if not (asked_about and names_at_once(words))]
+    if unread:
+        quoted = ", ".join(f"“{words}”" for words in unread)
         blocks.append(note("Not understood, and not used: ", user(quoted), "."))
     draft.section("understood", "What was understood", *blocks)
 
