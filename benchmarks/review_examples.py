@@ -9,6 +9,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from aether.counsel.review.engine import review
 from benchmarks.records import FOLDER, circumstances
@@ -26,23 +27,22 @@ FALSE = {
 }
 
 
-def main(packages: list[str]) -> int:
-    """Review, count, record."""
-    rows = []
-    for package in map(Path, packages):
-        folders = sorted(p for p in package.rglob("*") if p.is_dir() and p.name in ("examples", "scripts"))
-        result = review(folders)
-        false = [f for f in result.findings if any(f.path.endswith(end) and f.rule == rule for end, rule in FALSE)]
-        rules = Counter(f"{f.rule} ({f.severity})" for f in result.findings)
-        rows.append(
-            {
-                "package": package.name,
-                "files": len(result.files),
-                "findings": len(result.findings),
-                "false": len(false),
-                "rules": dict(rules.most_common()),
-            }
-        )
+def row_of(package: Path) -> dict[str, Any]:
+    """What is found in one package."""
+    result = review(sorted(p for p in package.rglob("*") if p.is_dir() and p.name in ("examples", "scripts")))
+    false = [f for f in result.findings if any(f.path.endswith(end) and f.rule == rule for end, rule in FALSE)]
+    rules = Counter(f"{f.rule} ({f.severity})" for f in result.findings)
+    return {
+        "package": package.name,
+        "files": len(result.files),
+        "findings": len(result.findings),
+        "false": len(false),
+        "rules": dict(rules.most_common()),
+    }
+
+
+def write(rows: list[dict[str, Any]]) -> None:
+    """The record of all packages."""
     found, false = (sum(row[name] for row in rows) for name in ("findings", "false"))
     record = circumstances("benchmarks.review_examples", words=[row["package"] for row in rows])
     record |= {"packages_reviewed": rows, "false_share": false / found if found else None}
@@ -56,6 +56,11 @@ def main(packages: list[str]) -> int:
     (FOLDER / "review_examples.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     (FOLDER / "review_examples.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
+
+
+def main(packages: list[str]) -> int:
+    """Review, count, record."""
+    write([row_of(Path(package)) for package in packages])
     return 0
 
 
