@@ -236,7 +236,6 @@ def refuse_parts(config: DecoderParts, what: str, mend: str, but: Collection[str
 
 
 _UNCOMPILED = {
-    "mamba": "scans token by token, and a graph would hold every token of a window",
     "rwkv7": "has a graph of so many chunks that compiling 256 tokens did not end in three minutes",
     "rwkv6": "takes chunks of a length that the strength of its decay decides",
 }

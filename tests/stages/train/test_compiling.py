@@ -102,6 +102,7 @@ PARTS = {
     "capped scores": {"attention_softcap": 5.0},
     "sink logits": {"sink_logits": True, "window": 6},
     "experts": {"experts": {"count": 4, "active": 2, "balance_loss": 0.05, "z_loss": 0.01}},
+    "mamba": {"mixer": "mamba"},
     "mamba2": {"mixer_pattern": ("mamba2", "attention", "mamba2")},
     "retnet": {"mixer": "retnet"},
     "gated delta": {"mixer": "gated_delta"},

@@ -125,7 +125,7 @@ def test_the_fingerprint_of_a_recipe_that_exchanges_nothing_names_no_part():
 @pytest.mark.parametrize(
     ("parts", "changes", "field"),
     [
-        ({"mixer": "mamba"}, {"compile": "blocks"}, r"compile = .blocks.: mamba scans token by token"),
+        ({"mixer": "rwkv6"}, {"compile": "blocks"}, r"compile = .blocks.: rwkv6 takes chunks of a length"),
         ({"mixer_pattern": ["attention", "rwkv6"]}, {"compile": "blocks"}, r"compile = .blocks.: rwkv6 takes chunks"),
         (
             {"memory": {"segment_tokens": 4}, "qk_norm": "none"},

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from aether.models.config import DecoderConfig
 from aether.models.parts.feed_forward import linear
@@ -23,39 +22,43 @@ from aether.models.parts.recurrent import RecurrentMixer, first_steps, first_tap
 from aether.models.parts.shared import Pass
 
 
-class _Scan(torch.autograd.Function):
-    """h_t = decay_t h_{t-1} + added_t and its gradients, token by token into one block: autograd would copy each token's slice."""
-
-    @staticmethod
-    def forward(ctx: Any, decay: Tensor, added: Tensor, state: Tensor) -> Tensor:
-        every = torch.empty_like(added)
-        before = state
-        for place in range(decay.shape[1]):
-            before = torch.addcmul(added[:, place], decay[:, place], before, out=every[:, place])
-        ctx.save_for_backward(decay, every, state)
-        return every
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        decay, every, state = ctx.saved_tensors
-        grad = grads[0]
-        # What each h gave to the loss through all later ones: the same recurrence from the end.
-        whole = torch.empty_like(every)
-        whole[:, -1] = grad[:, -1]
-        for place in range(decay.shape[1] - 2, -1, -1):
-            torch.addcmul(grad[:, place], decay[:, place + 1], whole[:, place + 1], out=whole[:, place])
-        grad_decay = torch.empty_like(decay)
-        torch.mul(whole[:, 1:], every[:, :-1], out=grad_decay[:, 1:])
-        torch.mul(whole[:, 0], state, out=grad_decay[:, 0])
-        return grad_decay, whole, decay[:, 0] * whole[:, 0]
-
-
+# Operators of torch, each one node of a compiled graph: traced, it would hold every token of a window.
+@torch.library.custom_op("aether::selective_scan", mutates_args=())
 def selective_scan(decay: Tensor, added: Tensor, state: Tensor) -> Tensor:
     """Every h [B, T, E, N] of h_t = decay_t h_{t-1} + added_t. A decay of zero begins a document."""
-    every = _Scan.apply(decay, added, state)
-    assert isinstance(every, Tensor)
+    every = torch.empty_like(added)
+    before = state
+    for place in range(decay.shape[1]):
+        before = torch.addcmul(added[:, place], decay[:, place], before, out=every[:, place])
     return every
+
+
+@torch.library.custom_op("aether::selective_scan_back", mutates_args=())
+def _selective_scan_back(grad: Tensor, decay: Tensor, every: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of (decay, added): what each h gave to the loss through all later ones is the same recurrence from the end."""
+    whole = torch.empty_like(every)
+    whole[:, -1] = grad[:, -1]
+    for place in range(decay.shape[1] - 2, -1, -1):
+        torch.addcmul(grad[:, place], decay[:, place + 1], whole[:, place + 1], out=whole[:, place])
+    grad_decay = torch.empty_like(decay)
+    torch.mul(whole[:, 1:], every[:, :-1], out=grad_decay[:, 1:])
+    torch.mul(whole[:, 0], state, out=grad_decay[:, 0])
+    return grad_decay, whole
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[0], output, inputs[2])
+
+
+def _scan_back(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    decay, every, state = ctx.saved_tensors
+    grad_decay, whole = _selective_scan_back(grad, decay, every, state)
+    return grad_decay, whole, decay[:, 0] * whole[:, 0]
+
+
+selective_scan.register_fake(lambda decay, added, state: torch.empty_like(added))
+selective_scan.register_autograd(_scan_back, setup_context=_keep)
+_selective_scan_back.register_fake(lambda grad, decay, every, state: (torch.empty_like(decay), torch.empty_like(every)))
 
 
 class Mamba(RecurrentMixer):
