@@ -62,6 +62,38 @@ def test_the_fewest_devices_that_keep_a_deadline_train() -> None:
     assert devices(slower) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "estimates"),
+    [
+        ("can I run llama-3.3-70b on a single 4090?", True),
+        ("does llama-3.1-70b fit on 2 A100 80GB in int8?", True),
+        ("How long does pretraining llama-3.1-8b on 15T tokens take on 1024 H100?", True),
+        ("qlora on llama-3.1-70b, two A100 80GB, 25M tokens; will it fit?", True),
+        ("how much would it cost to train pythia-6.9b on 300B tokens, A100 at $1.2/h?", True),
+        ("serve llama-3.1-8b on 2 H100 at 5 requests/s", False),
+        ("which data mixture for a code model?", False),
+    ],
+)
+def test_an_estimate_is_read(text: str, estimates: bool) -> None:
+    assert read_request(text).estimates is estimates
+
+
+def test_a_verdict_does_not_wait_for_what_does_not_decide_it() -> None:
+    answer = ask("can I run llama-3.3-70b on a single 4090?")
+    assert answer.status == "infeasible" and "physically impossible" in page_markdown(answer.page)
+    fits = ask("does llama-3.1-8b fit on one L40S?")
+    assert fits.status == "answered" and "load.requests" in page_markdown(fits.page), "what was taken is said"
+
+
+def test_how_long_is_answered_with_a_time_and_asks_only_for_a_model() -> None:
+    answer = ask("how long to pretrain qwen3-1.7b on 3T tokens with 128 H200?")
+    assert answer.status == "answered"
+    time = next(e for e in answer.page.evidence if e.metric == "build_time" and e.interval is not None)
+    assert time.interval is not None and time.interval.low < time.value < time.interval.high
+    unnamed = ask("how long does it take to train a 7B on 1T tokens with 64 H100?")
+    assert [question.field for question in unnamed.questions] == ["model.name"]
+
+
 def devices(answer: Answer) -> float:
     """What the decision says."""
     return next(evidence.value for evidence in answer.page.evidence if evidence.id == "plan.devices")

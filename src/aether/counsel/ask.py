@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 
 from aether.counsel.answering import answer
-from aether.counsel.answers.asking import with_defaults, with_settings, with_task
+from aether.counsel.answers.asking import with_defaults, with_settings, with_usual_answers
 from aether.counsel.reading.request import read_request
 from aether.spec.answer import Answer, Request
 
@@ -18,7 +18,5 @@ def ask(
     request = earlier if earlier is not None and not text.strip() else read_request(text, earlier)
     if settings:
         request = request.model_copy(update={"brief": with_settings(request.brief, tuple(settings))})
-    taken: tuple[str, ...] = ()
-    if accept_defaults:
-        request, taken = with_defaults(request)
-    return answer(with_task(request), taken)
+    request, taken = with_defaults(request) if accept_defaults else with_usual_answers(request)
+    return answer(request, taken)

@@ -44,6 +44,8 @@ class Request(Noun):
     """Topics of `aether explain` that were named or asked about."""
     subjects: tuple[str, ...] = ()
     """Files, folders, runs or logs that were named."""
+    estimates: bool = False
+    """Whether a yes or no, a time or a cost is asked for, so that what was not said may be taken as usual."""
     sizes: bool = False
     """Whether hardware is what is asked for: which device, or how many of one."""
     reads: tuple[Read, ...] = ()

@@ -88,10 +88,14 @@ def _missing(request: Request) -> tuple[Question, ...]:
     brief, intent = request.brief, request.intent
     if intent in ("serve", "pretrain", "continue", "finetune"):
         if brief.model is None:
-            return (_MODEL, *((_DEVICE,) if brief.hardware is None and not request.sizes else ()))
+            return (
+                _MODEL,
+                *((_DEVICE,) if brief.hardware is None and not (request.sizes or request.estimates) else ()),
+            )
         open_questions = (*questions(brief), *_how_many(brief), *_lengths(request), *_data(brief), *_prices(brief))
         # Hardware that is asked for is not asked back.
-        left = [q for q in open_questions if not (request.sizes and q.field in ("hardware.name", "hardware.count"))]
+        searched = request.sizes or request.estimates
+        left = [q for q in open_questions if not (searched and q.field in ("hardware.name", "hardware.count"))]
         usual = USUAL_LENGTHS["output"]
         return tuple(with_rate(q, request, usual) if q.field == "load.requests_per_s" else q for q in left)
     if intent == "build":
@@ -177,15 +181,17 @@ def _lengths(request: Request) -> tuple[Question, ...]:
 
 
 def with_usual_load(request: Request) -> tuple[Request, tuple[str, ...]]:
-    """For formats or models side by side, where any load will do as long as it is one: usual lengths, and that they were taken."""
-    load = request.brief.load
+    """Usual lengths, and that they were taken: of both where formats or models stand side by side and any load will do as long as it is one, of the
+    other where something is served and one was said."""
+    said = {"prompt_tokens", "output_tokens"} & request.brief.load.model_fields_set
     kind = compared(request.methods)
     weighed = request.intent == "compress" or (
         request.intent == "compare" and kind in (None, "formats") and has_numbers(kind, request)
     )
-    if not weighed or {"prompt_tokens", "output_tokens"} & load.model_fields_set:
+    if len(said) == 2 or not (said if request.intent == "serve" else weighed):
         return request, ()
-    taken = tuple(f"load.{which}_tokens={tokens}" for which, tokens in USUAL_LENGTHS.items())
+    lengths = {f"{which}_tokens": tokens for which, tokens in USUAL_LENGTHS.items()}
+    taken = tuple(f"load.{field}={tokens}" for field, tokens in lengths.items() if field not in said)
     return request.model_copy(update={"brief": with_settings(request.brief, taken)}), taken
 
 
@@ -215,13 +221,28 @@ def with_settings(brief: Brief, settings: tuple[str, ...]) -> Brief:
     return to_brief(raw, "--set")
 
 
+CRITICAL = ("intent", CONTRADICTIONS, "model.name", "hardware.name")
+"""What is asked even where an estimate is wanted: there is no answer that would do for any of them."""
+_NO_DEADLINE = "build_time <= 3650 d"
+"""For "how long does it take": the time is what comes out."""
+
+
 def with_defaults(request: Request) -> tuple[Request, tuple[str, ...]]:
     """The request with every default that has one taken, and the settings that were taken."""
-    taken: list[str] = []
+    return _taken(with_task(request), ())
+
+
+def with_usual_answers(request: Request) -> tuple[Request, tuple[str, ...]]:
+    """Where an estimate is asked for: the request with the defaults taken of all that is not critical, and the settings that were taken."""
     request = with_task(request)
+    return _taken(request, CRITICAL) if request.estimates else (request, ())
+
+
+def _taken(request: Request, spared: tuple[str, ...]) -> tuple[Request, tuple[str, ...]]:
+    taken: list[str] = []
     while True:
-        asked = questions_of(request)
-        answers = [f"{q.field}={q.default}" for q in asked if q.default is not None]
+        asked = [q for q in questions_of(request) if q.field not in spared]
+        answers = [f"{q.field}={_default(q, request)}" for q in asked if q.default is not None]
         fresh = [answer for answer in answers if answer not in taken]
         if not fresh:
             return request, tuple(taken)
@@ -234,3 +255,11 @@ def with_defaults(request: Request) -> tuple[Request, tuple[str, ...]]:
         else:
             request = request.model_copy(update={"brief": with_settings(request.brief, tuple(fresh))})
         request = with_task(request)
+
+
+def _default(question: Question, request: Request) -> str | None:
+    hardware = request.brief.hardware
+    counted = hardware is not None and all(map(hardware.is_counted, hardware.names))
+    if request.estimates and counted and (question.default or "").startswith("build_time"):
+        return _NO_DEADLINE
+    return question.default

@@ -80,7 +80,7 @@ USES = frozenset(
 def answer_fleet(draft: Draft) -> None:
     """Decision, options, recipe, files, risks, uncertainty and the next experiment. Raises NeedsInput, Infeasible, InputError."""
     searched: tuple[str, ...] = ()
-    if draft.request.sizes:
+    if draft.request.sizes or draft.request.estimates:
         draft.brief, searched = sized(draft.brief)
     problem, plan = fleet.decide(draft.brief)
     option, setup = plan.decision, fleet.setup_of(plan.decision)
@@ -147,8 +147,10 @@ def _decision(draft: Draft, plan: FleetPlan, searched: tuple[str, ...]) -> None:
     why = Paragraph(text=draft.sentence("plan", plan.because, _SOURCE))
     changes = [draft.sentence("plan", change, _SOURCE) for change in plan.would_change[:CHANGES]]
     blocks: list[Block] = [decided, why]
+    if (time := option.estimate("build_time")) is not None:
+        blocks.append(paragraph("It takes ", *draft.estimate(step_of(option), time), "."))
     if searched:
-        blocks.append(note("You asked which hardware, so it was searched: ", command(", ".join(searched)), "."))
+        blocks.append(note("Hardware was searched: ", command(", ".join(searched)), "."))
     if changes:
         blocks += [paragraph("What would change it:"), items(*changes)]
     draft.section("decision", "Decision", *blocks)

@@ -7,13 +7,13 @@ import re
 
 from pydantic import ValidationError
 
+from aether.counsel.reading.asked import asks_for_an_estimate, asks_for_hardware
 from aether.counsel.reading.contradictions import contradictions
 from aether.counsel.reading.findings import Findings, find
 from aether.counsel.reading.followup import goes_on, merged
 from aether.counsel.reading.hardware import Found as Machine
 from aether.counsel.reading.leftover import unread
 from aether.counsel.reading.methods import Named
-from aether.counsel.reading.sizing import asks_for_hardware
 from aether.counsel.reading.targets import AT_MOST, Bounded
 from aether.counsel.reading.text import Span
 from aether.counsel.reading.topics import find_topics
@@ -73,6 +73,7 @@ def _assembled(original: str, found: Findings, before: Intent | None) -> Request
         methods=names,
         topics=topics,
         subjects=tuple(dict.fromkeys(words for words, _ in subjects)),
+        estimates=asks_for_an_estimate(found.text.plain),
         sizes=asks_for_hardware(found.text.plain, [(one.span.start, one.span.end) for one in found.machines]),
         reads=tuple(reader.reads),
         contradictions=(*found.wrong, *contradictions(found, intent)),

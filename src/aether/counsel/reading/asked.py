@@ -1,0 +1,34 @@
+"""What kind of answer a text asks for: hardware ("which GPU", "how many H100", "cheapest setup"), or a verdict, a time or a cost ("does it fit",
+"how long does it take"), for which what was not said may be taken as usual."""
+
+import re
+
+_THING = r"(?:gpus?|hardware|cards?|accelerators?|devices?|machines?|boxes|instances?|nodes?|servers?|cluster|chips?)"
+_ASKS = re.compile(
+    rf"\b(?:what|which|whats|what's|how (?:much|many|big|large|few)|number of|count of)(?: \w+){{0,3}} {_THING}\b(?![\s-]*(?:memory|vram|hours?|hrs?|util))"
+    rf"|\b(?:cheapest|smallest|fewest|minimum|minimal|min|least)(?: \w+){{0,2}} (?:{_THING}|setup|set-up|option|way|deployment|config(?:uration)?)\b"
+    r"|\b(?:siz(?:e|ing)|capacity plan(?:ning)?|provision(?:ing)?)\b(?: \w+){0,3} (?:for|a|the|of)\b"
+)
+_MANY = re.compile(r"\b(?:how many|number of|how few)(?: \w+){0,2}\s*$")
+"""Before a device: "how many H100", "the number of rented L40S"."""
+
+
+def asks_for_hardware(plain: str, devices: list[tuple[int, int]]) -> bool:
+    """`devices`: where devices are named in `plain`, start and end."""
+    return bool(_ASKS.search(plain)) or any(_MANY.search(plain[:start]) for start, _ in devices)
+
+
+_VERDICT = re.compile(
+    r"^\W*(?:(?:so|and|ok|okay|hi|hello|hey|quick question|question)\b[,:.!\s]*)*(?:can|could|will|would|does|do|is|are)\b(?:[^.;?]|\.\w)*?"
+    r"\b(?:run|fit|fits|serve|host|handle|hold|train|pre-?train|fine-?tune|finetune|enough|possible|feasible|squeeze|get)\b[^?]*\?"
+    r"|\b(?:will|does|would) (?:it|they|this|that) (?:all )?(?:fit|run|work)\b"
+)
+_ESTIMATE = re.compile(
+    r"\bhow (?:long|fast|expensive|costly|quickly)\b|\bhow much (?:\w+ ){0,4}?(?:cost|time)\b|\bhow many (?:gpu|device|accelerator)[\s-]*(?:hours?|days?)\b"
+    r"|\bwhat (?:\w+ ){0,3}?(?:ttft|latency|throughput|speed|cost)\b(?:[^.;?]|\.\w)*\b(?:expect|get|see)\b"
+)
+
+
+def asks_for_an_estimate(plain: str) -> bool:
+    """Whether a yes or no, a time or a cost is asked for."""
+    return bool(_VERDICT.search(plain) or _ESTIMATE.search(plain))
