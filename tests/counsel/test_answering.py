@@ -100,7 +100,7 @@ def test_an_explanation_is_the_page_of_its_topic():
     assert headings(found).count("Sources") == 1 and found.page.references
     assert "aether explain kv-cache" in words(found)
     unknown = answer(request("explain", "explain", topics=("no-such-topic-at-all",)))
-    assert unknown.status == "needs_input" and "no topic is called that" in words(unknown)
+    assert unknown.status == "needs_input" and "No topic is called no-such-topic-at-all" in words(unknown)
 
 
 def test_a_log_that_is_here_is_diagnosed(tmp_path, monkeypatch):

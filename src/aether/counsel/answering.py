@@ -123,10 +123,24 @@ def _contradicted(draft: Draft, error: InputError) -> tuple[Status, tuple[Questi
     draft.sections.clear()
     field = str(error.details.get("field", "brief"))
     question = Question(field=field, text=str(error), why="what is given cannot be used as it is")
-    draft.section("decision", "Decision", Paragraph(text=text_of("One thing must be changed first."), tone="decision"))
-    draft.section(
-        "contradiction", "What cannot be used", paragraph(user(str(error))), paragraph("Field: ", name(field))
-    )
+    unknown = field == "topic"
+    decided = text_of("One thing must be changed first.")
+    if unknown:
+        called = user(str(error.details.get("value")))
+        decided = text_of(
+            "No topic is called ", called, ": the page of one with a name like it would be another answer."
+        )
+    draft.section("decision", "Decision", Paragraph(text=decided, tone="decision"))
+    if unknown:
+        nearest = [str(one) for one in error.details.get("nearest", ())]
+        draft.section(
+            "nearest",
+            "Pages with names like it",
+            draft.code("bash", "".join(f"aether explain {one}\n" for one in nearest)),
+        )
+    else:
+        said = (paragraph(user(str(error))), paragraph("Field: ", name(field)))
+        draft.section("contradiction", "What cannot be used", *said)
     understood(draft)
     return "needs_input", (question,)
 

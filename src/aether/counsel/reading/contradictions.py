@@ -7,6 +7,8 @@ from aether.spec.answer import Intent
 from aether.spec.units import humanize
 
 _ORDER = ("p50", "p95", "p99")
+_PROCESSORS = ("EPYC", "Xeon")
+"""Of devices on record: what is a CPU itself."""
 
 
 def contradictions(found: Findings, intent: Intent) -> list[str]:
@@ -61,7 +63,7 @@ def _machines(found: Findings) -> list[str]:
         for name, values in counts.items()
         if len(values) > 1
     ]
-    names = {one.name for one in found.machines}
+    names = {one.name for one in found.machines if not one.name.startswith(_PROCESSORS)}
     words = " ".join(
         found.text.plain[one.span.start : one.span.end] for one in found.machines if one.name == "this-machine"
     )

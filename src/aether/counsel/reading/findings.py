@@ -55,6 +55,8 @@ _ASKED = re.compile(
 )
 _LEADS = re.compile(r"\s*(?:quick q\w*:?|so|hey|which(?: one)?:?|should (?:i|we) use)?\s*")
 _OR_ELSE = re.compile(r"\s+(?:or|vs?\.?|versus)\s+(?:an?\s+|the\s+)?[a-z]")
+_INSTEAD = re.compile(r"\s*(?:instead of|rather than)")
+"""Between two things it drops the second, and compares nothing."""
 _BOTH = re.compile(r"\b(?:between|compare|comparing|difference of)\s+(?:an?\s+|the\s+)?$")
 
 
@@ -83,6 +85,7 @@ def marks(
 def _choice(text: Text, named: list[tuple[str, Span]]) -> str:
     """Of which kind two things are put side by side: "A vs B", "A or B?"; empty where none are."""
     asks = text.plain.rstrip().endswith("?") or _ASKED.search(text.plain) is not None
+    opening = text.plain[text.clause(0).end : text.clause(0).end + 1] == "?"
     if asks and any(
         kind == "method" and _LEADS.fullmatch(text.plain, 0, span.start) and _OR_ELSE.match(text.plain, span.end)
         for kind, span in named
@@ -98,7 +101,13 @@ def _choice(text: Text, named: list[tuple[str, Span]]) -> str:
         )
         if kind == other and both:
             return kind
-        if kind == other and between and (asks or len(text.plain.split()) <= 8 or "or" not in between[0].split()):
+        asked = asks or (opening and second.end <= text.clause(0).end) or _LEADS.fullmatch(text.plain, 0, first.start)
+        if (
+            kind == other
+            and between
+            and not _INSTEAD.match(between[0])
+            and (asked or len(text.plain.split()) <= 8 or "or" not in between[0].split())
+        ):
             return kind
     return ""
 
@@ -140,7 +149,12 @@ def find(original: str, before: Any = None) -> Findings:
     plain_topics = not (traffic or tokens or models.names or machines or subjects or sources)
     topics = find_topics(text) if (plain_topics and before is None) or _SIDES.search(text.plain) else []
     topics = [(name, span) for name, span in topics if not any(span.overlaps(other) for _, other in named)]
+    titled = not (topics or machines or traffic) and any(
+        not text.plain[: span.start].strip() and not any(span.overlaps(one.span) for one in found_methods)
+        for _, span in find_topics(text)
+    )
     named += _kinded("method", (span for _, span in topics))
+    named += _kinded("place", (span for _, span in subjects))
     signs = Signs(
         traffic,
         tokens,
@@ -151,8 +165,9 @@ def find(original: str, before: Any = None) -> Findings:
         any(is_code(words) for words, _ in subjects),
         bool(sources or subjects),
         any(q.dimension == "memory" for q in rest),
-        bool(topics),
+        bool(topics) or titled,
         before is None,
+        titled,
     )
     wanted = find_intent(_without(text, (span for _, span in places)), found_methods, signs, likeness(alike))
     intent = wanted.intent if wanted.intent != "unknown" or before is None else before

@@ -14,11 +14,16 @@ from aether.spec.errors import InputError
 
 _COUNT = r"(?P<count>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?k|\d+|one|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?|fifteen|eleven|a hundred|a thousand|a couple(?: of)?|half a dozen|a dozen|a pair of|a single|single|an?)"
 _BEFORE = re.compile(
-    rf"(?:(?<![\w.,])|(?<=\dx)){_COUNT}\s*(?:x|\*|times|pcs?|pieces?|nos\.?|units?|cards?)?\s*(?:of\s+)?(?:(?:nvidia|amd|google|intel|aws|old|older|new|newer|used|second-?hand|rented|spare|free|cloud|on-?prem|reserved|spot|idle|shared|dedicated|available|more|extra|local|lone|humble|measly|single|whole|entire|full|consumer|datacent(?:er|re)|[a-z]+-(?:tier|memory|owned|hosted|grade))\s+){{0,2}}(?:nvidia|amd|google|intel|aws)?\s*(?:gpus?\s*(?:of\s*type)?\s*\(?\s*)?$"
+    rf"(?:(?<![\w.,$€£])|(?<=\dx)){_COUNT}[^\S\n]*(?:x|\*|\+|times|pcs?|pieces?|nos?\.?|numbers?|units?|cards?|-?\s?way)?[^\S\n]*(?:of\s+)?(?:(?:the|our|my|these|those)\s+)?(?:(?:nvidia|amd|google|intel|aws|old|older|brand|shiny|new|newer|used|second-?hand|rented|spare|free|cloud|on-?prem|reserved|spot|idle|shared|dedicated|available|more|extra|local|lone|humble|measly|single|whole|entire|full|consumer|datacent(?:er|re)|[a-z]+-(?:tier|memory|owned|hosted|grade))\s+){{0,2}}(?:nvidia|amd|google|intel|aws)?\s*(?:(?:(?<=\s)\d+\s*gb\s+)?(?:gpus?|cards?)\s*(?:of\s*type)?\s*\(?\s*|\(\s*)?$"
 )
+_CARDS = r"(?:gpus?|cards?|accelerators?|chips?|devices)"
+_PIECES = r"(?:pcs|pieces?|units?|nos|qty|quantity|count|number)\.?"
 _AFTER = re.compile(
-    r"\s*(?:gpus?|s|cards?|accelerators?|chips?)?\s*(?:x|\*)\s*(?P<count>\d+)(?!\w|\.\d)|-(?P<slice>\d+)(?!\w|\.\d)"
+    rf"\s*(?:{_CARDS}|s)?\s*[(\[]?\s*(?:x|\*|times)\s*(?P<count>\d+)(?!\w|\.\d)\s*[)\]]?|-(?P<slice>\d+)(?!\w|\.\d)"
+    rf"|\s*{_CARDS}?\s*[,:(\[-]?\s*{_PIECES}\s*(?:of|[:=])?\s*(?P<labelled>\d+)(?!\w|\.\d)\s*[)\]]?"
+    rf"|\s*{_CARDS}?\s*(?:[:(\[]|\s-)\s*(?P<told>\d+)\s*(?:(?:{_PIECES}|{_CARDS})\s*[)\]]?|[)\]]|(?=\s*(?:[,;\n]|\.\s|$)))"
 )
+"""After a device: "x4", "(x4)", "times 4", "qty 4", ": 4", "[4]", "- 4 pieces"."""
 _TIMES = re.compile(r"\s*(?:instances?|vms?|nodes?)?\s*(?:x|\*)\s*(?P<count>\d{1,3})(?!\w|\.\d)")
 _NODES = re.compile(
     rf"(?<![\w.]){_COUNT}\s*(?:x\s*)?(?:nodes?|servers?|hosts?|boxes|machines?)\s*(?:of|with|,|x|each with|having|containing|\()?\s*$"
@@ -46,7 +51,7 @@ _COUNT_LABEL = re.compile(
     r"(?:\b|_)(?:count|num|number of gpus|n?_?gpus|devices|num_devices|cards|world_size)\s*[:=]\s*(?P<count>\d{1,6})\b"
 )
 _MEMORY = re.compile(r"[\s_-]*\(?(?:sxm\d?|pcie|nvl)?[\s_-]*(?P<gb>\d{2,3})\s*(?:gb|gib|g)\b\)?")
-_BARE_MEMORY = re.compile(r"[-_](?:sxm\d?|pcie)?[-_]?(?P<gb>40|80)(?![\w.])")
+_BARE_MEMORY = re.compile(r"[-_](?:sxm\d?|pcie)?[-_]?(?P<gb>40|80)(?=s?(?![\w.]))")
 """After a device: "A100-40"."""
 _FORM = re.compile(r"[\s_-]*\(?(?P<form>sxm\d?|pcie|nvl)\b\)?")
 _EACH_HOLDS = re.compile(
@@ -127,6 +132,7 @@ def _named_machines(text: Text) -> list[Found]:
             start, times = match.start(), 1
             if name != "this-machine" and (before := _BEFORE.search(text.plain, 0, start)):
                 start, times = before.start(), _counted(before["count"]) or 1
+                count = 1 if "way" in before[0] else count  # "a 4-way H100 node"
             elif name != "this-machine" and (after := _TIMES.match(text.plain, end)):
                 end, times = after.end(), int(after["count"])
             span = Span(start, end)
@@ -192,11 +198,11 @@ def _variant(text: Text, name: str, end: int) -> tuple[str, int]:
         if match is None or not text.is_free(Span(end, match.end())):
             continue
         family = re.match(r"[A-Z]+-?\d+[A-Z]*", name)
-        said = re.sub(r"(\d)\s*(?:g|gib)\b", r"\1gb", match[0])
+        said = re.sub(r"(\d)\s*(?:g|gib|gb)\b", r"\1gb", match[0])
         said = f"{match['gb']}gb" if pattern in (_EACH_HOLDS, _BARE_MEMORY) else said
-        words = f"{family[0] if family else name} {said}"
+        words = " ".join(re.sub(r"[()]", " ", f"{family[0] if family else name} {said}").split())
         try:
-            return device(re.sub(r"[()]", " ", words)).name, match.end()
+            return device(words).name, match.end()
         except InputError:
             if pattern is _BARE_MEMORY:
                 continue
@@ -228,7 +234,7 @@ def _count_around(text: Text, start: int, end: int, name: str) -> tuple[int, int
         elif nodes := _NODES.search(text.plain, 0, start):
             count, start = (count or 1) * (_counted(nodes["count"]) or 1), nodes.start()
     if (count is None or re.match(r"an?\b", text.plain[start:])) and (after := _AFTER.match(text.plain, end)):
-        count, end = int(after["count"] or after["slice"]), after.end()
+        count, end = int(next(filter(None, after.groups()))), after.end()
     if (plain := _NODE_WORD.match(text.plain, end)) and (outer := _OUTER.search(text.plain, 0, start)):
         count, start, end = (
             (count or 1) * (_counted(outer["count"]) or 1),

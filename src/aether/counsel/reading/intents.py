@@ -41,6 +41,10 @@ _STATE = re.compile(r"\b(?:in|at|as|with)\s+(?:an?\s+)?$")
 """Before a number format it says how a model is, not what is to be done to it."""
 _ITS_RUN = re.compile(r"\s+(?:\w+\s+)?(?:runs?|jobs?|training|logs?)\b")
 """After a technique it makes a thing of it that is there."""
+_DONE = re.compile(
+    r"\b(?:after|since|ever since|once|tried|now that)\b[^.;?]{0,30}\w+(?:ing|ed|ation)\b|\b(?:my|our)\s+(?:\w+[- ]){0,2}(?:fine-?tuned|finetuned|quanti[sz]ed|pruned|merged|distilled|trained)\b"
+)
+"""A step that was done already: what goes wrong then is to be diagnosed."""
 _SIGN_OF = re.compile(r"\s+(?:loss|win|scores?|accuracy|acc|curves?|ppl|perplexity|rewards?|metrics?|set|steps?)\b")
 """After "eval" it makes it a part of a name."""
 _WE = re.compile(r"\s+(?:i|we|you|one)\b(?!\s+(?:know|tell|interpret|read|think))")
@@ -111,9 +115,12 @@ class Signs:
     opens: bool = True
     """Nothing was asked before."""
 
+    titled: bool = False
+    """A topic that is no technique of an intent opens the text: "upcycle a dense model"."""
+
     def speaks(self) -> bool:
         """Whether any of it was said."""
-        return any(value for name, value in vars(self).items() if name != "opens")
+        return any(value for name, value in vars(self).items() if name not in ("opens", "titled"))
 
 
 @functools.cache
@@ -271,18 +278,24 @@ def _weigh(text: Text, scores: _Scores, signs: Signs) -> None:
         scores.points.pop("explain", None)
     if signs.opens and signs.model and signs.here and max(scores.points.values(), default=0) < _METHOD:
         scores.add("serve", _METHOD)  # a model and a machine: it is to run there
-    _settle(scores.points, opening, signs.model)
+    if not signs.opens and (signs.here or signs.model or signs.traffic) and not (signs.methods or signs.topics):
+        scores.points.pop("explain", None)  # "what's possible on 2 L40S?"
+    _settle(scores.points, opening, signs.model, text.plain)
 
 
 def _weigh_questions(text: Text, scores: _Scores, signs: Signs, opening: str) -> None:
     """What the form of a question adds to explain and to compare."""
     amounts = signs.traffic or signs.training
+    if signs.titled and signs.opens and not (scores.first or amounts):
+        scores.add("explain", _CHOICE)
     if _EXPLAINS.match(opening) and not amounts:
         scores.add("explain", 3)
     if signs.methods and not amounts and not signs.model and _QUESTION.match(opening):
         scores.add("explain", 4)
     if signs.methods and _CHOOSES.search(text.plain) and re.search(r"\b(?:or|and|vs)\b", text.plain):
         scores.add("compare", 10)
+    if re.match(r"(?:please )?compare\b", opening):
+        scores.add("compare", _VERB)
     if _COMPARES.match(opening) or re.search(r"\b(?:vs\.?|versus|compared (?:to|with))\b", text.plain):
         scores.add("compare", 3)
     aims = scores.seen or amounts or any((signs.model, signs.here, signs.files, signs.sources))
@@ -297,7 +310,7 @@ def _is_means(text: Text, seen: list[tuple[int, Intent, Span]], signs: Signs) ->
     )
 
 
-def _settle(scores: dict[Intent, int], opening: str, named_model: bool) -> None:
+def _settle(scores: dict[Intent, int], opening: str, named_model: bool, plain: str) -> None:
     """Between intents that share their words."""
     if re.match(
         r"what(?:'s| is|'d be| would be) (?:an? |the )?(?:good|best|right|reasonable|sensible|proper|cheapest|fastest)\b",
@@ -308,6 +321,8 @@ def _settle(scores: dict[Intent, int], opening: str, named_model: bool) -> None:
         scores["continue"] += scores.pop("pretrain")
     if "build" in scores and named_model and len(scores) > 1:
         scores["build"] -= 4
+    if scores.get("diagnose", 0) >= _TURN and _DONE.search(plain):
+        scores["diagnose"] += _CHOICE
     if (
         "diagnose" in scores
         and scores["diagnose"] >= _TURN

@@ -10,7 +10,7 @@ from aether.counsel.reading.text import PART_OF_NAME, Span, Text, negated
 from aether.knowledge.models_library import published_model, spelled
 
 _TUNING = "instruct|chat|base|it|hf|v0\\.\\d|preview"
-_TAIL = re.compile(r"[\s_-]*(?:instruct|chat|base|it|hf|pt|v0\.\d|\d{4}(?=[_-]))(?![\w])")
+_TAIL = re.compile(r"[\s_-]*(?:instruct|chat|base|it|hf|pt|v0\.\d|(?<=[_-])\d{4}(?=[_-]))(?![\w])")
 _PACKED = re.compile(
     r"(?:[_.-](?:awq|gptq|gguf|exl[23]|mlx|bnb|unsloth|autoround|marlin|dynamic|quantized|(?:nv|mx)fp4|fp8|fp16|bf16|int[48]|[48]-?bit|w\d+a\d+|q\d(?:_k)?(?:_[msl0])?))+(?![\w])"
 )

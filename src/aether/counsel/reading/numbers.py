@@ -29,6 +29,10 @@ _SCALES = {
     "bn": 1e9,
     "trillion": 1e12,
     "myriad": 1e4,
+    "lakhs": 1e5,
+    "lakh": 1e5,
+    "crores": 1e7,
+    "crore": 1e7,
     "hundredmillion": 1e8,
 }
 _PARTS = {"half": 0.5, "quarter": 0.25}
@@ -40,14 +44,14 @@ _DIGITS = (
     rf"[1-9]\d{{0,2}}(?:\.\d{{3}})*\.\d00(?![\d.])(?=\s*(?:{_COUNTED})\b)|"
     + r"\d{1,3}(?:[,_ ]\d{3})+(?:\.\d+)?(?!\d)|\d+\.\d+|\d+,\d{1,2}(?![\d,.]|\s*,\s*\d)|\.\d+|\d+"
 )
-_WORDS = "|".join(sorted([*_ONES, *_TENS, *_SCALES, *_GROUPS, *_PARTS], key=len, reverse=True))
+WORDS = "|".join(sorted([*_ONES, *_TENS, *_SCALES, *_GROUPS, *_PARTS], key=len, reverse=True))
 _SCALE_WORDS = "|".join(k for k in _SCALES if k != "k")
 _NUMERAL = re.compile(
     rf"(?<![\w.])(?P<sign>[-+](?=[\d.]))?(?P<digits>{_DIGITS})(?P<exp>e[-+]?\d+)?"
-    rf"(?:(?P<suffix>bn|[kmbtg])(?![a-z0-9])|\s*(?P<scale>{_SCALE_WORDS})\b)?(?:\+(?![\w.+]))?"
+    rf"(?:(?P<suffix>bn|[kmbtg])(?![a-hj-z0-9]|i(?!sh))|\s*(?P<scale>{_SCALE_WORDS})\b)?(?:\+(?![\w.+])|-?ish\b)?"
 )
 _SPELLED = re.compile(
-    rf"(?<![\w-])(?:(?:a|an)\s+)?(?:{_WORDS})\b(?:(?:\s+and\s+(?:a\s+)?|[\s-]+(?:a\s+|of\s+a\s+)?)(?:{_WORDS})\b)*"
+    rf"(?<![\w-])(?:(?:a|an)\s+)?(?:{WORDS})\b(?:(?:\s+and\s+(?:a\s+)?|[\s-]+(?:a\s+|of\s+(?:a\s+)?)?)(?:{WORDS})\b)*(?:-?ish\b)?"
 )
 _ONE_OF = re.compile(
     r"\b(?:in|within|under|about|than|only|takes?|over|for|inside|most|least)\s+(?P<one>an?)(?=\s+(?:second|minute|hour|day|week|fortnight|month|year)\b)"

@@ -58,13 +58,16 @@ def find_places(
             words,
         ):
             continue  # "and/or", "input/output", "Qwen/Qwen3"
+        if re.fullmatch(r"[\d.,]+k?(?:/[\d.,]+k?)+", words.lower()):
+            continue  # "8k/0.5k"
         if re.fullmatch(
-            r"[\w.]+(?:/(?:s|sec|second|min|minute|h|hr|hour|m|user|token|gpu|card|device|node|day|month|request|million)s?)+",
+            r"[\w.]*(?:/(?:s|sec|second|min|minute|h|hr|hour|m|user|token|gpu|card|device|node|day|month|request|million)s?)+",
             words.lower(),
         ):
             continue
         looked_at = bool(_OF_A_MODEL.search(text.plain, 0, span.start)) and "." not in words.rsplit("/", 1)[-1]
         looked_at = looked_at or any(kind.search(words.lower()) for kind in (_LOGS, _CODE, _WEIGHTS))
+        looked_at = looked_at and not words.startswith("python:")
         (subjects if looked_at else sources).append((words, span))
         text.take(span)
     return sources, subjects

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from aether.counsel.reading.numbers import Number, numbers, spelled
+from aether.counsel.reading.numbers import WORDS, Number, numbers, spelled
 from aether.counsel.reading.text import Span, Text
 
 Dimension = Literal[
@@ -26,7 +26,7 @@ class Quantity:
 
 
 _PER_S = r"(?:\s*/\s*|\s+(?:per|an?|each|every)\s+)"
-_SECONDS = {"milliseconds?|millisec(?:ond)?s?|milisec(?:ond)?s?|msecs?|ms": 1e-3, "microseconds?|us": 1e-6, "seconds?|secs?|s": 1.0, "minutes?|mins?": 60.0, "hours?|hrs?|h": 3600.0, "days?|d": 86400.0, "weeks?|wks?": 604800.0, "fortnights?": 1209600.0, "months?": 30 * 86400.0, "years?": 365 * 86400.0}  # fmt: skip
+_SECONDS = {"milliseconds?|millisec(?:ond)?s?|milisec(?:ond)?s?|millis|msecs?|ms": 1e-3, "microseconds?|us": 1e-6, "seconds?|secs?|s": 1.0, "minutes?|mins?": 60.0, "hours?|hrs?|h": 3600.0, "days?|d": 86400.0, "weeks?|wks?": 604800.0, "fortnights?": 1209600.0, "months?": 30 * 86400.0, "years?": 365 * 86400.0}  # fmt: skip
 _BYTES = {
     "kb|kib": 1e3,
     "mb": 1e6,
@@ -37,31 +37,46 @@ _BYTES = {
     "tib": 2.0**40,
 }
 _PERIOD = {
-    "s|sec|second|seconds": 1.0,
-    "min|minute|m": 60.0,
-    "h|hr|hour": 3600.0,
-    "day|d": 86400.0,
-    "week|wk": 7 * 86400.0,
-    "month|mo": 30 * 86400.0,
+    "seconds?|secs?|s": 1.0,
+    "minutes?|mins?|m": 60.0,
+    "hours?|hrs?|h": 3600.0,
+    "days?|d": 86400.0,
+    "weeks?|wks?": 7 * 86400.0,
+    "months?|mos?": 30 * 86400.0,
 }
+_OFTEN = {"hourly": 3600.0, "daily": 86400.0, "weekly": 7 * 86400.0, "monthly": 30 * 86400.0}
+_EACH = re.compile(
+    r"\s*(?:/|\b(?:per|an?|each|every|in an?|in one|within an?|over an?)\b)\s*"
+    rf"(?:(?P<many>\d+(?:\.\d+)?|an?\s+few|{WORDS})\s*)?(?P<unit>{'|'.join(_PERIOD)})\b(?!\s*(?:old|long|ago)\b)"
+    rf"|\s*\b(?P<often>{'|'.join(_OFTEN)})\b"
+)
+"""How often: "/s", "per minute", "every two seconds", "each 24h", "daily"."""
 _UNIT_BEFORE = re.compile(
     r"(?:(?<!\d)\s|[_(\[])(?P<unit>ms|msecs?|s|secs?|seconds|mins?|minutes|h|hrs?|hours|days|gb|gib|mb)[)\]]?\s*(?:[:=]|<=?|is|of|under|below|at most)\s*$"
 )
 """A unit in a name or in brackets before the number: "ttft_p99_ms: 500", "TTFT (ms) = 500"."""
 _EVERY = re.compile(
-    r"\b(?:every|each|per|in (?:a|an|one))\s+(?P<unit>second|minute|hour|day|week|month)\b[^.,;\d]{0,25}$"
+    rf"\b(?:every|each|per|in (?:a|an|one))\s+(?P<unit>second|minute|hour|day|week|month)\b[^.,;\d]{{0,25}}$|\b(?P<often>{'|'.join(_OFTEN)})\b[^.,;\d]{{0,25}}$"
 )
-"""Before a number of requests: "every minute come 300 requests"."""
-_OFTEN = {"hourly": 3600.0, "daily": 86400.0, "weekly": 7 * 86400.0, "monthly": 30 * 86400.0}
+"""Before a number of requests: "every minute come 300 requests", "daily volume: 20k calls"."""
 _REQUEST = (
     r"(?:requests?|reqs?|queries|query|questions?|calls?|prompts?|messages?|msgs?|hits?|chats?|conversations?|tickets?|e?-?mails?|documents?|docs?|invocations?|inferences?|"
     r"completions?|generations?|lookups?|searches|summar(?:y|ies)|translations?|images?|rows?|records?)"
 )
 _KINDS = r"(?:(?:concurrent|user|api|chat|customer|support|http|inference|incoming|new|such)\s+){0,2}"
-_ARRIVE = r"(?:\s+(?:arriv\w+|com(?:e|es|ing)|land\w*|hit\w*|sent|made|served)(?:\s+in)?)?"
+_NO_REQUEST = (
+    r"(?:tokens?|toks?|tks?|words?|characters?|chars|steps?|iter(?:ation)?s?|its?|epochs?|updates?|batch(?:es)?|dollars?|usd|eur|euros?|bucks|cents?|[gtmk]i?b|bits?|bytes?|gigs?|gigabytes?|"
+    r"(?:milli)?seconds?|secs?|ms|s|minutes?|mins?|hours?|hrs?|h|days?|weeks?|months?|years?|gpus?|cards?|devices?|nodes?|cpus?|cores?|watts?|kwh?|percent|points?|times|flops?|models?|param(?:eter)?s?|weights|checkpoints?|layers?|heads?|experts?|samples?|examples?|pairs?|labels?|votes?|ratings?|annotations?|comparisons?|runs?|trainings?|experiments?|engineers?|"
+    r"in|out|to|for|from|with|at|on|of|and|or|the|an?|is|are|was|were|we|i|it|by|per|each|every|as|but|than|then|so|if|which|that|x|vs|under|over|below|within|rps|qps|tps|rpm|[habl]\d{2,3}s?)"
+)
+"""What is no request when so many of it come in a time, and words that end the name of a thing."""
+_THING = rf"(?:\s*(?!{_NO_REQUEST}\b)[a-z][a-z'-]*){{1,3}}?"
+"""One to three words for what comes in: "messages", "support tickets", "incoming api calls"."""
+_THINGS = re.compile(rf"{_THING}(?:{_EACH.pattern})")
+_OFTEN_THINGS = re.compile(rf"\s*(?P<often>{'|'.join(_OFTEN)})\s+{_KINDS}{_REQUEST}\b(?P<unit>)")
 _TOKEN = r"(?:tokens?|toks?|tks?|tok)"
 _MILLION = (
-    r"(?:1\s*)?(?:m|mm|mio|million|1e6)(?:\s*(?:output|generated|input)?\s*-?\s*(?:"
+    r"(?:(?:1|one)\s*)?(?:m|mm|mio|million|1e6)(?:\s*(?:output|generated|input)?\s*-?\s*(?:"
     + _TOKEN
     + r"))?|(?:1\s*)?mtoks?|1,?000,?000\s*"
     + _TOKEN
@@ -75,7 +90,7 @@ _PRICED = re.compile(
 _IN_A_UNIT = re.compile(r"(?:\bper|/)\s*$")
 _DEVICE_TIME = r"\s*-?\s*(?:gpu|card|device|accelerator|node|chip|tpu|[ahbl]\d{2,3}s?)[\s-]*(?:hours?|hrs?|h|days?|weeks?|months?|years?)\b"
 _USER = re.compile(
-    rf"\s*{_PER_S}\s*(?:user|stream|request|sequence|client|session|conversation)\b|\s*(?:for|to)\s+(?:an?|one|each|every|a single|the)\s+(?:user|stream|session|client|person)\b|\s*(?:single[- ]stream|interactive)\b"
+    rf"\s*{_PER_S}\s*(?:(?:concurrent|active|single|parallel)\s+)?(?:user|stream|request|sequence|client|session|conversation)\b|\s*(?:for|to)\s+(?:an?|one|each|every|a single|the)\s+(?:user|stream|session|client|person)\b|\s*(?:single[- ]stream|interactive)\b"
 )
 
 
@@ -108,9 +123,46 @@ def _same_unit(text: Text, number: Quantity, before: Quantity | None) -> Quantit
     return Quantity(number.low * factor, number.high * factor, "time", number.span)
 
 
+_LABELS: tuple[tuple[str, Dimension, float], ...] = (
+    (r"rps|qps|r/s|q/s|(?:requests?|reqs?|queries)\s*(?:/\s*s(?:ec(?:ond)?)?|per\s+sec(?:ond)?|a\s+second)", "request rate", 1.0),
+    (r"rpm|(?:requests?|reqs?|queries)\s*(?:/\s*min(?:ute)?|per\s+min(?:ute)?)", "request rate", 1 / 60),
+    (r"rph|(?:requests?|reqs?|queries)\s*(?:/\s*(?:h|hr|hour)|per\s+hour)", "request rate", 1 / 3600),
+    (r"(?:requests?|reqs?|queries)\s*(?:/\s*d(?:ay)?|per\s+day)", "request rate", 1 / 86400),
+    (r"(?:tokens?|toks?)\s*(?:/\s*s(?:ec(?:ond)?)?|per\s+sec(?:ond)?)|tps", "token rate", 1.0),
+    (r"(?:\$|usd|cost|price|dollars)\s*(?:/|per)\s*(?:(?:1|one)?\s*m(?:illion|io)?\s*(?:output\s+|generated\s+)?tok(?:en)?s?|mtoks?)", "money per M tokens", 1.0),
+    (r"hourly\s+(?:price|rate|cost|fee)|(?:\$|usd|cost|price|rate|dollars)\s*(?:/|per)\s*(?:(?:gpu|card|device)[\s-]*)?(?:hour|hr|h)", "money per hour", 1.0),
+)  # fmt: skip
+"""What a number is that stands behind these words: "rps: 12", "cost per million tokens below $2"."""
+_BEHIND = r"[)\]\"']?\s*(?:(?:[:=~]|<=?|>=?|is|of|at|to|under|below|within|up to|about|around|roughly|approx\.?|some|(?:at|no)\s+(?:most|least|more\s+than|less\s+than)|max(?:imum)?\.?|min(?:imum)?\.?)\s*)*(?P<money>(?:us)?\$\s*)?$"
+_LABELLED: tuple[tuple[re.Pattern[str], Dimension, float], ...] = tuple(
+    (re.compile(rf"(?<![\w$.])(?:{words}){_BEHIND}"), dimension, factor) for words, dimension, factor in _LABELS
+)
+
+
+def _labelled(text: Text, number: Number) -> Quantity | None:
+    start, end = number.span.start, number.span.end
+    left = text.plain[max(0, start - 60) : start]
+    for pattern, dimension, factor in _LABELLED:
+        found = pattern.search(left)
+        if found is None or re.search(r"(?<![\w.-])\d(?:[\d.,]*\d)?k?[ \t]*\Z", left[: found.start()]):
+            continue  # "12 rps 2000 in": the unit of the number before it
+        paid = dimension.startswith("money")
+        own = _plain_unit(text, number)
+        cost = _money(text, number) if paid else None
+        if cost is not None and cost.dimension != "money":
+            return None  # "cost per 1M tokens at $2.50/h"
+        if bool(found["money"]) > paid or (own is not None and own.dimension != "parameters"):
+            return None
+        after = _after(text, end, r"\s*(?:us dollars?|dollars?|usd|\$)") if paid else None
+        begin = start - len(left) + found.start()
+        return _made(number, dimension, begin, after.end() if after else end, factor)
+    return None
+
+
 def _quantity(text: Text, number: Number) -> Quantity:
     return (
-        _money(text, number)
+        _labelled(text, number)
+        or _money(text, number)
         or _rate(text, number)
         or _plain_unit(text, number)
         or Quantity(number.low, number.high, "none", number.span)
@@ -118,7 +170,8 @@ def _quantity(text: Text, number: Number) -> Quantity:
 
 
 def _after(text: Text, at: int, pattern: str) -> re.Match[str] | None:
-    return re.compile(pattern).match(text.plain, at)
+    found = re.compile(pattern).match(text.plain, at)
+    return None if found is None or "\n" in found[0] else found  # a unit stands on its number's line
 
 
 def _made(number: Number, dimension: Dimension, start: int, end: int, factor: float = 1.0, note: str = "") -> Quantity:
@@ -146,13 +199,13 @@ def _money(text: Text, number: Number) -> Quantity | None:
         if per := _after(text, end, rf"{_PER_S}\s*(?:{_MILLION}|hour|h|day|month|gpu[\s-]*hour)\b"):
             end = per.end()
         return _made(number, "foreign money", start, end)
-    if per := _after(text, end, rf"{_PER_S}\s*(?:{_MILLION})\b"):
+    if per := _after(text, end, rf"(?:{_PER_S}|\s+for\s+(?:an?|one|every|each)\s+)\s*(?:{_MILLION})\b"):
         return _made(number, "money per M tokens", start, per.end(), factor)
     if per := _after(text, end, rf"{_PER_S}\s*(?:1\s*)?(?:k|1,?000|thousand)\s*{_TOKEN}\b"):
         return _made(number, "money per M tokens", start, per.end(), factor * 1e3)
-    hour = r"(?:gpu|device|card|accelerator|chip|instance|node)?[\s-]*(?:hours?|hrs?|h)\b"
+    hour = r"(?:(?:gpu|device|card|accelerator|chip|instance|node)(?:\s+and\b)?)?[\s-]*(?:hours?|hrs?|h)\b"
     each = r"(?:\s*(?:/|per|a|for each|each)\s*(?:gpu|device|card|accelerator|chip)\b)?"
-    if per := _after(text, end, rf"{each}{_PER_S}\s*{hour}{each}"):
+    if per := _after(text, end, rf"{each}(?:{_PER_S}\s*{hour}|\s+hourly\b){each}"):
         return _made(
             number,
             "money per hour",
@@ -177,36 +230,29 @@ def _rate(text: Text, number: Number) -> Quantity | None:
         if word in ("tps", "tok/s", "toks/s", "t/s"):
             return _token_rate(text, number, start, found.end())
         return _made(number, "request rate", start, found.end(), {"rpm": 1 / 60, "rph": 1 / 3600}.get(word, 1.0))
-    if before := re.search(r"\b(?:rps|qps|req/s|reqs/s|requests/s)\s*[:=]\s*$", text.plain[:start]):
-        return _made(number, "request rate", before.start(), end)
     bare = _after(text, end, r"\s*(?:/\s*s(?:ec)?\b|(?:per|a|each|every) second\b)")
     if bare and re.search(r"\b(?:load|traffic|rate|requests|queries|arrivals?)\b[^.;\d]{0,12}$", text.plain[:start]):
         return _made(number, "request rate", start, bare.end())
-    for often, seconds in _OFTEN.items():
-        if found := _after(text, end, rf"\s*(?:{_KINDS}{_REQUEST}\s+{often}|{often}\s+{_KINDS}{_REQUEST})\b"):
-            return _made(number, "request rate", start, found.end(), 1 / seconds)
-    for unit, seconds in _PERIOD.items():
-        if found := _after(text, end, rf"\s*{_KINDS}(?:{_REQUEST}|users?|customers?){_ARRIVE}{_PER_S}\s*(?:{unit})\b"):
-            return _made(number, "request rate", start, found.end(), 1 / seconds)
-        if found := _after(
-            text, end, rf"\s*(?:output\s+|generated\s+|decode\s+)?{_TOKEN}(?:{_PER_S}\s*user)?{_PER_S}\s*(?:{unit})\b"
-        ):
-            note = "per user" if "user" in found[0] else ""
-            return _token_rate(text, number, start, found.end(), 1 / seconds, note)
-    if found := _after(
-        text,
-        end,
-        rf"\s*{_KINDS}{_REQUEST}\s+(?:every|each|per)\s+(?P<each>\d+|two|three|four|five|ten|twenty|thirty)\s+(?P<unit>seconds?|minutes?|hours?|days?)\b",
-    ):
-        each = float(found["each"]) if found["each"].isdigit() else spelled(found["each"]) or 1.0
-        seconds = next(
-            value for units, value in _PERIOD.items() if re.fullmatch(units, found["unit"].removesuffix("s"))
-        )
-        return _made(number, "request rate", start, found.end(), 1 / (seconds * each))
+    if found := _after(text, end, rf"\s*(?:output\s+|generated\s+|decode\s+)?{_TOKEN}(?P<user>{_PER_S}\s*user)?"):
+        each = _EACH.match(text.plain, found.end())
+        note = "per user" if found["user"] else ""
+        return _token_rate(text, number, start, each.end(), 1 / _lasts(each), note) if each else None
+    if found := _THINGS.match(text.plain, end) or _OFTEN_THINGS.match(text.plain, end):
+        return _made(number, "request rate", start, found.end(), 1 / _lasts(found))
     if (found := _after(text, end, rf"\s*{_KINDS}{_REQUEST}\b")) and (every := _EVERY.search(text.plain, 0, start)):
-        seconds = next(value for units, value in _PERIOD.items() if re.fullmatch(units, every["unit"]))
-        return _made(number, "request rate", start, found.end(), 1 / seconds)
+        return _made(number, "request rate", start, found.end(), 1 / _lasts(every))
     return None
+
+
+def _lasts(each: re.Match[str]) -> float:
+    """Seconds of the period that a match of `_EACH` or its like names."""
+    found = each.groupdict()
+    if found["often"]:
+        return _OFTEN[found["often"]]
+    many = found.get("many")
+    return (float(many) if many and many[0].isdigit() else spelled(many or "one") or 1.0) * (
+        _factor(_PERIOD, found["unit"]) or 1.0
+    )
 
 
 def _token_rate(text: Text, number: Number, start: int, end: int, factor: float = 1.0, note: str = "") -> Quantity:
@@ -221,6 +267,8 @@ def _plain_unit(text: Text, number: Number) -> Quantity | None:
         text, end, rf"\s*(?:-\s*)?(?:new\s+|training\s+|total\s+|unique\s+)*(?P<which>{_WHICH})?\s*{_TOKEN}\b"
     ):
         return _made(number, "tokens", start, found.end(), note=(found["which"] or "").strip())
+    if found := _after(text, end, r"[\s-]*(?=(?:context|ctx)\b)"):
+        return _made(number, "tokens", start, number.span.end)  # "1M context"
     if found := _after(text, end, _DEVICE_TIME):
         return _made(number, "device time", start, found.end())
     if number.high >= 1e6 and (found := _after(text, end, rf"\s+(?:of\s+)?(?:[a-z-]+\s+){{1,2}}{_TOKEN}\b")):
@@ -235,7 +283,9 @@ def _plain_unit(text: Text, number: Number) -> Quantity | None:
         return _made(number, "none", start, found.end())
     if found := _after(text, end, r"\s*-?\s*(?:parameters?|params?|weights)\b"):
         return _made(number, "parameters", start, found.end())
-    if found := _after(text, end, r"\s*(?:%|percent(?:age points?)?\b|pct\b)"):
+    if found := _after(
+        text, end, rf"\s*{'(?:an?|of an?)?' if number.high < 1 else ''}\s*(?:%|per ?cent(?:age points?)?\b|pct\b)"
+    ):
         return _made(number, "share", start, found.end(), 0.01)
     if found := _after(text, end, r"\s*(?:concurrent|simultaneous|parallel|active|daily)?\s*(?:users?|sessions?|clients?|streams?|conversations?|customers?|people)\b|\s*(?:concurrent|simultaneous|parallel|in-flight)\s*(?:requests?|chats?|queries)"):  # fmt: skip
         return _made(number, "users", start, found.end())

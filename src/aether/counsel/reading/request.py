@@ -15,8 +15,9 @@ from aether.counsel.reading.hardware import Found as Machine
 from aether.counsel.reading.leftover import unread
 from aether.counsel.reading.methods import Named
 from aether.counsel.reading.targets import AT_MOST, Bounded
-from aether.counsel.reading.text import Span
+from aether.counsel.reading.text import Span, Text
 from aether.counsel.reading.topics import find_topics
+from aether.knowledge.topics import heads
 from aether.spec.answer import Intent, Read, Request
 from aether.spec.brief import Brief, Data, Hardware, Load, ModelChoice, Target
 from aether.spec.errors import InputError
@@ -55,14 +56,15 @@ def _assembled(original: str, found: Findings, before: Intent | None) -> Request
     if found.wanted.intent != "unknown":
         reader.read("intent", found.wanted.intent, found.wanted.span)
     brief = _brief(reader, found, intent)
-    wanted = [named for named in found.methods if named.wanted]
+    longer = find_topics(found.text) if intent in ("explain", "compare") else []
+    wanted = [named for named in found.methods if named.wanted and not _is_part(found.text, named, longer)]
     for named in wanted:
         reader.read("methods", named.method.name, named.span)
     _, subjects = _places(found, intent)
     for words, span in subjects:
         reader.read("subjects", words, span)
     names = tuple(dict.fromkeys(named.method.name for named in wanted))
-    topics = _topics(found, names) if intent in ("explain", "compare") else ()
+    topics = _topics(found, wanted, longer) if intent in ("explain", "compare") else ()
     if not names and intent == "compare":
         for topic in topics:
             reader.read("topics", topic, None)
@@ -107,7 +109,7 @@ def _quality_loss(found: Findings) -> tuple[float, Span] | None:
     for quantity in found.rest:
         near = _around(found, quantity.span)
         loses = re.search(
-            r"\b(?:los\w+|drop\w*|degrad\w+|worse|regress\w*|hit|increase\w*|rise|ris(?:es|ing)|decrease\w*|decline|penalty|points? off|giv(?:e|ing) up|sacrific\w+)\b",
+            r"\b(?:los\w+|drop\w*|degrad\w+|worse|regress\w*|hit|increase\w*|rise|ris(?:es|ing)|decrease\w*|decline|penalty|fall(?:s|ing)?|fell|points? off|giv(?:e|ing) up|sacrific\w+)\b",
             near,
         ) and (
             re.search(r"\b(?:quality|accuracy|perplexity|ppl|score)\b", near)
@@ -254,17 +256,53 @@ _ABOUT = re.compile(
 )
 
 
-def _topics(found: Findings, methods: tuple[str, ...]) -> tuple[str, ...]:
-    """Named methods; else the words that are asked about, for the lookup of `explain`."""
-    if methods:
-        if found.wanted.intent != "compare":
-            return methods
-        apart = [
-            name for name, span in find_topics(found.text) if not any(span.overlaps(m.span) for m in found.methods)
-        ]
-        return tuple(dict.fromkeys([*methods, *apart]))
-    if known := find_topics(found.text):
-        return tuple(name for name, _ in known)
+_MORE_OF_A_NAME = re.compile(r"(?:\+{1,2}|[ -]?v?\d+(?:\.\d+)?)(?![\w%.]|\s*(?:bits?|steps?|gpus?|x)\b)")
+"""After a technique's name it makes another one of it: "LoRA+", "FlashAttention-4"."""
+
+
+def _is_part(text: Text, named: Named, topics: list[tuple[str, Span]]) -> bool:
+    """Whether a technique's name is a part of a longer one, that of a topic: "GRPO" of "Dr. GRPO"; or of one that is on no page."""
+    span = named.span
+    longer = any(
+        name != named.method.name
+        and o.start <= span.start
+        and span.end <= o.end
+        and (o.end - o.start > span.end - span.start or named.method.name in heads())  # "Mamba-2" has a page of its own
+        for name, o in topics
+    )
+    return longer or _of_another(text, named) is not None
+
+
+def _of_another(text: Text, named: Named) -> Span | None:
+    more = _MORE_OF_A_NAME.match(text.plain, named.span.end)
+    if more is None or (more[0][0] == " " and len(text.plain.split()) > _FEW):
+        return None
+    if any(text.plain[: more.end()].endswith(words) for words in named.method.spellings):
+        return None  # "deepspeed zero-3"
+    return Span(named.span.start, more.end())
+
+
+_FEW = 5
+"""Words of a text in which a number after a technique's name is taken as a part of the name."""
+
+
+def _topics(found: Findings, wanted: list[Named], known: list[tuple[str, Span]]) -> tuple[str, ...]:
+    """Named methods, and topics apart from them, in their order; else the words that are asked about, for the lookup of `explain`."""
+    others = [span for named in found.methods if (span := _of_another(found.text, named))]
+    said = [(named.method.name, named.span) for named in wanted]
+    said += [
+        (found.text.words(span), span)
+        for span in others
+        if not any(span.overlaps(one) for _, one in known if one.end >= span.end)
+    ]
+    put_aside = [named.span for named in found.methods if not named.wanted]
+    said += [
+        (name, span)
+        for name, span in known
+        if not any(span.overlaps(one) for one in (*put_aside, *(s for _, s in said)))
+    ]
+    if said:
+        return tuple(dict.fromkeys(name for name, _ in sorted(said, key=lambda one: one[1].start)))
     match = _ABOUT.search(found.text.plain)
     if match is None:
         return ()

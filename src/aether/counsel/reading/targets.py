@@ -7,21 +7,36 @@ metric goes on with the last metric. A latency without a percentile is read as i
 import re
 from dataclasses import dataclass, replace
 
+from aether.counsel.reading.numbers import spelled
 from aether.counsel.reading.quantities import Quantity
 from aether.counsel.reading.text import Span, Text
 from aether.spec.metrics import METRICS
 
+_FIRST = r"(?:very\s+)?first[\s-](?:tokens?|words?|bytes?|characters?|letters?|chunks?)"
+_WAIT = r"(?:time|latency|delay|wait|gap|pause)"
+_STARTS = r"(?:must|should|shall|can|has to|have to|needs? to|to)\s+(?:start|begin|appear)(?:\s+(?:to\s+)?[a-z]+)?(?=\s+(?:with)?in\b|\s+(?:under|after|before|no later|at most))"
+_ANSWERS = r"(?:answers?|responses?|replies|requests?|calls?)\s+(?:(?:should|must|may|can|do|does|need)(?:n['o]?t| not)?\s+)?(?:to\s+)?(?:take|last|finish|complete|be (?:done|complete|finished|back))"
 _LATENCY = {
-    "ttft": r"ttft|ttfts|time[\s-]to[\s-](?:the[\s-])?first[\s-]token|time[\s-]to[\s-]first[\s-]byte|first[\s-]tokens?(?:\s+(?:latency|time))?|prefill\s+latency|first[\s-]word|(?:must|should|has to|have to|needs? to|to)\s+(?:start|begin|appear)(?:\s+(?:streaming|answering|responding|typing))?(?=\s+(?:with)?in\b|\s+(?:under|after|before|no later))",
-    "tpot": r"tpot|time[\s-]per[\s-](?:output[\s-])?token|(?:ms|milliseconds?|seconds?)\s+per\s+(?:output\s+)?token",
-    "itl": r"itl|inter[\s-]?token(?:\s+(?:latency|time|delay|gap))?|between\s+tokens|token[\s-]to[\s-]token|decode\s+latency|tbt|time\s+between\s+tokens",
-    "e2e": r"e2e(?:\s+latency)?|end[\s-]to[\s-]end(?:\s+(?:latency|time|response time))?|total\s+latency|full\s+(?:response|answer|reply)|whole\s+(?:response|answer|request|reply)|response\s+times?|request\s+latency|latency|latencies|respond|reply\s+time|answers?\s+(?:within|in|under)|(?:be\s+)?(?:finished|complete|completed|done|fully there)\s+(?:within|in|under|after)|(?:answers?|responses?|replies|requests?|calls?)\s+(?:(?:should|must|may|can|do|does|need)(?:n['o]?t| not)?\s+)?(?:to\s+)?(?:take|last|finish|complete|be (?:done|complete|finished|back))",
+    "ttft": rf"ttfts?|ttfb|(?:{_WAIT}[\s-](?:to|until|till|before|for)[\s-](?:the[\s-])?)?{_FIRST}|prefill(?=\s+(?:latency|time))|{_STARTS}",
+    "tpot": rf"tpot|{_WAIT}[\s-](?:per|for each|of each)[\s-](?:(?:output|generated)[\s-])?token|per[\s-](?:output[\s-])?token(?=[\s-]+(?:latency|time|delay))|(?:ms|milliseconds?|seconds?)\s+per\s+(?:output\s+)?token",
+    "itl": rf"itl|tbt|inter[\s-]?token|(?:{_WAIT}\s+)?between\s+(?:the\s+|two\s+)?(?:tokens|words)|token[\s-]to[\s-]token|decode(?=\s+(?:latency|time))",
+    "e2e": rf"e2e|end[\s-]to[\s-]end(?:\s+response)?|(?:total|overall|whole)\s+(?:latency|time)|time[\s-]to[\s-](?:the[\s-])?last[\s-]token|turn[\s-]?around|round[\s-]trips?|(?:full|whole|complete)\s+(?:response|answer|request|reply)|(?:response|reply)\s+times?|request\s+latency|latency|latencies|respond|answers?\s+(?:within|in|under)|(?:be\s+)?(?:finished|complete|completed|done|fully there)\s+(?:within|in|under|after)|{_ANSWERS}",
 }
 _METRIC = re.compile(
-    "|".join(f"(?P<{name}>(?<![\\w-])(?:{words})(?![a-z]|\\d{{3}}|[\\w]$))" for name, words in _LATENCY.items())
+    "|".join(
+        rf"(?P<{name}>(?<![\w-])(?:{words})(?:[\s-]+(?:latency|latencies|times?|delay|gap))?(?![a-z]|\d{{3}}|[\w]$))"
+        for name, words in _LATENCY.items()
+    )
 )
+_PERCENT = r"50|7[05]|8[05]|9[0589]|99\.\d+"
+_SPOKEN = rf"{_PERCENT}|fifty|eighty|ninety(?:[- ](?:five|eight|nine))?"
+_THINGS = r"(?:the\s+|all\s+|our\s+|my\s+)?(?:first\s+)?(?!load\b|traffic\b|memory\b|gpus?\b|capacity\b|budget\b|peak\b)[a-z]+"
 _SHARE = re.compile(
-    r"(?:(?<=ttft)|(?<=tpot)|(?<=itl)|(?<=e2e))p?(?P<glued>50|90|95|99)(?![\w.])|(?<![\w.])(?:p[\s-]?(?P<p>50|90|95|99)(?![\w.])|\(\s*(?P<bracket>50|90|95|99)\s*(?:th|st|%)\s*\)|(?P<hundred>50|90|95|99)\s*(?:in|of|out of) (?:a |every )?(?:100|hundred)\b(?!\s*(?:users|requests|cases))|(?P<th>50|90|95|99)\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|%ile|ile)|(?:(?:in|for|of|with)\s+)?(?P<of>50|90|95|99)\s*(?:%|percent|per cent|(?:in|of|out of) (?:a )?(?:100|hundred))\s+(?:of\s+)?(?:the\s+|all\s+|our\s+|my\s+)?(?:cases|(?:[a-z]+\s+)?(?:requests?|users?|calls?|queries|prompts?|answers?|responses?|replies|customers?|people|chats?|messages?|hits)|times?)\b|(?P<median>(?<!rps )(?<!qps )(?<!/s )(?<!/sec )(?<!second )(?:median|typical|average|avg|mean))\b(?!\s*(?:of\s*|about\s*)?\d[\d.,]*\s*k?\s*(?:rps|qps|req|requests|queries|tok|tokens|users)))"
+    rf"(?:(?<=ttft)|(?<=tpot)|(?<=itl)|(?<=e2e))p?(?P<glued>{_PERCENT})(?!\w|\.\d)|(?<![\w.])(?:p[\s-]?(?P<p>{_PERCENT})(?!\w|\.\d)|\(\s*(?P<bracket>{_PERCENT})\s*(?:th|st|%)\s*\)|"
+    rf"(?P<hundred>{_SPOKEN})\s*(?:in|of|out of) (?:a |every )?(?:100|hundred)\b(?!\s*(?:users|requests|cases))|(?P<ten>[89]|eight|nine)\s*(?:in|of|out of) (?:every )?(?:10|ten)\b|"
+    rf"(?P<th>{_SPOKEN})\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|pct|%ile|ile)|(?P<bare>{_PERCENT})(?:th|st)\b(?!\s+(?:of|percent|street|time))|"
+    rf"(?:(?:in|for|of|with)\s+)?(?P<of>{_SPOKEN})\s*(?:%|percent|per cent|(?:in|of|out of) (?:a )?(?:100|hundred))\s+(?:of\s+{_THINGS}|(?:cases|(?:[a-z]+\s+)?(?:requests?|users?|calls?|queries|prompts?|answers?|responses?|replies|customers?|people|chats?|messages?|hits)|times?)\b)|"
+    r"(?P<median>(?<!rps )(?<!qps )(?<!/s )(?<!/sec )(?<!second )(?:median|typical|average|avg|mean))\b(?!\s*(?:of\s*|about\s*)?\d[\d.,]*\s*k?\s*(?:rps|qps|req|requests|queries|tok|tokens|users)))"
 )
 _PER_TOKEN = re.compile(r"\s*(?:per|/|a|each)\s*(?:output\s+|generated\s+)?tok(?:en)?s?\b")
 AT_LEAST = re.compile(
@@ -70,6 +85,12 @@ _AND = re.compile(r"[^,;.\d]{0,25}\b(?:and|&)\b[^,;.\d]{0,30}")
 """Joins a second metric to a first: it has the same percentile."""
 
 
+_NOT_MORE = re.compile(
+    r"(?:n't|\bnot|\bnever|\bnobody|\bno one)\b[^,.;]{0,25}\b(?:more|longer|over|above)(?:\s+than)?\s*$"
+)
+"""Before a time: "should not wait more than"."""
+
+
 def find_latencies(text: Text, found: list[Quantity]) -> tuple[list[Bounded], list[str], list[Quantity]]:
     """Latency targets; contradictions as sentences; the quantities that are left."""
     bounds: list[Bounded] = []
@@ -83,9 +104,13 @@ def find_latencies(text: Text, found: list[Quantity]) -> tuple[list[Bounded], li
             rest.append(quantity)
             continue
         said = text.plain[max(0, quantity.span.start - 16) : quantity.span.start]
-        if AT_LEAST.search(said) and not re.search(
-            r"(?:no|not) (?:less|more|longer|greater|higher) than|(?:not|never|nor) (?:be |go )?(?:above|over)|or better|exceed",
-            said,
+        if (
+            AT_LEAST.search(said)
+            and not _NOT_MORE.search(text.plain, 0, quantity.span.start)
+            and not re.search(
+                r"(?:no|not) (?:less|more|longer|greater|higher) than|(?:not|never|nor) (?:be |go )?(?:above|over)|or better|exceed",
+                said,
+            )
         ):
             wrong.append(f"{text.words(target.span)!r} bounds a latency from below; a latency is bounded from above")
         bounds.append(target)
@@ -173,10 +198,19 @@ def _share(shares, later, quantity: Quantity, text: Text, taken: list[Span]) -> 
     taken.append(Span(*match.span()))
     if match["median"]:
         return "p50", "" if match["median"] == "median" else f"{match['median']} read as p50"
-    number = match["glued"] or match["bracket"] or match["p"] or match["hundred"] or match["th"] or match["of"]
-    return ("p95", "p90 read as p95, the careful side") if number == "90" else (f"p{number}", "")
+    said = next(v for k, v in match.groupdict().items() if v is not None and k != "median")
+    number = (float(said) if said[0].isdigit() else spelled(said) or 0.0) * (10 if match["ten"] else 1)
+    kept = next((share for share in _KEPT if number <= share), _KEPT[-1])
+    note = (
+        ""
+        if number == kept
+        else f"p{number:g} read as p{kept}, the " + ("careful" if number < kept else "strictest") + " side"
+    )
+    return f"p{kept}", note
 
 
+_KEPT = (50, 95, 99)
+"""Percentiles that have a metric: another one is read as the next higher of them, and the reading says so."""
 _ONE_USER = re.compile(
     r"(?<![\w.])(?:1|one|a single|single|just me|only me)[\s-]*(?:concurrent\s+)?user\b|\b(?:just|only) (?:for )?me\b|\bme (?:only|alone)\b|\bby myself\b"
 )
@@ -224,7 +258,7 @@ def _other(text: Text, quantity: Quantity, serving: bool, here: bool) -> Bounded
                 quantity.note == "per user"
                 or _ONE_USER.search(text.plain)
                 or re.search(
-                    r"per (?:user|stream|request|sequence)|single[- ]stream|interactive|reading speed|(?:each|every|an?|one) (?:user|client|person|customer|stream|session)|\|\s*each\b|\beach (?:should|must|gets?|needs?|has to)|users? (?:should|must|needs? to|has to) (?:see|get|read)|\bat home\b",
+                    r"per[ -](?:user|stream|request|sequence)|single[- ]stream|interactive|reading speed|(?:each|every|an?|one) (?:user|client|person|customer|stream|session)|\|\s*each\b|\b(?:nobody|no one|everyone|everybody) (?:should |must |may )?(?:gets?|sees?|have|has)\b|\beach (?:should|must|gets?|needs?|has to)|users? (?:should|must|needs? to|has to) (?:see|get|read)|\bat home\b",
                     near + (text.plain if "at home" in text.plain else ""),
                 )
             )

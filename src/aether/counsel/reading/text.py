@@ -16,9 +16,15 @@ from aether.counsel.reading.seams import apart
 MAX_CHARACTERS = 20_000
 """What is read of a request; the rest is said to be unread."""
 _SAME = {"×": "x", "✕": "x", "–": "-", "—": " - ", "−": "-", "‑": "-", "’": "'", "‘": "'", "“": '"', "”": '"', "≤": "<=", "≥": ">=", "µ": "u", "μ": "u", "⩽": "<=", "⩾": ">=", "~": " ~", "≈": " ~"}  # fmt: skip
+_KEYED = re.compile(r'"\s*:')
+_QUOTES = re.compile(r"""["{}\[\]]""")
+"""Of a request in JSON: its values are read as "key: value"."""
 PART_OF_NAME = "·"
 """Stands before what is read of a name ("-awq") and asks for nothing."""
-_CLAUSE = re.compile(r"[;\n]|[.!?](?=\s|$)")
+_SHORTENED = ("max", "min", "ca", "avg", "qty", "no", "nos", "approx", "incl", "est", "p50", "p95", "p99")
+"""Words after which a full stop before an amount ends nothing: "max. 400 ms"."""
+_NO_END = "".join(rf"(?<!\b{word})" for word in _SHORTENED)
+_CLAUSE = re.compile(rf"[;\n]|[.!?](?=\s+[^\s\d~<>=$]|\s*$)|{_NO_END}[.!?](?=\s)")
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,10 @@ class Text:
                 one = "/" if one == "⁄" else " " if one.isspace() and one != "\n" else one.lower()
                 plain += one
                 origin += [place] * len(one)
-        return cls(original, *in_english(*apart("".join(plain), origin)))
+        joined = "".join(plain)
+        if _KEYED.search(joined):
+            joined = _QUOTES.sub(" ", joined)
+        return cls(original, *in_english(*apart(joined, origin)))
 
     def words(self, span: Span) -> str:
         """The person's own words at a span."""

@@ -9,6 +9,8 @@ _LEAST = 4
 """Letters of a spelling that counts: shorter ones are words of other things too."""
 _FEW = 6
 """Words of a text in which a spelling of three letters counts too."""
+_PREFIX = re.compile(r"(?<![\w-])[a-z]{1,3}-$")
+"""Before a name it makes it another one: "QA-LoRA", "R-DPO"."""
 _SEPARATORS = re.compile(r"[^a-z0-9]")
 
 
@@ -21,7 +23,8 @@ def find_topics(text: Text) -> list[tuple[str, Span]]:
         for spelling in {re.sub(r"[^a-z0-9]+", " ", words.lower()).strip() for words in head.spellings()}:
             if len(spelling) < (_LEAST if long else _LEAST - 1) or spelling.split()[0] not in flat:
                 continue
-            if match := re.search(rf"(?<= ){spelling.replace(' ', ' +')}s?(?= )", flat):
+            match = re.search(rf"(?<= ){spelling.replace(' ', ' +')}s?(?= )", flat)
+            if match and not _PREFIX.search(text.plain, 0, match.start() - 1):
                 found.append((match.start() - 1, match.end() - 1, name))
     whole = [
         one

@@ -7,27 +7,35 @@ from aether.counsel.reading.quantities import Quantity
 from aether.counsel.reading.targets import near
 from aether.counsel.reading.text import Span, Text
 
-_IN = r"(?:in(?:put)?s?|prompts?|context|isl|prefill|contexts?)"
-_READ = rf"(?:{_IN}|documents?|docs?|questions?|passages?|articles?|e?-?mails?|transcripts?|files|pages|tickets?|reports?|contracts?)"
+_IN = r"(?:in(?:put)?s?|prompts?|contexts?|ctx|isl|prefill)"
+_READ = rf"(?:{_IN}|documents?|docs?|questions?|passages?|articles?|e?-?mails?|transcripts?|files|pages|tickets?|reports?|contracts?|requests?(?=\s+(?:size|len)))"
 """Things that a model is given to read: they have a length when it stands after them."""
-_OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|e|ions)|completions?|answers?|responses?|replies|reply|osl|decode|new tokens|summary|summaries|generated text|translations?)"
-_ABOUT_SO = r"(?:\s*(?:\(|like|say|just|only|pretty|quite|very|really|fairly|long|short|large|big|small|tiny|huge|more like|rather|closer to|now|of|is|are|be|being|between|from|to|run|runs|has|have|contains?|should|shall|will|would|may|can|must|could|usually|typically|often|mostly|:|=|~|about|around|roughly|some|averag\w*|approximately|approx\.?|ca\.?|circa|up to|under|below|at most|max(?:imum)?|at|with))*"
+_LONG = r"(?:inputs?|prompts?|contexts?|documents?|passages?|articles?|transcripts?|e?-?mails?)"
+_OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|es?|ions|ing)|completions?|answers?|responses?|replies|reply|osl|decode|new tokens|summary|summaries|generated text|translations?)"
+_ABOUT_SO = r"(?:\s*(?:\(|like|say|just|only|pretty|quite|very|really|fairly|long|short|large|big|small|tiny|huge|more like|rather|closer to|now|of|is|are|be|being|between|from|to|run|runs|has|have|contains?|should|shall|will|would|may|can|must|could|usually|typically|often|mostly|:|=|x|~|about|around|roughly|some|averag\w*|approximately|approx\.?|ca\.?|circa|up to|under|below|at most|max(?:imum)?|at|with))*"
 _PAIRS = re.compile(r"\s*\w+\s+(?:pairs?|rankings?|samples?|examples?|sets?)\b")
+_OF_THEM = re.compile(r"\s*of\s+(?:them|those|these|which)\b")
 _COUNTED = re.compile(r"\s*(?:answers|responses|replies|generations|completions|summaries|prompts|inputs|outputs)\b")
-_NO_NUMBER = r"(?!\s*(?:length|tokens?|size)?\s*(?:of|:|=|is|are)?\s*~?\d[\d,.]*k?(?:\s?(?:tokens?|toks?|tks?))?(?![\w.])(?!\s*(?:tokens?\s+)?(?:in|out|input|output|prompt|answer|completion|response|generated|generation)s?\b))"
+_NO_NUMBER = rf"(?!\s*(?:length|len|tokens?|size)?\s*(?:of|:|=|is|are)?\s*~?\d[\d,.]*k?(?:\s?(?:tokens?|toks?|tks?))?(?![\w.])(?![\s-]*(?:tokens?[\s-]+)?(?:in|out|input|output|prompt|answer|completion|response|generated|generation|{_READ})s?\b))"
 """A word with a number of its own after it says what that one is."""
 _PAIR = re.compile(
-    r"(?<![\w.,/])(\d[\d,]*(?:\.\d+)?k?)\s*(?:/|->|→|:)\s*(\d[\d,]*(?:\.\d+)?k?)(?:\s*(?:tokens?|toks?|in/out|isl/osl))"
+    r"(?<![\w.,/])(\d[\d,]*(?:\.\d+)?k?)\s*(?:/|->|→|:|\+)\s*(\d[\d,]*(?:\.\d+)?k?)(?:\s*(?:tokens?|toks?|in/out|isl/osl))"
 )
 _BARE_PAIR = re.compile(
-    r"(?<![\w.,/$€])(\d[\d,]*(?:\.\d+)?k|\d{2,6})\s?(?:/|:|->|→)\s?(\d[\d,]*(?:\.\d+)?k|\d{2,6})(?=\s*(?:[,;.?!)|\n]|$)|\s+(?!(?:ms|msecs?|s|secs?|seconds|g|gb|gib|mb|tb|b|x|usd|dollars|questions|items|users|rps|qps|req\w*|hours?|h|days?|steps?|layers?|gpus?|per|of)\b|%|[/=-])[a-z@])"
+    r"(?<![\w.,/$€])(\d[\d,]*(?:\.\d+)?k|\d{2,6})\s?(?:/|:|->|→)\s?(\d[\d,]*(?:\.\d+)?k|\d{2,6})(?=\s*(?:[,;.?!)|\n]|$)|\s+(?!(?:ms|msecs?|s|secs?|seconds|g|gb|gib|mb|tb|b|x|usd|dollars|questions|items|users|rps|qps|req\w*|hours?|h|days?|steps?|layers?|gpus?|per|of)\b|%|[/=-])[a-z@]|\s*->\s*[a-z])"
 )
 """Of a load alone: "800/200", "3k:400"."""
 _PREFIXED = re.compile(
-    r"(?<![\w-])in(?:put)?\s*[:=]?\s*(\d[\d,]*(?:\.\d+)?k?)\s*(?:tokens?|toks?)?\s*[,;/]?\s*(?:and\s+)?out(?:put)?\s*[:=]?\s*(\d[\d,]*(?:\.\d+)?k?)(?![\w.])"
+    r"(?<![\w-])in(?:put)?\s*[:=]?\s*(\d[\d,]*(?:\.\d+)?k?)\s*(?:tokens?|toks?)?\s*[,;/]?\s*(?:and\s+)?(?:(?:avg|average|mean|max|median)\s+)?out(?:put)?\s*[:=]?\s*(\d[\d,]*(?:\.\d+)?k?)(?![\w.])"
 )
+_NAMED_PAIR = re.compile(
+    r"\b(?:isl|in(?:put)?|prompt)\s*[/:]\s*(?:osl|out(?:put)?|completion|answer|response)\s*(?:lengths?|tokens?|len)?\s*(?:[:=]|of|is)?\s*(\d[\d,]*(?:\.\d+)?k?)\s*[/:]\s*(\d[\d,]*(?:\.\d+)?k?)(?![\w.])"
+)
+"""Names and lengths apart: "isl/osl 1024/128"."""
 _LABEL = re.compile(r"\b(?:tokens?|toks?|corpus|data|dataset)\s*(?:[:=]|of|is)\s*$")
-_SEQUENCE = re.compile(r"sequence|seq\s?len|context (?:length|window|of)|ctx|seq_len|packed to|max_length|block size")
+_SEQUENCE = re.compile(
+    r"sequence|seq\s?len|context (?:length|window|of)|ctx|seq_len|packed(?: to| at)?|max_length|block size"
+)
 _NUMBERED = re.compile(
     r"\b(?:steps?|iter(?:ation)?s?|epochs?|updates?|lines?|layers?|rows?|ports?|seeds?|ids?|jobs?|pid|nodes?|ranks?|version|day|week|lr)\s*[#:=]?\s*$"
 )
@@ -100,7 +108,12 @@ def _own_words(text: Text, one: Quantity, others: list[Quantity]) -> str:
 
 def _pairs(text: Text, loaded: bool) -> list[Field]:
     fields = []
-    for match in [*text.search(_PAIR), *text.search(_PREFIXED), *(text.search(_BARE_PAIR) if loaded else ())]:
+    for match in [
+        *text.search(_PAIR),
+        *text.search(_PREFIXED),
+        *text.search(_NAMED_PAIR),
+        *(text.search(_BARE_PAIR) if loaded else ()),
+    ]:
         first, second = (_tokens(part) for part in match.groups())
         if not text.is_free(Span(*match.span())) or min(first, second) < _LEAST:
             continue
@@ -138,7 +151,7 @@ def _lengths(text: Text, quantity: Quantity, training: bool) -> Field | None:
     if value < (1 if quantity.dimension == "tokens" else _LEAST) or value != round(value):
         return None
     around = near(text, quantity, 28)
-    left, _, right = around.partition("|")
+    left, _, right = around.replace("_", " ").partition("|")
     left = re.split(r"[,;]|\band\b", left)[-1]
     if quantity.dimension == "none" and (_NUMBERED.search(left) or _OTHER_THINGS.match(right)):
         return None
@@ -147,7 +160,8 @@ def _lengths(text: Text, quantity: Quantity, training: bool) -> Field | None:
     )
     if quantity.dimension == "tokens" and training and per_step:
         return Field("model.batch_tokens", value, quantity.span, f"{value:,.0f} tokens a step")
-    if quantity.dimension == "tokens" and value >= TRAINING_TOKENS:
+    reach = re.match(r"[\s-]*(?:tokens?\s+)?(?:of\s+)?(?:context|ctx|window)\b", right)
+    if quantity.dimension == "tokens" and value >= TRAINING_TOKENS and not reach:
         return Field("model.tokens", value, quantity.span, f"{value:.4g} tokens")
     if training and (_SEQUENCE.search(left) or _SEQUENCE.match(right.lstrip(" -"))):
         return Field("model.sequence_tokens", value, quantity.span, f"{value:,.0f} tokens")
@@ -158,11 +172,19 @@ def _lengths(text: Text, quantity: Quantity, training: bool) -> Field | None:
         if quantity.note
         else None
     )
-    if which := own or _which(
-        left, right, quantity.dimension == "tokens" or text.plain[: quantity.span.end].endswith("k"), training
-    ):
-        return _length(which, value, quantity.span)
-    return None
+    counted = quantity.dimension == "tokens"
+    which = own or _which(left, right, counted or text.plain[: quantity.span.end].endswith("k"), training, counted)
+    if which is None and counted and not training:
+        which = _of_clause(text, quantity)
+    return _length(which, value, quantity.span) if which else None
+
+
+def _of_clause(text: Text, quantity: Quantity) -> str | None:
+    """ "answers can be shorter, 80 tokens": the one of both that its clause speaks of."""
+    clause = text.clause(quantity.span.start)
+    spoken = text.plain[clause.start : quantity.span.start]
+    kinds = [which for which, words in (("output", _OUT), ("prompt", _LONG)) if re.search(rf"\b{words}\b", spoken)]
+    return kinds[0] if len(kinds) == 1 else None
 
 
 def _ends(text: Text, quantity: Quantity) -> tuple[int, int]:
@@ -172,25 +194,38 @@ def _ends(text: Text, quantity: Quantity) -> tuple[int, int]:
     return max(clause.start, text.plain.rfind(",", 0, quantity.span.start) + 1), clause.end if comma < 0 else comma
 
 
-def _which(left: str, right: str, tokens: bool, training: bool) -> str | None:
+def _which(left: str, right: str, tokens: bool, training: bool, counted: bool) -> str | None:
     """Whether the words around a number make it a prompt's or an answer's length."""
     joint = r"[\s-]*(?:tokens?[\s-]*)?(?:of\s+|for\s+(?:the\s+)?|long\s+|per\s+)?(?:(?:system|user|rag|full|typical|average|avg|max|shared|cached)\s+)?"
     if plain := re.match(
-        r"\s*(?:(?:tokens?|toks?|ctx|context|length)\s+)?(in|out|back)\b(?!\s+(?:of|the|a|an|my|our|total|\d+\s*(?:days?|weeks?|hours?|minutes?|months?|ms|s)\b))",
+        r"\s*(?:(?:tokens?|toks?|ctx|context|length)\s+)?(?:(?:go|come|goes|comes|going|coming)\s+)?(in|out|back)\b(?!\s+(?:of|the|a|an|my|our|total|\d+\s*(?:days?|weeks?|hours?|minutes?|months?|ms|s)\b)\b)",
         right,
     ):
         return "prompt" if plain[1] == "in" else "output"
-    if _PAIRS.match(right) or (not tokens and _COUNTED.match(right)):
+    if _PAIRS.match(right) or _OF_THEM.match(right) or (not (tokens and not training) and _COUNTED.match(right)):
         return None  # "15k answer pairs", "82 of 100 answers"
     if re.match(rf"{joint}(?:{_OUT})\b{_NO_NUMBER}", right):
         return "output"
     if re.match(rf"{joint}(?:{_IN})\b(?!\s*(?:to|for|over)\s+\d){_NO_NUMBER}", right):
         return "prompt"
-    tail = rf"(?:\s+tokens?)?(?:\s*(?:length|size|len|tokens))?\s*{_ABOUT_SO}\s*$"
+    if counted and re.match(rf"[\s-]*(?:of\s+|long\s+)?(?:{_READ})\b{_NO_NUMBER}", right):
+        return "prompt"  # "3k-token documents"
+    tail = rf"(?:\s+tokens?)?(?:\s*(?:length|size|len|tokens|seq|sequence|count|budget)\b)*\s*{_ABOUT_SO}\s*$"
     if re.search(rf"\b{_OUT}{tail}", left) and not re.search(r"\bout of\s*$", left):
         return "output"
-    if re.search(rf"\b{_READ}{tail}", left) and not re.search(r"\bin\s+$", left):
+    if re.search(rf"\b{_READ if tokens else _IN}{tail}", left) and not re.search(r"\bin\s+$", left):
         return "prompt"
+    if (
+        tokens
+        and not training
+        and (
+            verb := re.search(
+                rf"\b(?:(send|feed|submit|upload)|(get|return|produc|writ|emit|extract|generat|stream))\w*{_ABOUT_SO}\s*$",
+                left,
+            )
+        )
+    ):
+        return "prompt" if verb[1] else "output"
     if (
         tokens
         and not training
