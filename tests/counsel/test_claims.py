@@ -213,3 +213,33 @@ def test_what_follows_from_records_is_computed(conversation, told, turned):
 def test_a_published_gain_is_not_said_of_a_persons_own_load():
     reply = "Speculative decoding gives 2.8x at your load of 5 requests per second."
     assert not check(reply, recorded("gemma")).is_supported
+
+
+@pytest.mark.parametrize(
+    "told, turned",
+    [
+        ("At 4 requests per second that is 345,600 requests a day.", "At 4 requests per second that is 288,000 requests a day."),
+        ("About $5,472 a month (4 GPUs × $1.90 × 720 h).", "About $7,660 a month (4 GPUs × $1.90 × 720 h)."),
+        ("KV cache: 131,072 bytes per token (128 KiB).", "KV cache: 131,072 bytes per token (228 KiB)."),
+    ],
+)  # fmt: skip
+def test_what_a_few_steps_lead_to_stands(told, turned):
+    known = recorded("mixture")
+    assert check(told, known).is_supported, check(told, known).problems
+    assert not check(turned, known).is_supported
+
+
+def test_a_footnote_is_no_number():
+    known = Ground()
+    known.add_told("The model has 32 layers[^97].", ())
+    assert not check("The model has 97 layers.", known).is_supported
+
+
+def test_a_reply_goes_on_from_the_one_before():
+    known = Ground()
+    known.add_person("I have 60,000 pairs and take 128 of them a step.")
+    reply = "Checkpoints: every 100 of the 469 steps."
+    assert not check(reply, known).is_supported
+    known.said_before = check("60,000 pairs at 128 per step are about 469 steps.", known).said
+    reply = "A warm-up of 10 % of the 469 steps is what I would try."
+    assert check(reply, known).is_supported, check(reply, known).problems

@@ -197,6 +197,7 @@ class Conversation:
 
     def _shown(self, reply: str) -> Turn:
         checked = check(completed(without_controls(reply)), self.ground)
+        self.ground.said_before = checked.said
         return Turn(
             without_controls(_with_runs(checked.struck())), tuple(f"{p.words}: {p.why}" for p in checked.problems)
         )
@@ -285,6 +286,8 @@ class Conversation:
                     self.ground.add_told(line["text"], evidence)
                 else:
                     self.ground.add_evidence(evidence)
+        if replies := [line["reply"] for line in self.session.turns if line.get("kind") == "turn"]:
+            self.ground.said_before = check(replies[-1], self.ground).said
 
 
 _RUN = re.compile(r"^```python run\n(?P<code>.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)

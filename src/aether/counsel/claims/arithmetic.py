@@ -33,20 +33,28 @@ _OPERATED = re.compile(r"(?:[x×*/÷]|\b(?:times|by))\s*$", re.IGNORECASE)
 
 def computed(
     bare: str, said: list[Said], text: str, context: str, ground: Ground, earlier: list[Said] | None = None
-) -> tuple[set[int], list[str]]:
-    """Starts of numbers that are part of a sum which the text writes out, and of its result said again; the sums that are wrong."""
+) -> tuple[set[int], list[str], set[int]]:
+    """Starts of numbers that are part of a sum which the text writes out, and of its result said again; the sums that are wrong; where
+    the results of sums start that do not come out as they were read."""
     found: set[int] = set()
     wrong: list[str] = []
-    if not _is_foreign(text, ground):
+    open_results: set[int] = set()
+    if not is_foreign(text, ground):
         by_place = _ByPlace(said, bare, text, context, ground, earlier or [])
-        written = list(equations(bare))
+        written = list(equations(_BYTES.sub("  ", bare)))
         for _ in range(2):  # what is worked out in brackets may stand after what it goes into
             for equation in written:
                 found |= by_place.settled(equation)
         wrong = [bare[e.start : e.end].strip() for e in written if by_place.is_wrong(e)]
+        untrue = [e for e in written if not by_place.comes_out(e)]
+        open_results = {n.start for e in untrue for part in (*e.parts, e.result) if (n := by_place.at(part))}
         found |= {n.start for n in said if _is_constant(n.high, text) and _OPERATED.search(bare[: n.start])}
     found |= _sums(said, text, context, ground)
-    return found | {n.start for n in said if n.ratio and _of_the_decided(n, said, text, context, ground)}, wrong
+    return (
+        found | {n.start for n in said if n.ratio and _of_the_decided(n, said, text, context, ground)},
+        wrong,
+        open_results,
+    )
 
 
 _DIGITS = 3
@@ -54,7 +62,7 @@ _DIGITS = 3
 _FORMAT = re.compile(r"\b(?:int|fp|nf|nvfp|mxfp)\d{1,2}\b", re.IGNORECASE)
 
 
-def _is_foreign(text: str, ground: Ground) -> bool:
+def is_foreign(text: str, ground: Ground) -> bool:
     """Whether a text names a benchmark or a model that nothing here is of."""
     benches = frozenset().union(*(f.benchmarks for f in ground.facts))
     names = frozenset().union(ground.names, *(f.names for f in ground.facts))
@@ -90,8 +98,9 @@ class _ByPlace:
         result = self.at(equation.result)
         known = [self._known(part, number, result) for part, number in parts]
         sourced = any(known)
-        if not sourced or not all(
-            k or _is_constant(p.value, self.text) for k, (p, _) in zip(known, parts, strict=True)
+        if not sourced or not (
+            all(k or _is_constant(p.value, self.text) for k, (p, _) in zip(known, parts, strict=True))
+            or (len(parts) > 2 and self._leads_to_record(equation, result))
         ):
             return set()
         if not equation.holds(self._canonical):
@@ -110,6 +119,15 @@ class _ByPlace:
                 n.start for n in self.said if n.ratio and n.spelled and abs(n.high - result.high) <= _ROUGHLY * n.high
             }
         return places | again
+
+    def _leads_to_record(self, equation: Equation, result: Said | None) -> bool:
+        """Whether the result is on record, and the digits of each part were told: such a sum says why it is what it is."""
+        told = all(f"{p.value:g}" in self.ground.literals for w in equation.parts for p in (w.inner or (w,)))
+        return told and result is not None and supported(result, self.text, self.context, self.ground)
+
+    def comes_out(self, equation: Equation) -> bool:
+        """Whether a sum is right, wherever its parts come from."""
+        return equation.holds(self._canonical)
 
     def is_wrong(self, equation: Equation) -> bool:
         """Whether a plain product, quotient or sum of two supported numbers and signs alone has another result."""
@@ -155,6 +173,8 @@ class _ByPlace:
         return _is_difference(part, [f for f in ground.facts if _may_be(number, f)])
 
 
+_BYTES = re.compile(r"(?<=[×x*] [1248]) B(?= ?[=≈]| ?[×x*])")
+""" "2 × 32 × 2 B = 128 B": bytes, no billions."""
 _PLAIN_SUM = re.compile(
     r"[$\d.,e]+(?: ?[%A-Za-z/]{1,8})? ?[×x*÷/+−-] ?[$\d.,e]+(?: ?[%A-Za-z/]{1,8})?(?: ?[×x*] ?[$\d.,e]+(?: ?[%A-Za-z/]{1,8})?){0,2} ?[=≈] ?[$\d.,e]+(?: ?(?:k|K|M|B|T|bn|thousand|million|billion|%))?"
 )
@@ -348,13 +368,15 @@ def _of_two_options(ratio: Said, traits: frozenset[str], text: str, ground: Grou
     ]
     traits = traits & FORMATS - {"vllm", "sglang", "trtllm", "lmdeploy"}
     own = [f for f in speeds if traits & f.subject.traits]
-    others = [f for f in speeds if not traits & f.subject.traits] or speeds
+    others = own if len(traits) > 1 else [f for f in speeds if not traits & f.subject.traits] or speeds
     step = max(ratio.step, 0.04 * ratio.high)
     return any(
         close(ratio.high, max(a.value, b.value) / min(a.value, b.value), step)
         for a in own
         for b in others
-        if a.unit == b.unit and a.subject.bare() == b.subject.bare()
+        if a.unit == b.unit
+        and a.subject.bare() == b.subject.bare()
+        and (len(traits) < 2 or a.subject.traits & traits != b.subject.traits & traits)
     )
 
 

@@ -62,6 +62,8 @@ class Checked:
 
     reply: str
     judged: tuple[Judged, ...]
+    said: tuple[Said, ...] = ()
+    """Its last numbers that stand: what comes after it may go on from them."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -93,7 +95,8 @@ class Checked:
 def check(reply: str, ground: Ground) -> Checked:
     """Judge every unit of a reply."""
     reader = _Reader(reply, ground)
-    return Checked(reply, tuple(Judged(unit, tuple(reader.problems(unit))) for unit in units(reply)))
+    judged = tuple(Judged(unit, tuple(reader.problems(unit))) for unit in units(reply))
+    return Checked(reply, judged, tuple(reader.earlier))
 
 
 def _struck(text: str, unit: Unit) -> str:
@@ -119,7 +122,7 @@ class _Reader:
 
     def __init__(self, reply: str, ground: Ground) -> None:
         self.reply, self.ground = reply, ground
-        self.earlier: list[Said] = []
+        self.earlier: list[Said] = list(ground.said_before)
         self.last: Unit | None = None
 
     def problems(self, unit: Unit) -> Iterator[Problem]:

@@ -81,10 +81,17 @@ def unknown_citations(text: str, ground: Ground) -> Iterator[tuple[str, str]]:
         near = content_words(text)
         if not any(place in squeezed(s) and len(near & content_words(s)) >= 2 for s in sources):
             yield match[0], "no source was read at that place"
-    if not _ADDRESS.search(text):
+    if not _ADDRESS.search(text) and not _is_known_paper(text, sources):
         yield from (
             (match[0], "name the source: an address or a paper that was read") for match in _VENUE.finditer(text)
         )
+
+
+def _is_known_paper(text: str, sources: tuple[str, ...]) -> bool:
+    """Whether a text names, by its first author, a paper that was read."""
+    return any(
+        any(s.lower().startswith(f"{_name(m)} et al") for s in sources) for m in _AUTHORS.finditer(text) if m["name"]
+    )
 
 
 _QUOTE = re.compile(r"[\"\u201c\u201d\u00ab](?P<words>[^\"\u201c\u201d\u00ab\u00bb]{6,400})[\"\u201c\u201d\u00bb]")

@@ -10,25 +10,25 @@ from dataclasses import dataclass
 
 from aether.counsel.claims.numbers import Said
 
-_DIMENSIONS: dict[str, tuple[int, ...]] = {
+DIMENSIONS: dict[str, tuple[int, ...]] = {
     "s": (1, 0, 0, 0), "byte": (0, 1, 0, 0), "USD": (0, 0, 1, 0), "USD per million": (0, 0, 1, 0), "USD per hour": (-1, 0, 1, 0),
     "FLOP/s": (-1, 0, 0, 1), "token/s": (-1, 0, 0, 0), "request/s": (-1, 0, 0, 0), "per second": (-1, 0, 0, 0), "byte/s": (-1, 1, 0, 0),
 }  # fmt: skip
 """Exponents of seconds, bytes, dollars and operations. What is counted has none."""
 _FACTORS = {"USD per hour": 1 / 3600.0, "USD per million": 1e-6}
 _PURE = (0, 0, 0, 0)
-_LESS = re.compile(
+LESS = re.compile(
     r"\b(?:more|less|fewer|above|below|under|over|gap|differ\w*|margin|headroom|slack|left|lea(?:ve|ves|ving)|remain\w*|spare|room|gains?|gained|ris(?:e|es|en|ing)|rose|drop\w*|f[ae]ll\w*|"
     r"sav(?:es?|ed|ing|ings)|reduc\w+|cut\w*|lower\w*|higher|cheaper|shorter|longer|faster|slower|better|worse|improv\w+|increas\w+|decreas\w+|grow\w*|grew|shrink\w*|shrank|up|down|extra|short of|beyond|points?|free|frees|wide|width|spread|spans?|change\w*|delta|diff|unspent|unused|lift\w*|lost|loses?)\b",
     re.IGNORECASE,
 )
-_ALL = re.compile(
+ALL = re.compile(
     r"\b(?:total\w*|together|altogether|across|all|in sum|sum|overall|combined|makes?|making|comes? to|adds? up|i\.e|that(?:'s| is)|gives?|so|hence|thus|which is|means?|an? (?:hour|day|month)|per (?:hour|day|month|minute|second)|"
     r"(?:both|each|every|per) (?:device|gpu|card|replica|node)s?|times|generat\w+|need\w*|equals?|works? out)\b|[=×→]|%\s+of\b|\bper ?cent of\b",
     re.IGNORECASE,
 )
-_EACH = re.compile(r"\b(?:per|an?|each|every|average|apiece|on average|divided|split|over)\b|[=÷/]", re.IGNORECASE)
-_RATIO = re.compile(
+EACH = re.compile(r"\b(?:per|an?|each|every|average|apiece|on average|divided|split|over)\b|[=÷/]", re.IGNORECASE)
+RATIO = re.compile(
     r"\b(?:times|x|fold|factor|ratio|twice|double[sd]?|doubling|triple[sd]?|quadrupled?|half|halves|halved|third|quarter|as (?:much|many|fast|long|big|large|small|slow|high|low))\b|×|\dx\b",
     re.IGNORECASE,
 )
@@ -58,7 +58,7 @@ def operand(number: Said) -> Operand:
     """A number that was said, to be computed with. A point is a hundredth, like a percent."""
     scale = 0.01 if number.unit == "point" else _FACTORS.get(number.unit, 1.0)
     return Operand(
-        number.high * scale, _DIMENSIONS.get(number.unit, _PURE), 0.5 * number.step * scale, number.unit, number.start
+        number.high * scale, DIMENSIONS.get(number.unit, _PURE), 0.5 * number.step * scale, number.unit, number.start
     )
 
 
@@ -140,11 +140,9 @@ Result = tuple[float, tuple[int, ...], float, str]
 
 
 def _results(sentence: str, number: Said, operands: list[Operand]) -> Iterator[Result]:
-    less, whole, each = _LESS.search(sentence), _ALL.search(sentence), _EACH.search(sentence)
-    ratio = number.ratio or _RATIO.search(sentence)
+    less, whole, each = LESS.search(sentence), ALL.search(sentence), EACH.search(sentence)
+    ratio = number.ratio or RATIO.search(sentence)
     middle = _MIDDLE.search(sentence)
-    if _digits(number) >= _TELLING:  # so many digits do not agree by chance
-        less = whole = each = True
     for a in operands:
         if _EXPONENT.search(sentence[: number.start]) and 0 < a.value < 1 and a.start >= 0:
             yield 1 - a.value, _PURE, a.slack, "count"  # what grows as C^0.47 leaves C^0.53

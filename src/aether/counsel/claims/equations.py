@@ -76,8 +76,8 @@ class Equation:
         return False
 
     def _fits(self, found: float, wanted: float, slack: float) -> bool:
-        slack = max(slack, _ABOUT * abs(found) if self.about else 0.0) * (1 + 1e-6) + 1e-12 * abs(wanted)
-        factors = (1.0, 100.0, 1e3, 1e-3, 1e6, 1e-6, 1e9, 1e-9) if self.result.step < 0.02 * abs(wanted) else (1.0,)
+        slack = max(slack, _ABOUT * abs(wanted) if self.about else 0.0) * (1 + 1e-6) + 1e-12 * abs(wanted)
+        factors = (1.0, 100.0, 1e3, 1e-3, 1e6, 1e-6, 1e9, 1e-9) if self.result.step < 0.03 * abs(wanted) else (1.0,)
         return any(abs(found * factor - wanted) <= slack for factor in factors)
 
     @staticmethod

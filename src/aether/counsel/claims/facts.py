@@ -100,6 +100,8 @@ class Ground:
     """Which numbers are of the same kind, and by what they differ."""
     tools: set[str] = field(default_factory=set)
     """Those that were called."""
+    said_before: tuple[Said, ...] = ()
+    """Numbers of the reply before that stood."""
     implied: tuple[int, tuple[Fact, ...]] | None = None
     """What follows from so many facts (`identities`)."""
     of_value: tuple[int, dict[tuple[object, ...], tuple[Fact, ...]]] | None = None
@@ -201,6 +203,7 @@ class Ground:
         `option`: the traits of the one that the text is about, which its numbers are of where it names no other.
         """
         self._about = option
+        text = _MARK.sub("", text)
         self.names |= models_in(plain(text))
         self.heard += "\n" + squeezed(plain(text))
         table = Table()
@@ -319,6 +322,8 @@ def _conditions_beside(sentence: str, number: Said) -> frozenset[Condition]:
     return conditions_in(part.replace(number.words, " ", 1))
 
 
+_MARK = re.compile(r"(?<=[^\n])\[\^\d+\]")
+"""A footnote's mark: its number is none of what is said."""
 _LAYOUT = re.compile(r"^\s*(\d+)x((?: ?(?:tp|pp|ep|dp)\d+)*)")
 
 
@@ -334,10 +339,13 @@ def _of_option(subject: Subject, name: str) -> Subject:
 
 _INTERVAL = re.compile(r"(?<=\d)[^()\d]{0,24}\([^()\d]{0,3}\d[^()]{0,24}?(?:\bto\b|[–-])\s*\$?\d[^()]{0,16}\)")
 """ "4.08 USD (3.71 USD to 4.49 USD)": the ends stand in brackets."""
-_DEVICES_COUNTED = re.compile(r"\b(\d+|one|a single)\s*(?:x|×)?\s*(?=[A-Za-z])([\w-]+(?:[ -]\w+)?)", re.IGNORECASE)
+_DEVICES_COUNTED = re.compile(
+    r"\b(\d+|one|a single)\s*(?:x|×)?\s*(?=[A-Za-z])(?![\w-]+[ -]hours?\b)([\w-]+(?:[ -]\w+)?)", re.IGNORECASE
+)
 _DECIDED = re.compile(r"^\*\*Decision: (.+?)\.\*\*|^## Decision\s+\*\*(.+?)\*\*", re.MULTILINE)
 _BOUNDING = re.compile(
-    r"\b(?:bounds?|targets?|limit|asked|at most|no more than)\b(?:\s+(?:of|is|was|:|=))?\s*$", re.IGNORECASE
+    r"\b(?:bounds?|targets?|limit|asked|at most|no more than)\b(?:\s+(?:of|is|was|:|=))?\s*$|(?:≤|<=)\s*$",
+    re.IGNORECASE,
 )
 _LITERAL = re.compile(r"\d+(?:\.\d+){2,}\w*|\d+(?:\.\d+)?(?:e-?\d+)?")
 _KEYED = re.compile(r"\s*(?:[-*+]\s*)?[^:.|]{2,40}:\s")

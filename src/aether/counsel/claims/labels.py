@@ -15,6 +15,9 @@ _WITH_NUMBER = re.compile(
     r"\b(micro-?batch|seed|rank|fold|epoch|step|layers?|clients?|run|row|option)(?: size)?(?: of| to|:)?[ _=-]?(\d+)\b"
 )
 
+_POWER_OF_TWO = re.compile(r"(?<![\w.,])(?:256|512|1024|2048|4096|8192|16384)(?![\w.,%]*\d)")
+"""Sizes of batches and windows, by which options differ."""
+
 
 BEFORE = frozenset(["base", "before", "baseline", "original", "old", "untuned", "pretrained", "was"])
 AFTER = frozenset(["tuned", "after", "finetuned", "fine-tuned", "new", "candidate", "adapted"])
@@ -28,6 +31,7 @@ def label_words(text: str) -> frozenset[str]:
     whole = {re.sub(r"\s", "", w) for w in (*_TOKEN.findall(text), *_SIGNS.findall(text))}
     parts = {p for w in whole for p in re.split(r"[.+-]", w) if len(p) > 2 or re.search(r"\d", p)}
     counted = {m[1].replace("-", "") + m[2] for m in _WITH_NUMBER.finditer(text)}
+    counted |= {m[0] for m in _POWER_OF_TWO.finditer(text)}
     found = (whole | parts | counted) - _COMMON
     return frozenset(found | {concept for concept, words in _CONCEPTS.items() if words & found})
 

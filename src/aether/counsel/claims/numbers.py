@@ -29,6 +29,7 @@ _ABOUT = re.compile(
 _RATES = re.compile(
     r"\s?(?P<prefix>[kMGTPE]?)(?P<unit>FLOPS?(?:/s)?|flops?(?:/s)?|B/s|Bps|bit/s|bps|OPS|TOPS|Wh|W|J|Hz)\b"
 )
+_BINARY = re.compile(r"(?<![A-Za-z])([KM])iB\b")
 _PREFIX = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _RATE_UNITS = {
     "flop": "FLOP/s",
@@ -36,7 +37,7 @@ _RATE_UNITS = {
     "b/s": "byte/s",
     "bps": "byte/s",
     "w": "W",
-    "wh": "Wh",
+    "wh": "J",
     "j": "J",
     "hz": "Hz",
     "tops": "FLOP/s",
@@ -263,13 +264,15 @@ def _said(sentence: str, quantity: Quantity, start: int, end: int) -> Said | Non
         unit = "byte"
     if quantity.dimension == "money" and quantity.note:
         unit = "USD"
+    if binary := _BINARY.search(words):
+        factor = {"K": 1.024, "M": 1.024**2}[binary[1]]
     if rate := _RATES.match(sentence, end):
         unit, factor = (
             _RATE_UNITS.get(
                 rate["unit"].lower().replace("/s", "") if "flop" in rate["unit"].lower() else rate["unit"].lower(),
                 "count",
             ),
-            _PREFIX[rate["prefix"]],
+            _PREFIX[rate["prefix"]] * (3600.0 if rate["unit"] == "Wh" else 1.0),
         )
         words += rate[0]
     elif quantity.dimension == "memory" and re.match(r"/s\b|ps\b| per second", sentence[end:]):

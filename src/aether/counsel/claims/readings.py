@@ -14,6 +14,7 @@ _HEAD_UNITS = (
     (re.compile(r"\b(?:tokens?|toks?)(?:/s\b| per second)", re.IGNORECASE), "tokens/s"),
     (re.compile(r"(?:\(|\[|\bin |/ |, )(?P<unit>ms|s|min|h|GB|GiB|MB|TB|%|percent|points?|USD|\$|seconds|minutes|hours|milliseconds)\s*[)\],:]?(?:\s|$)"), ""),
     (re.compile(r"(?P<unit>\$|\bUSD\b|\bms\b|\bGB\b|%)"), ""),
+    (re.compile(r"\b(?P<unit>[Dd]ays|[Hh]ours|[Mm]inutes|[Ss]econds)\b"), ""),
 )  # fmt: skip
 _LISTED = re.compile(r"\b(?:in|as)\s+(?P<unit>tokens (?:per second|/s)|tokens/s|milliseconds|ms|seconds|minutes|hours|GB|USD|dollars|percent|points)\b[^.;\d]{0,24}[:,(]", re.IGNORECASE)  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Which numbers of a sentence stand: each in its own unit or in that of the number that it is set beside, supported by a fact or following from others."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,9 @@ from aether.counsel.claims.implied import RELATIVE, implied
 from aether.counsel.claims.labels import AFTER, BEFORE
 from aether.counsel.claims.names import without_names
 from aether.counsel.claims.numbers import Said, numbers_of
+from aether.counsel.claims.pools import may_be_reckoned, pool
 from aether.counsel.claims.readings import readings_of
+from aether.counsel.claims.reckoning import reckoned
 from aether.counsel.claims.support import MEASURED, records_of, supported
 from aether.counsel.claims.tables import cited
 from aether.counsel.claims.values import close
@@ -53,7 +56,9 @@ class Sentence:
             n.start: list(readings_of(n, [*self.earlier[-4:], *self.said], self.text, self.context)) for n in self.said
         }
         bare = without_names(without_places(self.text))
-        self.sums, self.wrong_sums = computed(bare, self.said, self.text, self.context, self.ground, self.earlier)
+        self.sums, self.wrong_sums, self.open_results = computed(
+            bare, self.said, self.text, self.context, self.ground, self.earlier
+        )
         self.supposed = list(hypothetical(self.text))
         self.stands: dict[int, Said] = {}
         """Where a number starts -> the reading of it that is supported."""
@@ -140,6 +145,7 @@ class Sentence:
 
     def _derive(self) -> None:
         """Numbers that follow from those that stand; what follows may be used again."""
+        known: list[Operand] = []
         for _ in range(2):
             widths = [n for n in self.said if n.unit == "byte" and n.high in (1, 2, 4, 8)]
             ends = [end for stands in (*self.stands.values(), *widths) for end in _ends(stands)]
@@ -167,7 +173,7 @@ class Sentence:
                 if f.kind == "person" and f.asked
             ]
             for number in self.said:
-                if number.start in self.stands or number.start in self.sums:
+                if number.start in self.stands or number.start in self.sums | self.open_results:
                     continue
                 usable = known if number.unit.startswith("USD") else [o for o in known if o.start != _FLEET]
                 for reading in self.readings[number.start]:
@@ -176,6 +182,40 @@ class Sentence:
                         self.stands[number.start] = reading
                         self.derived.add(number.start)
                         break
+        self._reckon(known)
+
+    def _reckon(self, known: list[Operand]) -> None:
+        """Numbers that a few steps lead to from what is on record, where that is no chance."""
+        said = [*known, *(replace(operand(r), start=-1 - i) for i, r in enumerate(self.earlier))]
+        for number in self.said:
+            if number.start in self.stands or number.start in self.sums | self.open_results:
+                continue
+            for reading in self.readings[number.start]:
+                if may_be_reckoned(reading, self.text, self.context, self.ground) and (
+                    self._was_said(reading)
+                    or reckoned(
+                        reading, operand(reading), pool(reading, self.text, self.context, self.ground, said), self.text
+                    )
+                ):
+                    self.stands[number.start] = reading
+                    self.derived.add(number.start)
+                    said.append(operand(reading))
+                    break
+
+    def _was_said(self, number: Said) -> bool:
+        """Whether it is a number that was worked out before, said again."""
+        telling = number.step <= 0.05 * abs(number.high)
+        return telling and any(r.unit == number.unit and close(number.high, r.high, number.step) for r in self.earlier)
+
+    def _is_apart(self, number: Said) -> bool:
+        """Whether it is what two amounts that were said, or what all devices cost, are apart."""
+        one = operand(number)
+        said = [operand(r) for r in (*self.stands.values(), *self.earlier)]
+        said += [Operand(p / 3600, (-1, 0, 1, 0), 0.0, "USD per hour") for p in fleet_prices(self.ground)]
+        return any(
+            a.unit == b.unit == one.unit and abs(a.value - b.value - one.value) <= one.slack * (1 + 1e-6)
+            for a, b in itertools.permutations(said, 2)
+        )
 
     def _estimates(self) -> list[Operand]:
         """The values of the records whose ends the sentence says: "19 % above the estimate"."""
@@ -201,7 +241,10 @@ class Sentence:
         reading = self.stands.get(number.start)
         if reading is None:
             return UNKNOWN
-        if _ATTRIBUTED.search(self.text) and not is_denied(self.text) and self.supported(number, told=True) is None:
+        told = self.supported(number, told=True) is not None
+        if number.start in self.derived and _COMPARED.match(self.text, number.start + len(number.words)):
+            told = any(self.supported(n, told=True) for n in self.said)
+        if _ATTRIBUTED.search(self.text) and not is_denied(self.text) and not told:
             return "the source that is named does not say it"
         if number.start in self.derived:
             return ""
@@ -211,7 +254,8 @@ class Sentence:
             return UNKNOWN
         if not direct or number.unit == "count":
             return ""
-        if _DIFFERS.search(self.text[: number.start]) and not _is_difference(reading, self.ground):
+        differs = _DIFFERS.search(self.text[: number.start]) and not _is_difference(reading, self.ground)
+        if differs and not self._is_apart(reading):
             return "a value that is known, but not as a difference"
         as_seen = MEASURED.search(self.text) is not None and not (is_denied(self.text) or _LATER.search(self.text))
         wished = self.supported(number, asked=False) is None
@@ -220,6 +264,7 @@ class Sentence:
         return ""
 
 
+_COMPARED = re.compile(r"\s*(?:points? )?(?:more|less|fewer|higher|lower|better|worse|apart)\b", re.IGNORECASE)
 _WOULD = re.compile(r"\b(?:would|could|might)\b|\w'd\b|\bif you\b", re.IGNORECASE)
 _ROOM = re.compile(r"\b(?:spare|left|lea(?:ve|ves|ving)|free|headroom|room|remain\w*)\b", re.IGNORECASE)
 _FORMULA = re.compile(r"[A-Za-z]\w* ?[=≈] ?[^,;:=]*?[A-Z]\^[\d.]+(?: ?[-+*/·×] ?[\w.^]+)*")

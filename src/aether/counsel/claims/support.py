@@ -133,7 +133,7 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
         )
     if not counted and not (
         around.subject.agrees(fact.subject)
-        and (around.pair is not None or _of_this_option(around, fact.subject, ground))
+        and (around.pair is not None or of_this_option(around, fact.subject, ground))
     ):
         return False
     if not counted and not _is_named(fact, around, ground):
@@ -205,6 +205,9 @@ def _says_otherwise(number: Said, fact: Fact, around: Around) -> bool:
         return True
     if around.wished and fact.kind != "person":
         return True
+    of_own = number.unit == _OWN.get(around.subject.family or "")
+    if of_own and fact.subject.family is None and fact.kind in ("record", "cited"):
+        return True
     if number.ratio and ("pace", "slower") in fact.conditions and not {c for c in around.conditions if c[0] == "pace"}:
         return ("pace", "faster") not in fact.conditions
     if "difference" in fact.group and around.direction * fact.value < 0:
@@ -231,6 +234,8 @@ def _is_named(fact: Fact, around: Around, ground: Ground) -> bool:
     )
 
 
+_OWN = {"mfu": "fraction", "ttft": "s", "itl": "s", "tpot": "s"}
+"""Metrics whose records always say that they are of them, and their units."""
 _TOLD = frozenset({"s", "byte", "USD", "token/s"})
 _SPECIAL = frozenset(["n", "missed", "outside", "level", "tail"])
 
@@ -261,7 +266,7 @@ def _has_bits(fact: Fact, bits: frozenset[str]) -> bool:
     return not found or bool(found & asked)
 
 
-def _of_this_option(around: Around, known: Subject, ground: Ground) -> bool:
+def of_this_option(around: Around, known: Subject, ground: Ground) -> bool:
     """A number of another option than the decided one needs a trait of that option beside it."""
     asked = around.subject
     if around.other and around.mentioned & known.traits - ground.decided:

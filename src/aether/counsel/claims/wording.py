@@ -206,6 +206,7 @@ _STAGED = re.compile(
 )
 """ "Roll out to 5 % of the traffic first"."""
 _PROPOSED = re.compile(
+    r"\bsweep\w* (?:from [^\s]+ )?(?:up )?to [^\s)]+|"
     r"\b(?:relax|loosen|tighten|raise|lower|reduc|extend|cap|limit|set|chang|increas|mov)\w*(?<!have \w{7})(?<!have \w{8}) (?:it|that|this|them|(?:the|your)(?: \w+){1,3}?)(?: from [^\s]+)? (?:to|at),?(?: say,?)? [^\s]+(?: (?:ms|s|seconds?|tokens?|USD|%))?|"
     r"\b(?:an? )?(?:lower|higher|smaller|larger|shorter|longer) (?:\w+ ){0,2}\w+ \([^()]*(?:instead of|rather than)[^()]*\)|"
     r"\b(?:i'd|i would) (?:not |rather )?(?:go|move|start|begin|stay|set|raise|lower)\b[^.;,]{0,16}? (?:to|with|at|below|above|up to) [^\s]+",
@@ -221,7 +222,7 @@ _PROCEDURE = re.compile(
     r"(?:^|[.;:,]\s+|\b(?:and|then|to|please|i'd|i would|let's|you can|you could|you should)\s+)(?:\d+[.)]\s*)?(?:first,? |then,? |next,? )?"
     r"(?:run|repeat|send|(?<!to )take|try|sweep|wait|collect|sample|label|score|measure|warm(?: it)? up|train|evaluate|do|use|draw|record|keep|hold out|replay|generate|start|let|feed|fire|issue)\b[^.;:$]{0,80}?"
     r"\b(?:steps?|times|runs?|seeds?|requests?|prompts?|items?|examples?|minutes?|hours?|days?|samples?|repeats?|trials?|rounds?|questions?|seconds?)\b"
-    r"(?:/s|(?: per second)?,? (?:for|over|at|with|of|in|to|and|or|at least|between|\d+)[^.;:$,]{0,24}?\b(?:steps?|minutes?|hours?|seconds?|requests?|times|runs?|seeds?|tokens?)\b)*",
+    r"(?:/s|(?: per second)?,? (?:for|over|at|with|of|in|to|and|or|at least|between|\d+)[^.;:$,]{0,24}?\b(?:steps?|minutes?|hours?|seconds?|requests?|req/s|times|runs?|seeds?|tokens?)\b)*",
     re.IGNORECASE,
 )
 """What a person is told to do, so many times."""
@@ -234,7 +235,7 @@ _OPEN = re.compile(
 """Sentences of what is not known or not done yet."""
 _YOURS = re.compile(r"\byour?\b", re.IGNORECASE)
 _IMPERATIVE = re.compile(
-    r"\s*(?:[-*+]\s*|\d+[.)]\s*)?(?:(?:then|next|first|please|finally|so)[,:]? )?(?:set|add|allow|give|put|cap|limit|leave|reserve|retry|choose|pick|rerun|re-run|repeat|evaluate|collect|send|warm|start with|begin with|schedule|plan|hold out|keep|wait|sample|label|try|sweep|"
+    r"\s*(?:[-*+]\s*|\d+[.)]\s*)?(?:(?:then|next|first|please|finally|so)[,:]? )?(?:set|add|allow|give|put|cap|limit|leave|reserve|retry|choose|pick|rerun|re-run|repeat|evaluate|collect|send|warm(?!-up)|start with|begin with|schedule|plan|hold out|keep|wait|sample|label|try|sweep|"
     r"i(?:'d| would) (?:also )?(?:measure|test|run|try|send|start|check|sweep|repeat|collect|evaluate)|let's|you (?:could|should|might)(?: also)? (?:measure|test|run|try|send|start|check|sweep|repeat|collect|evaluate|set|add))\b",
     re.IGNORECASE,
 )

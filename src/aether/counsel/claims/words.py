@@ -70,6 +70,8 @@ def content_words(text: str) -> frozenset[str]:
 def stem(word: str) -> str:
     if word.startswith("seq"):
         return "sequence"
+    if word in ("activate", "activates", "activated", "activating"):
+        return "active"
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
