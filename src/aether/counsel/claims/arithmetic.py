@@ -46,9 +46,14 @@ def computed(
             for equation in written:
                 found |= by_place.settled(equation)
         wrong = [bare[e.start : e.end].strip() for e in written if by_place.is_wrong(e)]
-        untrue = [e for e in written if not by_place.comes_out(e)]
-        open_results = {n.start for e in untrue for part in (*e.parts, e.result) if (n := by_place.at(part))}
+        untrue = [e for e in written if _SIGN.search(bare[e.start : e.end]) and not by_place.comes_out(e)]
+        open_results = {n.start for e in untrue if (n := by_place.at(e.result))}
         found |= {n.start for n in said if _is_constant(n.high, text) and _OPERATED.search(bare[: n.start])}
+    found |= {
+        m.start("a")
+        for m in _DIVIDES.finditer(bare)
+        if int(m["a"]) and (int(m["b"]) % int(m["a"]) == 0) != bool(m["no"])
+    }
     found |= _sums(said, text, context, ground)
     return (
         found | {n.start for n in said if n.ratio and _of_the_decided(n, said, text, context, ground)},
@@ -175,6 +180,9 @@ class _ByPlace:
 
 _BYTES = re.compile(r"(?<=[×x*] [1248]) B(?= ?[=≈]| ?[×x*])")
 """ "2 × 32 × 2 B = 128 B": bytes, no billions."""
+_SIGN = re.compile(r"[×*/÷]|\d x \d")
+_DIVIDES = re.compile(r"(?<![\w.,])(?P<a>\d{1,4}) (?:divides|does(?P<no> not|n't) divide) (?:the )?(?P<b>\d{1,6})\b")
+"""What divides what is computed, right or wrong."""
 _PLAIN_SUM = re.compile(
     r"[$\d.,e]+(?: ?[%A-Za-z/]{1,8})? ?[×x*÷/+−-] ?[$\d.,e]+(?: ?[%A-Za-z/]{1,8})?(?: ?[×x*] ?[$\d.,e]+(?: ?[%A-Za-z/]{1,8})?){0,2} ?[=≈] ?[$\d.,e]+(?: ?(?:k|K|M|B|T|bn|thousand|million|billion|%))?"
 )

@@ -143,6 +143,7 @@ class _Reader:
                     continue
                 if not said_again(cell, ground):
                     yield from self._of_prose(cell, context, row=row)
+            self.earlier += row[-8:]
         else:
             together = last is not None and "\n" not in self.reply[last.end : unit.start]
             yield from self._of_prose(unit.plain, unit.context, last.plain if last is not None and together else "")

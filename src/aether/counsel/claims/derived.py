@@ -143,6 +143,8 @@ def _results(sentence: str, number: Said, operands: list[Operand]) -> Iterator[R
     less, whole, each = LESS.search(sentence), ALL.search(sentence), EACH.search(sentence)
     ratio = number.ratio or RATIO.search(sentence)
     middle = _MIDDLE.search(sentence)
+    if _digits(number) >= _TELLING:  # so many digits do not agree by chance
+        less = whole = each = True
     for a in operands:
         if _EXPONENT.search(sentence[: number.start]) and 0 < a.value < 1 and a.start >= 0:
             yield 1 - a.value, _PURE, a.slack, "count"  # what grows as C^0.47 leaves C^0.53

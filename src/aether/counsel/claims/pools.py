@@ -9,13 +9,11 @@ from collections.abc import Iterator
 
 from aether.counsel.claims.arithmetic import is_foreign
 from aether.counsel.claims.around import RESULT, Around, around_of, part_of
-from aether.counsel.claims.derived import ALL, DIMENSIONS, EACH, ELSEWHERE, LESS, RATIO, Operand, operand
-from aether.counsel.claims.facts import Fact, Ground
-from aether.counsel.claims.identities import identities
+from aether.counsel.claims.derived import ALL, EACH, ELSEWHERE, LESS, RATIO, Operand
+from aether.counsel.claims.facts import Ground
 from aether.counsel.claims.numbers import Said
 from aether.counsel.claims.reckoning import BOUND, Quantity, quantity
-from aether.counsel.claims.support import MEASURED, of_this_option
-from aether.counsel.claims.tables import cited
+from aether.counsel.claims.support import MEASURED
 from aether.counsel.claims.wording import HEDGED
 
 _COUNTED = frozenset({"count", "token", "parameter", "request"})
@@ -67,25 +65,3 @@ def pool(number: Said, text: str, context: str, ground: Ground, known: list[Oper
             yield quantity(one, 0 if one.start >= 0 else 1, BOUND if bound else "")
     if counts:
         yield from (Quantity(float(n), (0, 0, 0, 0), "count", 1) for n in ground.device_counts if n > 1)
-    around = around_of(number, text, context, ground)
-    for fact in (*ground.facts, *identities(ground), *cited()):
-        if _may_enter(fact, around, ground):
-            one = operand(Said(fact.value, fact.value, fact.unit, 0.0, "", -1))
-            yield quantity(one, 2, fact.group or "".join(sorted(fact.words)))
-
-
-def _may_enter(fact: Fact, around: Around, ground: Ground) -> bool:
-    if fact.kind == "person" or not fact.value or (fact.end and not around.of_interval):
-        return False
-    if fact.unit not in DIMENSIONS and fact.unit not in _COUNTED | _SHARES:
-        return False
-    if fact.kind == "cited" and not (fact.names & ground.main and fact.unit in ("byte", "parameter", "FLOP/s")):
-        return False
-    if fact.kind == "tool" and fact.unit in ("count", "token"):
-        return False
-    named = around.subject.percentile
-    return (
-        bool(around.words & fact.words)
-        and (named is None or fact.subject.percentile in (None, named))
-        and of_this_option(around, fact.subject, ground)
-    )

@@ -3,8 +3,8 @@
 From quantities with their dimensions (time, bytes, money, operations) every product and quotient of up to three, every difference, sum,
 share and change of two of one kind is formed. With enough numbers to start from, something comes near any number: so it is counted how
 many of them lie around the number, and a match counts only where so few do that one of them would meet a made-up number, as rounded as
-it is said, less often than `CHANCE`. What is nearer to the sentence is tried first: its own numbers, then those said before it and the person's, then
-the records that share its words, and few steps before many. Nothing here knows what a number means; whose value it is, is judged in `support`.
+it is said, less often than `CHANCE`. What is nearer to the sentence is tried first: its own numbers, then those said before it and the person's, and
+few steps before many. Nothing here knows what a number means; whose value it is, is judged in `support`.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from aether.counsel.claims.numbers import Said
 CHANCE = 0.015
 """How often a made-up number may pass: chosen on two batches of replies and on copies of them with changed numbers."""
 _AT_HAND = 0.05
-"""The same where all that it is reckoned from stands in the sentence."""
+"""The same where it is reckoned from the sentence, and one number beyond it at most."""
 _REACH = math.log(3.0)
 """How far around a number its neighbours are counted, in either direction."""
 _MOST = 30
@@ -42,7 +42,7 @@ Found = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something to compute with. `tier`: 0 in the sentence, 1 said before or by the person, 2 on record. `of`: what it is of, if known."""
+    """Something to compute with. `tier`: 0 in the sentence, 1 said before or by the person. `of`: what it is of, if known."""
 
     value: float
     dimensions: tuple[int, ...]
@@ -94,7 +94,7 @@ def _is_met(parts: list[Found], value: float, wide: float) -> bool:
         fresh = np.setdiff1d(near, seen)
         seen = np.union1d(seen, fresh)
         expected += float((fresh > wide).sum()) * wide / _REACH
-        allowed = CHANCE if step else _AT_HAND
+        allowed = CHANCE if step > 1 else _AT_HAND
         if (fresh <= wide).any() or expected > _AT_HAND:
             return bool((fresh <= wide).any()) and expected <= allowed
     return False

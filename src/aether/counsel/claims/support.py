@@ -133,7 +133,7 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
         )
     if not counted and not (
         around.subject.agrees(fact.subject)
-        and (around.pair is not None or of_this_option(around, fact.subject, ground))
+        and (around.pair is not None or _of_this_option(around, fact.subject, ground))
     ):
         return False
     if not counted and not _is_named(fact, around, ground):
@@ -266,7 +266,7 @@ def _has_bits(fact: Fact, bits: frozenset[str]) -> bool:
     return not found or bool(found & asked)
 
 
-def of_this_option(around: Around, known: Subject, ground: Ground) -> bool:
+def _of_this_option(around: Around, known: Subject, ground: Ground) -> bool:
     """A number of another option than the decided one needs a trait of that option beside it."""
     asked = around.subject
     if around.other and around.mentioned & known.traits - ground.decided:
