@@ -26,7 +26,7 @@ LOAD = "serve qwen3-8b at 3 requests/s, prompts of 800 tokens, answers of 200, t
     ],
 )
 def test_what_is_asked_for_is_read(text: str, sizes: bool) -> None:
-    assert read_request(text).sizes is sizes
+    assert ("hardware" in read_request(text).sought) is sizes
 
 
 def test_the_number_of_devices_is_found_and_said() -> None:
@@ -75,7 +75,7 @@ def test_the_fewest_devices_that_keep_a_deadline_train() -> None:
     ],
 )
 def test_an_estimate_is_read(text: str, estimates: bool) -> None:
-    assert read_request(text).estimates is estimates
+    assert ("estimate" in read_request(text).sought) is estimates
 
 
 def test_a_verdict_does_not_wait_for_what_does_not_decide_it() -> None:
@@ -92,6 +92,18 @@ def test_how_long_is_answered_with_a_time_and_asks_only_for_a_model() -> None:
     assert time.interval is not None and time.interval.low < time.value < time.interval.high
     unnamed = ask("how long does it take to train a 7B on 1T tokens with 64 H100?")
     assert [question.field for question in unnamed.questions] == ["model.name"]
+
+
+def test_the_most_load_is_found_and_more_of_it_is_not_held() -> None:
+    text = "how many requests per second can one L40S with llama-3.1-8b handle, 1000 in, 250 out, first token p99 below 2 s?"
+    answer = ask(text)
+    assert answer.status == "answered"
+    rate = answer.page.brief.load.requests_per_s
+    assert answer.page.brief.load.output_tokens == 250 and 2 < rate < 20
+    assert any(evidence.id == "plan.at_once" for evidence in answer.page.evidence)
+    given = "serve llama-3.1-8b on one L40S at {} requests/s, 1000 in, 250 out, first token p99 below 2 s"
+    assert "meets every target" in page_markdown(ask(given.format(f"{rate:g}")).page)
+    assert ask(given.format(f"{3 * rate:g}")).status == "infeasible"
 
 
 def devices(answer: Answer) -> float:

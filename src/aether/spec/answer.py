@@ -20,6 +20,9 @@ Intent = Literal[
 """What the person wants done. `build`: design and train a model from a brief without naming one that exists."""
 
 
+Sought = Literal["hardware", "load", "estimate"]
+
+
 class Read(Noun):
     """One field that was read from the text: what it became, and the words (`text[start:end]`) that it was read from."""
 
@@ -44,10 +47,9 @@ class Request(Noun):
     """Topics of `aether explain` that were named or asked about."""
     subjects: tuple[str, ...] = ()
     """Files, folders, runs or logs that were named."""
-    estimates: bool = False
-    """Whether a yes or no, a time or a cost is asked for, so that what was not said may be taken as usual."""
-    sizes: bool = False
-    """Whether hardware is what is asked for: which device, or how many of one."""
+    sought: tuple[Sought, ...] = ()
+    """What is asked for of what a person otherwise gives: hardware (which, how many), a load (how much is taken), or an estimate (a yes or no, a
+    time, a cost), for which what was not said may be taken as usual."""
     reads: tuple[Read, ...] = ()
     contradictions: tuple[str, ...] = ()
     """Sentences: two things that cannot both be meant."""

@@ -11,7 +11,7 @@ from aether.counsel.answers.side_by_side import topics_of
 from aether.knowledge.library import price_usd_per_hour
 from aether.policy.brief_file import apply_settings, to_brief
 from aether.policy.questions import questions
-from aether.spec.answer import Request
+from aether.spec.answer import Request, Sought
 from aether.spec.brief import Brief, Question
 
 TRAINING_DATA = {
@@ -59,6 +59,14 @@ TASKS = {"serve": "serve", "pretrain": "pretrain", "continue": "pretrain", "fine
 """Intent -> the task of a brief."""
 
 
+_SOUGHT: dict[Sought, tuple[str, ...]] = {
+    "hardware": ("hardware.name", "hardware.count"),
+    "estimate": ("hardware.name", "hardware.count"),
+    "load": ("load.requests_per_s",),
+}
+"""What is found, and so not asked back, where it is what a request asks for."""
+
+
 def with_task(request: Request) -> Request:
     """The request with the task that its intent says, where the brief has none."""
     brief, task = request.brief, TASKS.get(request.intent)
@@ -87,15 +95,12 @@ def questions_of(request: Request) -> tuple[Question, ...]:
 def _missing(request: Request) -> tuple[Question, ...]:
     brief, intent = request.brief, request.intent
     if intent in ("serve", "pretrain", "continue", "finetune"):
+        spared = {field for sought in request.sought for field in _SOUGHT[sought]}
         if brief.model is None:
-            return (
-                _MODEL,
-                *((_DEVICE,) if brief.hardware is None and not (request.sizes or request.estimates) else ()),
-            )
+            device = brief.hardware is None and _DEVICE.field not in spared
+            return (_MODEL, *((_DEVICE,) if device else ()))
         open_questions = (*questions(brief), *_how_many(brief), *_lengths(request), *_data(brief), *_prices(brief))
-        # Hardware that is asked for is not asked back.
-        searched = request.sizes or request.estimates
-        left = [q for q in open_questions if not (searched and q.field in ("hardware.name", "hardware.count"))]
+        left = [question for question in open_questions if question.field not in spared]
         usual = USUAL_LENGTHS["output"]
         return tuple(with_rate(q, request, usual) if q.field == "load.requests_per_s" else q for q in left)
     if intent == "build":
@@ -233,9 +238,9 @@ def with_defaults(request: Request) -> tuple[Request, tuple[str, ...]]:
 
 
 def with_usual_answers(request: Request) -> tuple[Request, tuple[str, ...]]:
-    """Where an estimate is asked for: the request with the defaults taken of all that is not critical, and the settings that were taken."""
+    """Where an estimate or a load is asked for: the request with the defaults taken of all that is not critical, and the settings that were taken."""
     request = with_task(request)
-    return _taken(request, CRITICAL) if request.estimates else (request, ())
+    return _taken(request, CRITICAL) if {"estimate", "load"} & set(request.sought) else (request, ())
 
 
 def _taken(request: Request, spared: tuple[str, ...]) -> tuple[Request, tuple[str, ...]]:
@@ -260,6 +265,6 @@ def _taken(request: Request, spared: tuple[str, ...]) -> tuple[Request, tuple[st
 def _default(question: Question, request: Request) -> str | None:
     hardware = request.brief.hardware
     counted = hardware is not None and all(map(hardware.is_counted, hardware.names))
-    if request.estimates and counted and (question.default or "").startswith("build_time"):
+    if "estimate" in request.sought and counted and (question.default or "").startswith("build_time"):
         return _NO_DEADLINE
-    return question.default
+    return "1" if question.field == "hardware.count" and "load" in request.sought else question.default

@@ -17,7 +17,7 @@ from aether.counsel.answers.fleet_recipe import (
     serving_recipe,
     training_recipe,
 )
-from aether.counsel.answers.sizing import sized
+from aether.counsel.answers.sizing import loaded, sized
 from aether.planning.exports.common import ExportedFile
 from aether.planning.search.problem import Problem
 from aether.planning.serving.setup import ServingSetup
@@ -80,8 +80,11 @@ USES = frozenset(
 def answer_fleet(draft: Draft) -> None:
     """Decision, options, recipe, files, risks, uncertainty and the next experiment. Raises NeedsInput, Infeasible, InputError."""
     searched: tuple[str, ...] = ()
-    if draft.request.sizes or draft.request.estimates:
+    if {"hardware", "estimate"} & set(draft.request.sought):
         draft.brief, searched = sized(draft.brief)
+    if "load" in draft.request.sought and draft.request.intent == "serve":
+        draft.brief, most = loaded(draft.brief)
+        searched += most
     problem, plan = fleet.decide(draft.brief)
     option, setup = plan.decision, fleet.setup_of(plan.decision)
     exported, notes = _completed(draft, problem, setup, *fleet.exports(option))
@@ -149,11 +152,22 @@ def _decision(draft: Draft, plan: FleetPlan, searched: tuple[str, ...]) -> None:
     blocks: list[Block] = [decided, why]
     if (time := option.estimate("build_time")) is not None:
         blocks.append(paragraph("It takes ", *draft.estimate(step_of(option), time), "."))
+    if "load" in draft.request.sought and (answer := option.estimate("e2e_p50")) is not None and answer.value:
+        blocks.append(_at_once(draft, answer.value))
     if searched:
-        blocks.append(note("Hardware was searched: ", command(", ".join(searched)), "."))
+        blocks.append(note("Searched, since you asked: ", command(", ".join(searched)), "."))
     if changes:
         blocks += [paragraph("What would change it:"), items(*changes)]
     draft.section("decision", "Decision", *blocks)
+
+
+def _at_once(draft: Draft, answer_s: float) -> Block:
+    """The load as requests in flight, by Little's law."""
+    rate = draft.brief.load.requests_per_s
+    many = draft.number(
+        "plan.at_once", rate * answer_s, "count", "computed", "requests per second * median seconds of an answer"
+    )
+    return paragraph("At ", Bound(path="load.requests_per_s"), " requests/s about ", many, " are in flight at once.")
 
 
 def _options(draft: Draft, plan: FleetPlan) -> Sequence[Block]:

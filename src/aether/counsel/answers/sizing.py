@@ -1,4 +1,4 @@
-"""Which hardware, and how much of it: found, where that is what a request asks for.
+"""Which hardware, how much of it, and how much load it takes: found, where that is what a request asks for.
 
 Serving: the search may use as many devices as a bound of arithmetic says are certainly enough, and what it decides is the cheapest that holds the load.
 Training: the fewest devices of each kind that keep the deadline, of the counts that are rented. Where no device was named, some that are often
@@ -11,7 +11,7 @@ from aether.knowledge import library
 from aether.knowledge.library import Device
 from aether.models.accounting import flops_per_token, parameters
 from aether.planning.search.decide import Found, search
-from aether.planning.search.nearby import fewest
+from aether.planning.search.extents import fewest, most_load
 from aether.planning.search.problem import Problem, architecture_of, problem_of
 from aether.spec.architecture import Architecture
 from aether.spec.brief import Brief, Hardware
@@ -49,6 +49,21 @@ def sized(brief: Brief) -> tuple[Brief, tuple[str, ...]]:
     return brief.model_copy(update={"hardware": chosen}), (*_naming(names if not named else ()), *settings)
 
 
+def loaded(brief: Brief) -> tuple[Brief, tuple[str, ...]]:
+    """The brief at the most load that its devices take, and the setting that says so; as it is where a load was given. Raises InputError."""
+    model, hardware = brief.model, brief.hardware
+    assert model is not None and model.name is not None and hardware is not None
+    if "requests_per_s" in brief.load.model_fields_set:
+        return brief, ()
+    _, architecture = architecture_of(model.name)
+    of_one = brief.load.model_copy(update={"requests_per_s": 1.0})
+    needed_at_peak = _at_peak(architecture, brief.model_copy(update={"load": of_one}), library.device(hardware.name))
+    beyond = hardware.count_of(hardware.name) / needed_at_peak
+    rate = most_load(brief, beyond) or beyond
+    load = brief.load.model_copy(update={"requests_per_s": rate})
+    return brief.model_copy(update={"load": load}), (f"load.requests_per_s={rate:g}",)
+
+
 def with_count(brief: Brief, count: int) -> Brief:
     """So many of the brief's one kind of device."""
     assert brief.hardware is not None
@@ -76,14 +91,17 @@ def _naming(names: tuple[str, ...]) -> tuple[str, ...]:
     return (f"hardware.name={', '.join(names)}",) if names else ()
 
 
+def _at_peak(architecture: Architecture, brief: Brief, device: Device) -> float:
+    """Devices that the arithmetic of the load would keep busy at their peak."""
+    tokens = brief.load.requests_per_s * (brief.load.prompt_tokens + brief.load.output_tokens)
+    flops = flops_per_token(architecture, brief.load.prompt_tokens).total
+    return tokens * flops / max(device.flops_per_s.values())
+
+
 def _enough(architecture: Architecture, brief: Brief, device: Device) -> int:
     """A power of two of devices that is certainly enough for the weights and for the arithmetic of the load."""
-    tokens = brief.load.requests_per_s * (brief.load.prompt_tokens + brief.load.output_tokens)
-    arithmetic = (
-        tokens * flops_per_token(architecture, brief.load.prompt_tokens).total / max(device.flops_per_s.values())
-    )
     memory = 2.0 * parameters(architecture).total / device.memory_bytes
-    wanted = max(_ENOUGH * arithmetic, 2.0 * memory, float(_LEAST))
+    wanted = max(_ENOUGH * _at_peak(architecture, brief, device), 2.0 * memory, float(_LEAST))
     if wanted > _MOST:
         return _MOST
     return 1 << math.ceil(math.log2(wanted))

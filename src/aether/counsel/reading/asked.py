@@ -1,7 +1,9 @@
-"""What kind of answer a text asks for: hardware ("which GPU", "how many H100", "cheapest setup"), or a verdict, a time or a cost ("does it fit",
-"how long does it take"), for which what was not said may be taken as usual."""
+"""What a text asks for of what a person otherwise gives: hardware ("which GPU", "how many H100", "cheapest setup"), a load ("how many users can it
+take"), or a verdict, a time or a cost ("does it fit", "how long does it take"), for which what was not said may be taken as usual."""
 
 import re
+
+from aether.spec.answer import Sought
 
 _THING = r"(?:gpus?|hardware|cards?|accelerators?|devices?|machines?|boxes|instances?|nodes?|servers?|cluster|chips?)"
 _ASKS = re.compile(
@@ -11,11 +13,6 @@ _ASKS = re.compile(
 )
 _MANY = re.compile(r"\b(?:how many|number of|how few)(?: \w+){0,2}\s*$")
 """Before a device: "how many H100", "the number of rented L40S"."""
-
-
-def asks_for_hardware(plain: str, devices: list[tuple[int, int]]) -> bool:
-    """`devices`: where devices are named in `plain`, start and end."""
-    return bool(_ASKS.search(plain)) or any(_MANY.search(plain[:start]) for start, _ in devices)
 
 
 _VERDICT = re.compile(
@@ -29,6 +26,20 @@ _ESTIMATE = re.compile(
 )
 
 
-def asks_for_an_estimate(plain: str) -> bool:
-    """Whether a yes or no, a time or a cost is asked for."""
-    return bool(_VERDICT.search(plain) or _ESTIMATE.search(plain))
+_LOAD = re.compile(
+    r"\bhow (?:many|much) (?:\w+ ){0,2}?(?:requests?|users?|clients?|sessions?|rps|qps|queries|chats|conversations|streams|people|traffic|load|throughput|tokens (?:per|a) second|tok/s)\b"
+    r"(?:[^.;?]|\.\w)*\b(?:can|could|will|would|does|do|take|handle|serve|sustain|support|get|fit)\b"
+    r"|\b(?:max(?:imum|imal)?|highest|largest|peak) (?:\w+ )?(?:load|rate|rps|qps|requests?|throughput|concurrency|users)\b"
+    r"|\bwhat (?:load|rate|rps|qps|throughput|concurrency)\b"
+)
+
+
+def sought(plain: str, devices: list[tuple[int, int]]) -> tuple[Sought, ...]:
+    """`devices`: where devices are named in `plain`, start and end."""
+    hardware = _ASKS.search(plain) or any(_MANY.search(plain[:start]) for start, _ in devices)
+    found: dict[Sought, object] = {
+        "hardware": hardware,
+        "load": _LOAD.search(plain),
+        "estimate": _VERDICT.search(plain) or _ESTIMATE.search(plain),
+    }
+    return tuple(name for name, said in found.items() if said)

@@ -103,8 +103,7 @@ def merged(earlier: Request, later: Request, found: Findings) -> Request:
             "methods": tuple(dict.fromkeys(m for m in (*earlier.methods, *later.methods) if m not in unwanted)),
             "topics": later.topics or earlier.topics,
             "subjects": later.subjects or earlier.subjects,
-            "estimates": earlier.estimates or later.estimates,
-            "sizes": earlier.sizes or later.sizes,
+            "sought": tuple(dict.fromkeys((*earlier.sought, *later.sought))),
             "reads": (*kept, *own_reads),
             "unread": tuple(words for words in later.unread if not set(counted) & set(words.split())),
         }

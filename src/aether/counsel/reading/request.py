@@ -7,7 +7,7 @@ import re
 
 from pydantic import ValidationError
 
-from aether.counsel.reading.asked import asks_for_an_estimate, asks_for_hardware
+from aether.counsel.reading.asked import sought
 from aether.counsel.reading.contradictions import contradictions
 from aether.counsel.reading.findings import Findings, find
 from aether.counsel.reading.followup import goes_on, merged
@@ -75,8 +75,7 @@ def _assembled(original: str, found: Findings, before: Intent | None) -> Request
         methods=names,
         topics=topics,
         subjects=tuple(dict.fromkeys(words for words, _ in subjects)),
-        estimates=asks_for_an_estimate(found.text.plain),
-        sizes=asks_for_hardware(found.text.plain, [(one.span.start, one.span.end) for one in found.machines]),
+        sought=sought(found.text.plain, [(one.span.start, one.span.end) for one in found.machines]),
         reads=tuple(reader.reads),
         contradictions=(*found.wrong, *contradictions(found, intent)),
         unread=tuple(dict.fromkeys([*reader.failed, *unread(found)])),

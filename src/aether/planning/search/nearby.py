@@ -71,22 +71,6 @@ def nearest(problem: Problem, found: Found, axes: Sequence[str] = AXES) -> tuple
     return tuple(offered)
 
 
-def fewest(brief: Brief) -> int | None:
-    """The fewest devices on which a brief's one kind meets it, of the counts that are rented; None where no tried count does. Raises InputError."""
-    assert brief.hardware is not None
-    one = brief.model_copy(update={"hardware": _counted(brief.hardware, 1)[0]})
-    problem = problem_of(one)
-    found = search(problem)
-    if found.feasible and not found.shortfalls:
-        return 1
-    for near in nearest(problem, found, ("count",)):
-        for setting in near.settings if near.axis == "count" else ():
-            field, _, value = setting.partition("=")
-            if field == "hardware.count":
-                return int(value)
-    return None
-
-
 def _closest(axis: str, ladder: Sequence[Change]) -> Nearby | None:
     """The nearest feasible rung of a ladder whose later rungs ask for less: the nearest that the steady estimates do not rule out, and
     from there on by simulation."""
@@ -100,12 +84,12 @@ def _closest(axis: str, ladder: Sequence[Change]) -> Nearby | None:
         found = problem(place)
         return None if found is None else _offered(axis, ladder[place], found)
 
-    first = _nearest_rung(0, len(ladder), lambda place: problem(place) is not None)
-    best = None if first is None else _nearest_rung(first, len(ladder), lambda place: offer(place) is not None)
+    first = nearest_rung(0, len(ladder), lambda place: problem(place) is not None)
+    best = None if first is None else nearest_rung(first, len(ladder), lambda place: offer(place) is not None)
     return None if best is None else offer(best)
 
 
-def _nearest_rung(start: int, end: int, holds: Callable[[int], bool]) -> int | None:
+def nearest_rung(start: int, end: int, holds: Callable[[int], bool]) -> int | None:
     """The first rung that holds: leaps from `start` until one does, then halving."""
     low = start - 1
     for high in (start + 2**n - 1 for n in range(_LEAPS)):
@@ -233,7 +217,7 @@ def _fitting_tokens(brief: Brief) -> Change | None:
 
 def _with_tokens(brief: Brief, tokens: float) -> Change:
     assert brief.model is not None
-    tokens = _floored(tokens)
+    tokens = floored(tokens)
     model = brief.model.model_copy(update={"tokens": tokens})
     words = f"train on {humanize(tokens, 'count')} tokens (what that costs in quality: `aether fit-scaling`)"
     return brief.model_copy(update={"model": model}), words, (f"model.tokens={tokens:.6g}",)
@@ -253,13 +237,13 @@ def _lighter(brief: Brief, problem: Problem, found: Found) -> Iterator[Change]:
         return
     most = rate.best if rate else brief.load.requests_per_s / 2
     for share in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05):
-        asked = _floored(most * share)
+        asked = floored(most * share)
         load = brief.load.model_copy(update={"requests_per_s": asked})
         words = f"send {asked:g} requests/s instead of {brief.load.requests_per_s:g}"
         yield brief.model_copy(update={"load": load}), words, (f"load.requests_per_s={asked:g}",)
 
 
-def _floored(value: float) -> float:
+def floored(value: float) -> float:
     """Two digits, downwards."""
     scale = 10.0 ** (math.floor(math.log10(value)) - 1)
     return math.floor(value / scale) * scale
@@ -322,20 +306,20 @@ def _more(brief: Brief, problem: Problem, found: Found, besides: Change | None =
     if any(s.subject == "layout" for s in found.shortfalls):
         # Degrees of parallelism do not multiply to this number: some devices stand by as spares.
         for count in (n for n in reversed(counts) if n < here):
-            hardware, settings = _counted(brief.hardware, count)
+            hardware, settings = counted(brief.hardware, count)
             words = f"use {count:,} of the {here:,} devices, the others as spares"
             yield brief.model_copy(update={"hardware": hardware}), words, settings
         return
     for count in counts:
         if count > here and count >= 0.99 * least * here:
-            hardware, settings = _counted(brief.hardware, count)
+            hardware, settings = counted(brief.hardware, count)
             words = f"take {count} devices"
             if besides is not None:
                 words, settings = f"{words}, and {besides[1]}", (*settings, *besides[2])
             yield brief.model_copy(update={"hardware": hardware}), words, settings
 
 
-def _counted(hardware: Hardware, count: int) -> tuple[Hardware, tuple[str, ...]]:
+def counted(hardware: Hardware, count: int) -> tuple[Hardware, tuple[str, ...]]:
     """So many of every kind, and the settings that say so."""
     settings = (f"hardware.count={count}", *(("hardware.counts={}",) if hardware.counts else ()))
     return hardware.model_copy(update={"count": count, "counts": {}}), settings
@@ -355,7 +339,7 @@ def _other(brief: Brief, problem: Problem) -> Iterator[Change]:
     better = [n for n in LADDER if n not in own and device(n).memory_bandwidth_bytes_per_s > best]
     for name in better[:_TRIES]:
         here = max(map(brief.hardware.count_of, brief.hardware.names))
-        hardware, counted = _counted(brief.hardware, here)
+        hardware, said = counted(brief.hardware, here)
         hardware = hardware.model_copy(update={"name": name, "others": ()})
-        settings = (f"hardware.name={name}", *(counted if brief.hardware.counts else ()))
+        settings = (f"hardware.name={name}", *(said if brief.hardware.counts else ()))
         yield brief.model_copy(update={"hardware": hardware}), f"take {here} {name}", settings
