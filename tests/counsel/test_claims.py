@@ -243,3 +243,10 @@ def test_a_reply_goes_on_from_the_one_before():
     known.said_before = check("60,000 pairs at 128 per step are about 469 steps.", known).said
     reply = "A warm-up of 10 % of the 469 steps is what I would try."
     assert check(reply, known).is_supported, check(reply, known).problems
+
+
+def test_operations_a_second_are_no_requests():
+    known = recorded("small")
+    told = "MFU of 48.9 % on H100 bf16 (989 TFLOP/s dense) corresponds to about 484 TFLOP/s per GPU."
+    assert check(told, known).is_supported, check(told, known).problems
+    assert not check(told.replace("484", "610"), known).is_supported

@@ -30,6 +30,8 @@ _RATES = re.compile(
     r"\s?(?P<prefix>[kMGTPE]?)(?P<unit>FLOPS?(?:/s)?|flops?(?:/s)?|B/s|Bps|bit/s|bps|OPS|TOPS|Wh|W|J|Hz)\b"
 )
 _BINARY = re.compile(r"(?<![A-Za-z])([KM])iB\b")
+_OPERATIONS = re.compile(r"\d\s?(?P<prefix>[kMGTPE]?)(?:FLOPS?|flops?|T?OPS)\s?/\s?s\b")
+"""Operations a second, which are no requests."""
 _PREFIX = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _RATE_UNITS = {
     "flop": "FLOP/s",
@@ -157,6 +159,8 @@ def _durations(sentence: str, found: list[Said]) -> list[Said]:
             number = _times(number, 1e3, "USD per million", thousand[0])
         elif number.unit == "token" and (rate := _PER_SECOND.match(sentence, end)):
             number = replace(number, unit="token/s", words=number.words + rate[0])
+        elif number.unit == "request/s" and (operations := _OPERATIONS.search(number.words)):
+            number = _times(number, _PREFIX[operations["prefix"]], "FLOP/s", "")
         last = kept[-1] if kept else None
         if last is not None and last.unit == number.unit == "s" and number.high < last.high and not last.spelled:
             between = sentence[last.start + len(last.words) : number.start]

@@ -73,6 +73,8 @@ def by_unit(number: Said, subject: Subject) -> Subject:
     """What the unit says of it: tokens per second are a throughput and dollars a cost, unless their part of the sentence names another."""
     if number.unit == "s" and subject.family in _NO_TIMES:
         return Subject(None, subject.percentile, subject.traits)
+    if number.unit == "fraction" and not number.spelled and subject.family == "cost":
+        return Subject(None, subject.percentile, subject.traits)
     if number.unit == "token/s" and subject.family not in ("throughput", "tpot", "itl"):
         return Subject("throughput", None, subject.traits)
     if number.unit in ("USD", "USD per million", "USD per hour") and subject.family != "cost":
