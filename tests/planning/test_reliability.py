@@ -137,3 +137,17 @@ def test_what_would_never_end_is_refused():
     with pytest.raises(InputError, match="interval_s"):
         shares(job(), 0.0)
     assert shares(job(), 1e9).training == 0.0
+
+
+@given(st.integers(1, 4096), st.floats(1e4, 1e7), st.floats(0, 600), st.floats(0, 3600))
+def test_the_expected_time_lies_in_its_interval_and_the_last_stretch_is_no_longer_than_the_work(
+    devices, work_s, checkpoint_s, restart_s
+):
+    job = TrainingJob(devices=devices, work_s=work_s, checkpoint_s=checkpoint_s, restart_s=restart_s)
+    time = next(e for e in estimates(job, runs=20) if e.metric == "wall_clock")
+    assert time.value is not None and time.interval is not None
+    assert time.interval.low <= time.value <= time.interval.high
+    undisturbed = job.model_copy(update={"device_mtbf_s": 1e15})
+    interval_s = best_interval_s(job)
+    cycles = max(1, math.ceil(work_s / interval_s))
+    assert simulate_runs(undisturbed, interval_s, 2) == pytest.approx(work_s + cycles * checkpoint_s)
