@@ -121,7 +121,9 @@ def _beta(settings: Settings, document: Document) -> Iterator[Hit]:
     names = ("dpo_beta", "rl_beta") if settings.kind == "axolotl" else ("beta",)
     beta = settings.number(*names)
     method = settings.name in ("DPOConfig", "KTOConfig", "OnlineDPOConfig") or settings.get("rl") in ("dpo", "kto")
-    if beta is not None and method and not 0.005 <= beta <= 1.0:
+    # Losses that are divided by the length of the answer take a beta of 2 to 10 (SimPO, arXiv 2405.14734; Tulu 3's normalised DPO, arXiv 2411.15124).
+    by_length = any(loss in str(settings.get("loss_type")) for loss in ("sigmoid_norm", "simpo"))
+    if beta is not None and method and not by_length and not 0.005 <= beta <= 1.0:
         yield at(settings.at(*names), f"beta = {beta:g}")
 
 
