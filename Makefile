@@ -20,8 +20,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/aether build recipes/code/python-autocomplete || test $$? -eq 5
 
-# Three processes of one thread each, on two cores since some tests wait for servers; a file's tests in one process, which shares what is built once.
-TESTS := $(BIN)/python -m pytest -n 3 --dist loadfile
+# Two processes of one thread each, a file's tests in one process, which shares what is built once.
+TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test: $(STAMP)
 	$(TESTS)

@@ -131,7 +131,7 @@ def test_a_planted_weak_slice_is_found_and_a_null_is_not():
         found += any(one.tag == "kind = 0" for one in slices)
         null = [row.model_copy(update={"values": {"acc": float(rng.random() < 0.6)}}) for row in rows]
         false += bool(worst_slices(null, "acc"))
-    assert found >= 39 and false <= 4
+    assert found >= 0.98 * 40 and false <= 0.07 * 40
 
 
 def test_comparisons_are_paired_corrected_and_name_what_is_left_out():

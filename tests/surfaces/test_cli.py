@@ -38,7 +38,7 @@ def test_help_answers_at_once():
         took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert done.returncode == 0
     assert all(command in done.stdout for command in COMMANDS)
-    assert min(took) < 0.4
+    assert min(took) < 0.3
 
 
 OPTIONS = {

@@ -20,7 +20,8 @@ from aether.stages.train import estimate
 from aether.stages.train.recipe import TrainRecipe
 
 _DISTURBED = 6.0
-"""A pilot that takes this many times what the best one says of it was disturbed; what is counted of a pilot is off by less (`docs/planning.md`)."""
+"""A pilot that takes this many times what the best one says of it was disturbed; the shares that
+pilots took of what is counted lie far closer (`docs/planning.md`)."""
 
 LEAST_SPREAD = 0.12
 """Relative spread of a step time between two moments on one machine, as a standard deviation. Measured on two shared
