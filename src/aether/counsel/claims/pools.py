@@ -16,8 +16,6 @@ from aether.counsel.claims.reckoning import BOUND, Quantity, quantity
 from aether.counsel.claims.support import MEASURED
 from aether.counsel.claims.wording import HEDGED
 
-_COUNTED = frozenset({"count", "token", "parameter", "request"})
-_SHARES = frozenset({"fraction", "point", "ratio"})
 _OF_DEVICES = re.compile(
     r"\b(?:GPUs?|cards?|devices?|nodes?|accelerators?|all|total|altogether|each|together|across|cluster|fleet|[AHBLV]\d{1,3}\w*s?|hours?|hourly|days?|daily|months?|monthly|costs?)\b",
     re.IGNORECASE,
