@@ -42,8 +42,8 @@ from benchmarks.server_cost import Asker, ServerCost, calibrate
 
 BAR = 0.25
 METRICS = ("ttft_p50", "ttft_p99", "itl_p50", "itl_p99", "e2e_p50", "e2e_p99")
-LEAST_REQUESTS = 150
-"""Of a load in a round (a choice): the 99th percentile of four rounds of 150 is the sixth largest."""
+LEAST_REQUESTS = 300
+"""Of a load in a round (a choice): the 99th percentile of four rounds of 300 is the twelfth largest."""
 CROWD = (4, 8, 16, 32)
 """Clients of the closed loops that tell what mixed traffic costs beyond bursts."""
 
