@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from aether.counsel.answering import answer
 from aether.counsel.answers.asking import with_defaults, with_settings, with_usual_answers
@@ -15,7 +16,7 @@ def ask(
     text: str, earlier: Request | None = None, accept_defaults: bool = False, settings: Sequence[str] = ()
 ) -> Answer:
     """The answer to `text`; empty text goes on from `earlier` as it was. `settings` are laid over what was read, as `--set` does. Raises InputError for a wrong setting."""
-    request = earlier if earlier is not None and not text.strip() else read_request(text, earlier)
+    request = earlier if earlier is not None and not text.strip() else read_request(text, earlier, datetime.now())
     if settings:
         request = request.model_copy(update={"brief": with_settings(request.brief, tuple(settings))})
     request, taken = with_defaults(request) if accept_defaults else with_usual_answers(request)

@@ -58,6 +58,7 @@ def fields_of(request: Request) -> dict[str, Any]:
         found["count"] = brief.hardware.count if "count" in brief.hardware.model_fields_set else None
         found |= {f"count of {name}": count for name, count in brief.hardware.counts.items()}
         found["price"] = brief.hardware.price_usd_per_hour
+        found |= {f"price of {name}": price for name, price in brief.hardware.prices_usd_per_hour.items()}
     if "load" in brief.model_fields_set:
         found |= {name: getattr(brief.load, name) for name in _LOAD if name in brief.load.model_fields_set}
     found |= {f"target {t.metric}": t.value for t in brief.targets}

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 from aether.counsel.reading.findings import Findings
+from aether.counsel.reading.pricing import prices_apart
 from aether.spec.answer import Intent
 from aether.spec.units import humanize
 
@@ -42,7 +43,10 @@ def _targets(found: Findings) -> list[str]:
 
 def _fields(found: Findings) -> list[str]:
     said: dict[str, list[str]] = {}
+    apart = prices_apart(found)
     for field in found.fields:
+        if apart and field.field == "hardware.price_usd_per_hour":
+            continue
         values = said.setdefault(field.field, [])
         if field.said not in values:
             values.append(field.said)

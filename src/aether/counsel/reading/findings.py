@@ -3,17 +3,21 @@
 import itertools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
+from aether.counsel.reading.crowd import find_batch, find_corpus, find_crowd
 from aether.counsel.reading.hardware import Found as Machine
 from aether.counsel.reading.hardware import find_hardware
 from aether.counsel.reading.intents import Signs, Wanted, find_intent
 from aether.counsel.reading.likeness import features, likeness
 from aether.counsel.reading.methods import Named, find_methods
-from aether.counsel.reading.models import ModelNames, find_models
+from aether.counsel.reading.models import LIKE, ModelNames, find_models
+from aether.counsel.reading.now import goals, split_now
 from aether.counsel.reading.places import find_files, find_modality, find_places, find_use, is_code, is_log
 from aether.counsel.reading.quantities import Quantity, quantities
+from aether.counsel.reading.spoken_times import spoken_times
 from aether.counsel.reading.targets import AT_MOST, Bounded, find_latencies, find_other_bounds
 from aether.counsel.reading.text import Span, Text, of_a_name
 from aether.counsel.reading.topics import find_topics
@@ -125,8 +129,73 @@ def _without(text: Text, places: Iterable[Span]) -> Text:
     return Text(text.original, plain, text.origin, text.taken)
 
 
-def find(original: str, before: Any = None) -> Findings:
-    """Read a text. `before`: the intent of an earlier request that this one may go on from."""
+_OWN_WEIGHTS = ("serve", "finetune", "align", "compress", "continue", "merge", "evaluate")
+
+
+def _of_a_kind(text: Text, models: ModelNames, intent: str) -> ModelNames:
+    """ "a llama-3.1-8b-like model" is another one, whose weights nobody named; to be trained from nothing, it is that architecture."""
+    alike = {
+        span: Span(span.start, match.end()) for _, span in models.names if (match := LIKE.match(text.plain, span.end))
+    }
+    if not alike or intent not in _OWN_WEIGHTS:
+        return models
+    kept = tuple(one for one in models.names if one[1] not in alike)
+    return replace(models, names=kept, unknown=(*models.unknown, *alike.values()))
+
+
+_LONG_S = 3600.0
+"""From here on a number of hours is a time of its own, beside which a weekend says nothing."""
+
+
+def _spoken(text: Text, rest: list[Quantity], today: datetime | None) -> list[Quantity]:
+    if any(one.dimension == "time" and one.high >= _LONG_S for one in rest):
+        return []
+    return spoken_times(text, today)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What a text names."""
+
+    models: ModelNames
+    machines: list[Machine]
+    methods: list[Named]
+    sources: list[tuple[str, Span]]
+    subjects: list[tuple[str, Span]]
+
+
+def _signs(text: Text, said: _Named, rest: list[Quantity], traffic: bool, opens: bool) -> Signs:
+    models, machines, found_methods, sources, subjects = vars(said).values()
+    tokens = any(q.dimension == "tokens" and q.high >= 1e6 for q in rest)
+    named = [(*_kinded("model", (span for _, span in models.names)), *_kinded("machine", (m.span for m in machines)))]
+    named = [*named[0], *_kinded("method", (m.span for m in found_methods))]
+    plain_topics = not (traffic or tokens or models.names or machines or subjects or sources)
+    topics = find_topics(text) if (plain_topics and opens) or _SIDES.search(text.plain) else []
+    topics = [(name, span) for name, span in topics if not any(span.overlaps(other) for _, other in named)]
+    titled = not (topics or machines or traffic) and any(
+        not text.plain[: span.start].strip() and not any(span.overlaps(one.span) for one in found_methods)
+        for _, span in find_topics(text)
+    )
+    named += _kinded("method", (span for _, span in topics))
+    named += _kinded("place", (span for _, span in subjects))
+    return Signs(
+        traffic,
+        tokens,
+        bool(models.names),
+        any(m.wanted for m in found_methods),
+        _choice(text, named),
+        bool(machines),
+        any(is_code(words) for words, _ in subjects),
+        bool(sources or subjects),
+        any(q.dimension == "memory" for q in rest),
+        bool(topics) or titled,
+        opens,
+        titled,
+    )
+
+
+def find(original: str, before: Any = None, today: datetime | None = None) -> Findings:
+    """Read a text. `before`: the intent of an earlier request that this one may go on from. `today`: when it is said."""
     text = Text.of(original)
     files = find_files(text)
     machines = find_hardware(text)
@@ -139,47 +208,32 @@ def find(original: str, before: Any = None) -> Findings:
     found = quantities(text)
     places = [*sources, *subjects]
     alike = features(text, marks(text, models, machines, found_methods, places, found))
-    bounds, wrong, rest = find_latencies(text, found)
-    traffic = any(q.dimension in ("request rate", "users", "money per M tokens", "token rate") for q in rest) or bool(
-        bounds
+    crowd, found = find_crowd(text, found)
+    wished, now = split_now(text, found)
+    bounds, wrong, rest = find_latencies(text, wished, goals(text, wished, now))
+    traffic = (
+        bool(crowd)
+        or any(q.dimension in ("request rate", "users", "money per M tokens", "token rate") for q in rest)
+        or bool(bounds)
     )
-    tokens = any(q.dimension == "tokens" and q.high >= 1e6 for q in rest)
-    named = [(*_kinded("model", (span for _, span in models.names)), *_kinded("machine", (m.span for m in machines)))]
-    named = [*named[0], *_kinded("method", (m.span for m in found_methods))]
-    plain_topics = not (traffic or tokens or models.names or machines or subjects or sources)
-    topics = find_topics(text) if (plain_topics and before is None) or _SIDES.search(text.plain) else []
-    topics = [(name, span) for name, span in topics if not any(span.overlaps(other) for _, other in named)]
-    titled = not (topics or machines or traffic) and any(
-        not text.plain[: span.start].strip() and not any(span.overlaps(one.span) for one in found_methods)
-        for _, span in find_topics(text)
-    )
-    named += _kinded("method", (span for _, span in topics))
-    named += _kinded("place", (span for _, span in subjects))
-    signs = Signs(
-        traffic,
-        tokens,
-        bool(models.names),
-        any(m.wanted for m in found_methods),
-        _choice(text, named),
-        bool(machines),
-        any(is_code(words) for words, _ in subjects),
-        bool(sources or subjects),
-        any(q.dimension == "memory" for q in rest),
-        bool(topics) or titled,
-        before is None,
-        titled,
-    )
+    said = _Named(models, machines, found_methods, sources, subjects)
+    signs = _signs(text, said, rest, traffic, before is None)
     wanted = find_intent(_without(text, (span for _, span in places)), found_methods, signs, likeness(alike))
     intent = wanted.intent if wanted.intent != "unknown" or before is None else before
     training = intent in TRAINING
+    models = _of_a_kind(text, models, intent)
+    corpus, rest = find_corpus(text, rest) if training else ([], rest)
+    crowd, rest = find_batch(text, rest) if intent == "serve" and not crowd else (crowd, rest)
     fields, rest = find_traffic(text, rest, training)
+    fields = [*crowd, *corpus, *fields]
     here = any(m.name == "this-machine" for m in machines) or intent == "build"
     more: list[Bounded] = []
     if intent not in ("diagnose", "review", "explain"):  # "dropped to 20k tokens/s" is no wish
+        rest += _spoken(text, rest, today) if training else []
         more, rest = find_other_bounds(text, rest, serving=not training, here=here)
     if intent == "diagnose":
         bounds = [bound for bound in bounds if AT_MOST.search(text.plain, *_clause_of(text, bound.span))]
     return Findings(
-        text, models, machines, found_methods, wanted, [*bounds, *more], fields, rest, sources, subjects,
+        text, models, machines, found_methods, wanted, [*bounds, *more], fields, [*rest, *now], sources, subjects,
         find_use(text), find_modality(text), wrong, alike,
     )  # fmt: skip

@@ -24,6 +24,12 @@ _DROP = re.compile(
 _COUNT = re.compile(
     r"(?<![\w.])(?P<count>\d{1,6}|one|two|three|four|six|eight|twelve|sixteen|thirty-two|sixty-four)\s+(?:gpus?|devices?|cards?|accelerators?|chips?|of (?:them|those|these))\b"
 )
+_BARE_COUNT = re.compile(
+    r"^\W*(?:(?:ok(?:ay)?|and|but|so|hmm|then|no|actually|well)\W+)*(?:(?:what|how) (?:if|about)|suppose|say|with|could|can|would|will|does|make (?:it|that)|use|try|only|just)\b[^\d.;?]*?"
+    r"\b(?:only|just|had|have|got|get|use[d]?|using|were|are|with|on|to|it|that|about|away with|try|make)\s+(?:only\s+|just\s+)?(?P<count>\d{1,5}|one|two|three|four|five|six|seven|eight|ten|twelve|sixteen|thirty-two|sixty-four)"
+    r"\s*(?:of (?:them|those|these)|instead|then|left|available)?\s*(?:instead|then)?\s*[?.!]*\s*$"
+)
+"""A number alone, after devices were spoken of: "what if we had only two?"."""
 _MORE = re.compile(
     r"\badd\b[^.;,]{0,30}$|\b(?:another|(?:one|two|three|four|\d+) (?:more|extra|additional))\b[^.;,]{0,30}$"
 )
@@ -226,9 +232,9 @@ def _of_the_hardware(found: Findings) -> dict[str, tuple[float, Span]]:
     named: dict[str, tuple[float, Span]] = {}
     if prices:
         named["price_usd_per_hour"] = (prices[0].value, prices[0].span)
-    match = _COUNT.search(found.text.plain)
+    match = _COUNT.search(found.text.plain) or _BARE_COUNT.search(found.text.plain)
     if match and (count := float(match["count"]) if match["count"].isdigit() else spelled(match["count"])):
-        named["count"] = (round(count), Span(*match.span()))
+        named["count"] = (round(count), Span(match.start("count"), match.end()))
     return named
 
 

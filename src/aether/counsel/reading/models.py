@@ -20,6 +20,10 @@ _CONFIG = re.compile(r"(?<![\w/])(?:[\w.~-]*/)*[\w.-]*\.json\b")
 _LIKE = re.compile(
     r"(?<![\w.-])(?P<family>[a-z]{3,})[\s_-]?(?P<version>v?\d+(?:\.\d+)?)?[\s_-]*(?P<size>\d+(?:\.\d+)?\s*(?:x\s*\d+\s*)?b)(?![\w])"
 )
+LIKE = re.compile(
+    r"[\s-]*(?:style|like|alike|esque|type|ish|inspired|flavou?red|class|sized|compatible|shaped?)\b(?!\s+(?:prompts?|tokens?|format))"
+)
+"""After a model's name: one of its kind, and not that model."""
 _IN_A_FOLDER = re.compile(r"(?<!\w)(?:~|\.{1,2})/(?:[\w.-]+/)*$")
 """Before a word it makes it a part of a path."""
 _FAMILY_ONLY = re.compile(
@@ -97,7 +101,8 @@ def _reversed(text: Text) -> list[tuple[str, Span]]:
         )
     ):
         name = _known("-".join(part for part in (match["rest"], match["version"], match["size"]) if part))
-        if name and match["rest"].rstrip("0123456789. -") in families():
+        of_a_kind = not match["version"] and LIKE.match(text.plain, match.end())  # "a 7B llama-style model"
+        if name and match["rest"].rstrip("0123456789. -") in families() and not of_a_kind:
             span = Span(*match.span())
             text.take(span)
             if not negated(text, span.start):

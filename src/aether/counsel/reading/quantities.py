@@ -36,6 +36,8 @@ _BYTES = {
     "gib": 2.0**30,
     "tib": 2.0**40,
 }
+_KIND_OF_TIME = r"(?:(?:working|business|office|wall[\s-]?clock|full|whole|calendar|consecutive|straight|solid|short|real|more|extra)[\s-]+)?"
+"""Before a unit of time it changes nothing: "10 working hours", "two full days"."""
 _PERIOD = {
     "seconds?|secs?|s": 1.0,
     "minutes?|mins?|m": 60.0,
@@ -45,7 +47,7 @@ _PERIOD = {
     "months?|mos?": 30 * 86400.0,
 }
 _OFTEN = {"hourly": 3600.0, "daily": 86400.0, "weekly": 7 * 86400.0, "monthly": 30 * 86400.0}
-_EACH = re.compile(
+EACH = re.compile(
     r"\s*(?:/|\b(?:per|an?|each|every|in an?|in one|within an?|over an?)\b)\s*"
     rf"(?:(?P<many>\d+(?:\.\d+)?|an?\s+few|{WORDS})\s*)?(?P<unit>{'|'.join(_PERIOD)})\b(?!\s*(?:old|long|ago)\b)"
     rf"|\s*\b(?P<often>{'|'.join(_OFTEN)})\b"
@@ -59,7 +61,7 @@ _EVERY = re.compile(
     rf"\b(?:every|each|per|in (?:a|an|one))\s+(?P<unit>second|minute|hour|day|week|month)\b[^.,;\d]{{0,25}}$|\b(?P<often>{'|'.join(_OFTEN)})\b[^.,;\d]{{0,25}}$"
 )
 """Before a number of requests: "every minute come 300 requests", "daily volume: 20k calls"."""
-_REQUEST = (
+REQUEST = (
     r"(?:requests?|reqs?|queries|query|questions?|calls?|prompts?|messages?|msgs?|hits?|chats?|conversations?|tickets?|e?-?mails?|documents?|docs?|invocations?|inferences?|"
     r"completions?|generations?|lookups?|searches|summar(?:y|ies)|translations?|images?|rows?|records?)"
 )
@@ -72,8 +74,8 @@ _NO_REQUEST = (
 """What is no request when so many of it come in a time, and words that end the name of a thing."""
 _THING = rf"(?:\s*(?!{_NO_REQUEST}\b)[a-z][a-z'-]*){{1,3}}?"
 """One to three words for what comes in: "messages", "support tickets", "incoming api calls"."""
-_THINGS = re.compile(rf"{_THING}(?:{_EACH.pattern})")
-_OFTEN_THINGS = re.compile(rf"\s*(?P<often>{'|'.join(_OFTEN)})\s+{_KINDS}{_REQUEST}\b(?P<unit>)")
+_THINGS = re.compile(rf"{_THING}(?:{EACH.pattern})")
+_OFTEN_THINGS = re.compile(rf"\s*(?P<often>{'|'.join(_OFTEN)})\s+{_KINDS}{REQUEST}\b(?P<unit>)")
 _TOKEN = r"(?:tokens?|toks?|tks?|tok)"
 _MILLION = (
     r"(?:(?:1|one)\s*)?(?:m|mm|mio|million|1e6)(?:\s*(?:output|generated|input)?\s*-?\s*(?:"
@@ -214,6 +216,10 @@ def _money(text: Text, number: Number) -> Quantity | None:
             factor,
             "node" if re.search(_NODE, per[0] + text.plain[per.end() : per.end() + 16]) else "",
         )
+    if _after(text, end, rf"{_PER_S}\s*(?:[abhl]\d{{1,3}}s?|mi\d{{3}}x?|rtx\s?\d{{4}}|[345]0[6-9]0)[\s-]*{hour}"):
+        return _made(
+            number, "money per hour", start, end, factor
+        )  # "1.10 USD per A100 hour": the device is read on its own
     if per := _after(text, end, rf"{_PER_S}\s*(?:month|day|week|year|yr|mo)\b"):
         return _made(number, "money", start, per.end(), factor, per[0].strip())
     return _made(number, "money", start, end, factor)
@@ -234,18 +240,19 @@ def _rate(text: Text, number: Number) -> Quantity | None:
     if bare and re.search(r"\b(?:load|traffic|rate|requests|queries|arrivals?)\b[^.;\d]{0,12}$", text.plain[:start]):
         return _made(number, "request rate", start, bare.end())
     if found := _after(text, end, rf"\s*(?:output\s+|generated\s+|decode\s+)?{_TOKEN}(?P<user>{_PER_S}\s*user)?"):
-        each = _EACH.match(text.plain, found.end())
+        each = EACH.match(text.plain, found.end())
         note = "per user" if found["user"] else ""
-        return _token_rate(text, number, start, each.end(), 1 / _lasts(each), note) if each else None
+        return _token_rate(text, number, start, each.end(), 1 / lasts(each), note) if each else None
     if found := _THINGS.match(text.plain, end) or _OFTEN_THINGS.match(text.plain, end):
-        return _made(number, "request rate", start, found.end(), 1 / _lasts(found))
-    if (found := _after(text, end, rf"\s*{_KINDS}{_REQUEST}\b")) and (every := _EVERY.search(text.plain, 0, start)):
-        return _made(number, "request rate", start, found.end(), 1 / _lasts(every))
+        period, stop, note = _busy(text, lasts(found), found.end())
+        return _made(number, "request rate", start, stop, 1 / period, note)
+    if (found := _after(text, end, rf"\s*{_KINDS}{REQUEST}\b")) and (every := _EVERY.search(text.plain, 0, start)):
+        return _made(number, "request rate", start, found.end(), 1 / lasts(every))
     return None
 
 
-def _lasts(each: re.Match[str]) -> float:
-    """Seconds of the period that a match of `_EACH` or its like names."""
+def lasts(each: re.Match[str]) -> float:
+    """Seconds of the period that a match of `EACH` or its like names."""
     found = each.groupdict()
     if found["often"]:
         return _OFTEN[found["often"]]
@@ -253,6 +260,32 @@ def _lasts(each: re.Match[str]) -> float:
     return (float(many) if many and many[0].isdigit() else spelled(many or "one") or 1.0) * (
         _factor(_PERIOD, found["unit"]) or 1.0
     )
+
+
+_SPREAD = re.compile(
+    r"[\s,(]*(?:(?:which|that|they|all|mostly|mainly|only|come|comes|coming|arrive|arriving|spread|distributed|squeezed|concentrated|evenly|out|are|is|and)\s+)*(?:over|in|within|during|across|into|between|from)\s+"
+    rf"(?:(?:an?|the|our|about|around|roughly|only|just)\s+)*(?:(?P<hours>\d{{1,2}}(?:\.\d)?|{WORDS})[\s-]*{_KIND_OF_TIME}(?:hours?|hrs?|h)\b|(?P<office>(?:working|office|business|opening)\s+hours?)"
+    r"|(?P<from>\d{1,2})\s*(?::00)?\s*(?:am)?\s*(?:-|to|and|till|until)\s*(?P<to>\d{1,2})\s*(?::00)?\s*(?:pm|h|o'clock)?\b(?!\s*(?:tok|req|gpu|%)))"
+)
+"""After so many a day: the hours in which they come."""
+_OFFICE_HOURS = 8.0
+"""Of a working day (assumed)."""
+
+
+def _busy(text: Text, period: float, end: int) -> tuple[float, int, str]:
+    """The seconds of a day in which requests come, where the words for them end, and what was assumed: "40k calls a day, spread over 10 working hours"."""
+    found = _SPREAD.match(text.plain, end) if period == 86400.0 else None
+    if found is None:
+        return period, end, ""
+    if found["office"]:
+        hours = _OFFICE_HOURS
+    elif found["hours"]:
+        hours = float(found["hours"]) if found["hours"][0].isdigit() else spelled(found["hours"]) or 24.0
+    else:
+        begins, ends = int(found["from"]), int(found["to"])
+        hours = float(ends - begins + (12 if ends <= begins else 0))
+    assumed = f", {hours:g} h a day assumed" if found["office"] else ""
+    return (hours * 3600.0, found.end(), assumed) if 0 < hours <= 24 else (period, end, "")
 
 
 def _token_rate(text: Text, number: Number, start: int, end: int, factor: float = 1.0, note: str = "") -> Quantity:
@@ -295,7 +328,7 @@ def _plain_unit(text: Text, number: Number) -> Quantity | None:
                 return _made(number, "memory", start, found.end(), factor)
         for names, factor in _SECONDS.items():
             whole = r"(?:(?:of\s+)?an?\s+)?" if number.high < 1 else ""  # "half a second"
-            if found := _after(text, end, rf"\s*{whole}-?\s*(?:{names})\b"):
+            if found := _after(text, end, rf"\s*{whole}-?\s*{_KIND_OF_TIME}(?:{names})\b"):
                 return _made(number, "time", start, found.end(), factor)
         if found := _after(text, end, r"\s*-?\s*bits?\b(?!\s*(?:/|per))"):
             return _made(number, "bits", start, found.end())

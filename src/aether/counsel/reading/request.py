@@ -4,6 +4,7 @@ No language model, no guess that is not shown: every field names the words that 
 """
 
 import re
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -14,6 +15,7 @@ from aether.counsel.reading.followup import goes_on, merged
 from aether.counsel.reading.hardware import Found as Machine
 from aether.counsel.reading.leftover import unread
 from aether.counsel.reading.methods import Named
+from aether.counsel.reading.pricing import prices_apart
 from aether.counsel.reading.targets import AT_MOST, Bounded
 from aether.counsel.reading.text import Span, Text
 from aether.counsel.reading.topics import find_topics
@@ -27,12 +29,14 @@ from aether.spec.units import humanize
 _TASKS = {"serve": "serve", "pretrain": "pretrain", "continue": "pretrain", "finetune": "finetune", "align": "finetune"}
 
 
-def read_request(text: str, earlier: Request | None = None) -> Request:
-    """The request that `text` states; with `earlier`, a follow-up changes only what it names. Pure, and under a tenth of a second."""
-    found = find(text, None)
+def read_request(text: str, earlier: Request | None = None, today: datetime | None = None) -> Request:
+    """The request that `text` states; with `earlier`, a follow-up changes only what it names. Pure, and under a tenth of a second.
+
+    "by Friday" is a length of time only with `today`, when it is said; without it, such a date is unread."""
+    found = find(text, None, today)
     follows = earlier is not None and goes_on(text, earlier, found.wanted.span is not None, bool(found.models.names))
     if follows and earlier is not None and earlier.intent != "unknown":
-        found = find(text, earlier.intent)
+        found = find(text, earlier.intent, today)
     request = _assembled(text, found, earlier.intent if follows and earlier else None)
     return merged(earlier, request, found) if follows and earlier is not None else request
 
@@ -156,7 +160,7 @@ def _load(reader: _Reader, found: Findings) -> Load | None:
 
 
 def _hardware(reader: _Reader, found: Findings) -> Hardware | None:
-    price = next((f for f in found.fields if f.field == "hardware.price_usd_per_hour"), None)
+    prices = [f for f in found.fields if f.field == "hardware.price_usd_per_hour"]
     if not found.machines:
         return None
     names = list(dict.fromkeys(one.name for one in found.machines))
@@ -173,9 +177,14 @@ def _hardware(reader: _Reader, found: Findings) -> Hardware | None:
     elif counts:
         given["count"] = counts[0].count
         reader.read("brief.hardware.count", str(counts[0].count), counts[0].span)
-    if price is not None:
-        given["price_usd_per_hour"] = price.value
-        reader.read("brief.hardware.price_usd_per_hour", price.said, price.span)
+    own = prices_apart(found)
+    if own:
+        given["prices_usd_per_hour"] = {name: price.value for name, price in own.items()}
+        for name, price in own.items():
+            reader.read(f"brief.hardware.prices_usd_per_hour.{name}", price.said, price.span)
+    elif prices:
+        given["price_usd_per_hour"] = prices[0].value
+        reader.read("brief.hardware.price_usd_per_hour", prices[0].said, prices[0].span)
     return Hardware(**given)
 
 

@@ -5,6 +5,7 @@ metric goes on with the last metric. A latency without a percentile is read as i
 """
 
 import re
+from collections.abc import Set
 from dataclasses import dataclass, replace
 
 from aether.counsel.reading.numbers import spelled
@@ -71,6 +72,7 @@ class _State:
     share: str | None = None
     at: int | None = None
     used: list[Span] | None = None
+    goals: Set[Quantity] = frozenset()
 
 
 _CORRECTS = re.compile(
@@ -91,12 +93,14 @@ _NOT_MORE = re.compile(
 """Before a time: "should not wait more than"."""
 
 
-def find_latencies(text: Text, found: list[Quantity]) -> tuple[list[Bounded], list[str], list[Quantity]]:
-    """Latency targets; contradictions as sentences; the quantities that are left."""
+def find_latencies(
+    text: Text, found: list[Quantity], goals: Set[Quantity] = frozenset()
+) -> tuple[list[Bounded], list[str], list[Quantity]]:
+    """Latency targets; contradictions as sentences; the quantities that are left. `goals`: times that are wanted in the place of one that is there."""
     bounds: list[Bounded] = []
     wrong: list[str] = []
     rest: list[Quantity] = []
-    state = _State(used=[])
+    state = _State(used=[], goals=goals)
     times = [q for q in found if q.dimension == "time" and q.high <= LONGEST_S]
     for quantity in found:
         target = _latency(text, quantity, times, state) if quantity in times and quantity.high > 0 else None
@@ -142,6 +146,10 @@ def _latency(text: Text, quantity: Quantity, times: list[Quantity], state: _Stat
         taken.append(Span(*match.span()))
     elif state.metric and _CORRECTS.search(text.plain, clause.start, quantity.span.start):
         pass  # "under 300 ms. Actually no, 500 ms is fine"
+    elif quantity in state.goals:
+        spoken = list(_METRIC.finditer(plain, 0, quantity.span.start))
+        metric = spoken[-1].lastgroup if spoken else metric  # "TTFT is 900 ms now. Goal: 400 ms"
+        shares = shares or list(_SHARE.finditer(plain, 0, quantity.span.start))
     elif not shares and not later and not (state.metric and _LOWER_TOO.search(text.plain, before, quantity.span.start)):
         return None
     if not shares and later and right and taken[-1].start == right[0].start():
@@ -157,7 +165,7 @@ def _latency(text: Text, quantity: Quantity, times: list[Quantity], state: _Stat
     if f"{metric}_{share}" not in METRICS:
         share, assumed = "p99", f"{share} has no metric here: p99"
     if not left and not right and not shares and not later and not per_token:
-        share = state.share
+        share = state.share or share
     state.metric, state.share, state.at = metric, share, quantity.span.end
     assert state.used is not None
     state.used += taken
@@ -275,7 +283,7 @@ def _other(text: Text, quantity: Quantity, serving: bool, here: bool) -> Bounded
         case "money" if not quantity.note and not serving:
             return Bounded("build_cost", quantity.high, quantity.span)
         case "time" if not serving and quantity.high >= 1 and not re.search(r"\bago\b|every\s*$", near):
-            return Bounded("build_time", quantity.high, quantity.span)
+            return Bounded("build_time", quantity.high, quantity.span, quantity.note)
         case "memory":
             return _memory(quantity, near, here)
         case "share" | "none":

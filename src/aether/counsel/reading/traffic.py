@@ -134,7 +134,9 @@ def _length(which: str, value: float, span: Span) -> Field:
 def _field(text: Text, quantity: Quantity, training: bool) -> Field | None:
     match quantity.dimension:
         case "request rate" if quantity.high > 0:
-            return Field("load.requests_per_s", quantity.high, quantity.span, f"{quantity.high:.6g} requests/s")
+            return Field(
+                "load.requests_per_s", quantity.high, quantity.span, f"{quantity.high:.6g} requests/s{quantity.note}"
+            )
         case "money per hour" if not quantity.note:
             return Field("hardware.price_usd_per_hour", quantity.high, quantity.span, f"{quantity.high:.6g} USD/h")
         case "tokens" | "none":
