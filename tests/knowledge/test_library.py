@@ -117,5 +117,5 @@ def test_a_price_is_the_persons_own_or_listed_or_unknown():
     assert price_usd_per_hour("GB300", {}) is None
     with pytest.raises(InputError, match="more than 0"):
         price_usd_per_hour("GB300", {"GB300": 0.0})
-    with pytest.raises(InputError, match="one of"):
+    with pytest.raises(InputError, match="did you mean"):
         price_usd_per_hour("GB300", {"H300": 1.0})

@@ -39,3 +39,24 @@ def test_ctrl_c_keeps_what_was_said(tmp_path):
         read_rest(person)
     turn = load_session(tmp_path).turns[-1]
     assert turn["stopped"] and "It scores 86 on MMLU" in json.dumps(turn["messages"])
+
+
+def test_a_server_that_is_gone_ends_no_conversation(tmp_path):
+    with start("http://127.0.0.1:9/v1", tmp_path) as (_, person):
+        read_until(person, "> ")
+        os.write(person, b"How good is it?\n")
+        assert "does a server listen there?" in read_until(person, "\r\n> ")
+        os.write(person, b"\n")
+        read_rest(person)
+
+
+def test_words_that_change_nothing_get_no_second_page(tmp_path):
+    with in_terminal("chat", cwd=tmp_path) as (_, person):
+        read_until(person, "> ")
+        os.write(person, b"estimate memory of llama-3.1-8b on one H100\n")
+        read_until(person, "\r\n> ")
+        os.write(person, b"thanks\n")
+        seen = read_until(person, "\r\n> ")
+        assert "the answer above stands" in seen and len(seen) < 600
+        os.write(person, b"\n")
+        read_rest(person)

@@ -21,3 +21,9 @@ def ask(
         request = request.model_copy(update={"brief": with_settings(request.brief, tuple(settings))})
     request, taken = with_defaults(request) if accept_defaults else with_usual_answers(request)
     return answer(request, taken)
+
+
+def changes_nothing(request: Request, earlier: Request) -> bool:
+    """Whether a text that goes on from `earlier` asks what was asked before: "thanks", "why?"."""
+    read = ("intent", "brief", "methods", "topics", "subjects", "sought", "contradictions")
+    return not request.unread and all(getattr(request, field) == getattr(earlier, field) for field in read)

@@ -21,10 +21,11 @@ def check(brief: Brief) -> None:
         check_given(brief)
     asked = questions(brief)
     if asked:
-        fields = ", ".join(question.field for question in asked)
+        fields = ", ".join(dict.fromkeys(question.field for question in asked))
         first = asked[0]
+        example = f" (for example {first.default})" if first.default else ""
         raise NeedsInput(
             f"the brief leaves open: {fields}; answer in the file or with --set FIELD=VALUE. "
-            f"{first.field}: {first.text} (for example {first.default})",
+            f"{first.field}: {first.text}{example}",
             questions=[question.model_dump(mode="json") for question in asked],
         )

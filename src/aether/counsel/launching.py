@@ -13,7 +13,7 @@ from aether.counsel.keeping import KeptPlan
 from aether.evidence.files import write_atomically
 from aether.evidence.hashing import hash_value
 from aether.running.folder import RunFolder, worked_s
-from aether.running.jobs import Job, start
+from aether.running.jobs import Job, report_of, start
 from aether.spec.base import Noun
 from aether.spec.brief import Brief, Question
 from aether.spec.errors import InputError, NeedsInput
@@ -47,6 +47,11 @@ def proposal(run: Path) -> Proposal:
     """What was planned in a run's folder. Raises InputError when it is not planned yet."""
     kept = KeptPlan.read(run)
     if kept is None:
+        result = report_of(run).result or {}
+        if result.get("status") not in (None, "done"):
+            raise InputError.of(
+                "run", str(run), f"its planning ended as {result['status']}; plan again with another brief"
+            )
         raise InputError.of("run", str(run), "it has no plan yet; plan first, and wait until that has ended")
     brief, decision = RunFolder(run).manifest().brief, kept.plan.decision
     time = decision.estimate("build_time")

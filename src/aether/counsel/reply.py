@@ -30,6 +30,22 @@ class Reply(Noun, Generic[Data]):
     """Every number that the text says, with its source."""
 
 
+def compact(reply: dict[str, Any]) -> dict[str, Any]:
+    """A reply as data without what it says twice or not at all: the footnotes of its text, each of which stands in `evidence` under
+    its number, and what is empty."""
+    text, mark, _ = reply["text"].rpartition("\n## Evidence\n")
+    if mark and reply.get("evidence"):
+        reply = reply | {"text": f"{text.rstrip()}\n\nFootnote n is the n-th of `evidence`.\n"}
+    return {"status": reply["status"], "text": reply["text"]} | _filled(reply)
+
+
+def _filled(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {key: _filled(item) for key, item in value.items()}
+        return {key: item for key, item in kept.items() if item not in (None, "", [], {})}
+    return [_filled(item) for item in value] if isinstance(value, list) else value
+
+
 def of_error(error: AetherError) -> dict[str, Any]:
     """The fields of the `Reply` that says an error."""
     details = dict(error.details)

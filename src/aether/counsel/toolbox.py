@@ -66,6 +66,10 @@ class Toolbox(MeasuringTools):
         if not re.fullmatch(r"[a-z0-9-]{1,64}", handle):
             raise InputError.of("session", session, "give the session of an earlier reply, or leave it empty")
         file = str(self.root / ".aether" / "sessions" / f"{handle}.json")
+        if not text.strip():
+            raise InputError.of("text", text, "say what you want done, with which model, on which hardware")
+        if session and not Path(file).is_file():
+            raise InputError.of("session", session, "no answer has this session; leave it empty to begin")
         answer = ask(text, recall(file) if session else None, accept_defaults)
         remember(answer.request, file)
         return shapes.asked(handle, answer)

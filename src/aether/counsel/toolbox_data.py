@@ -13,10 +13,11 @@ from aether.evidence.preference_study import StudyDesign
 from aether.planning.scaling.report import FitReport
 from aether.report.compare import Compared
 from aether.report.fleet import markdown, said
-from aether.report.page import page_markdown
+from aether.report.page import page_evidence, page_markdown
 from aether.report.sources import RunFacts
 from aether.report.tables import terminal_table
-from aether.running.jobs import JobState, report_of
+from aether.running.folder import RunFolder
+from aether.running.jobs import JobReport, JobState, report_of
 from aether.spec.answer import Answer, Page, Reference, Status
 from aether.spec.base import Noun
 from aether.spec.evidence import Evidence
@@ -51,7 +52,7 @@ def asked(session: str, answer: Answer) -> Reply[Asked]:
         status="done" if answer.status == "answered" else answer.status,
         text=page_markdown(answer.page),
         questions=answer.questions,
-        evidence=answer.page.evidence,
+        evidence=page_evidence(answer.page),
         data=Asked(
             session=session,
             status=answer.status,
@@ -164,7 +165,7 @@ class Explained(Noun):
 def explained(page: Page) -> Reply[Explained]:
     """The reply to `explain` and `diagnose`."""
     data = Explained(references=page.references, stale=page.stale)
-    return Reply[Explained](status="done", text=page_markdown(page), evidence=page.evidence, data=data)
+    return Reply[Explained](status="done", text=page_markdown(page), evidence=page_evidence(page), data=data)
 
 
 class Reviewed(Noun):
@@ -256,7 +257,7 @@ def study_planned(page: Page, design: StudyDesign, difference: float | None) -> 
         careless_pass=design.careless_pass,
         power=None if difference is None else design.power_for(difference),
     )
-    return Reply[StudyPlanned](status="done", text=page_markdown(page), evidence=page.evidence, data=data)
+    return Reply[StudyPlanned](status="done", text=page_markdown(page), evidence=page_evidence(page), data=data)
 
 
 class Shown(Noun):
@@ -320,7 +321,7 @@ def run_state(run: Path) -> Reply[RunState]:
         run=run.name, state=job.state, result_status=result.get("status"), proposal=planned, answers=answers
     )
     status = {"running": "running", "none": "done", "ended": "done"}[job.state]
-    lines = [f"{run.name}: {job.state}" + (f", result: {result['status']}" if "status" in result else "")]
+    lines = [f"{run.name}: {_standing(job, run)}" + (f", result: {result['status']}" if "status" in result else "")]
     lines += [] if answers is None else [f"Answers kept: {answers}"]
     if "message" in result:
         lines.append(str(result["message"]))
@@ -333,6 +334,15 @@ def run_state(run: Path) -> Reply[RunState]:
         lines += ["It ended without a result.", job.said[-500:]]
     evidence = _evidence(planned.estimates) if planned else ()
     return Reply[RunState](status=status, text="\n".join(lines), evidence=evidence, data=data)
+
+
+def _standing(job: JobReport, run: Path) -> str:
+    if job.state == "none":
+        return "nothing was started here; plan_build starts a plan"
+    if job.state == "ended":
+        return "ended"
+    done = list(RunFolder(run).manifest().steps) if (run / "run.json").exists() else []
+    return f"running; steps done: {', '.join(done) or 'none yet'}"
 
 
 class HealthLine(Noun):

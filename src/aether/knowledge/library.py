@@ -3,6 +3,7 @@
 Nothing here is computed, and nothing is read from outside the package.
 """
 
+import difflib
 import functools
 import math
 import re
@@ -199,6 +200,11 @@ def device(name: str) -> Device:
         ]
         if may_be:
             raise InputError.of("hardware.name", name, f"say which: {', '.join(may_be)}")
+    spelt = {spelling.lower(): known.name for known in devices().values() for spelling in (known.name, *known.aliases)}
+    near = difflib.get_close_matches(name.strip().lower(), spelt, n=5, cutoff=0.7)
+    if near:
+        likely = dict.fromkeys(spelt[spelling] for spelling in near)
+        raise InputError.of("hardware.name", name, f"did you mean {', '.join(likely)}? `this-machine` is the one here")
     raise InputError.of("hardware.name", name, f"use this-machine, or one of {', '.join(devices())}")
 
 

@@ -18,6 +18,8 @@ _MARGIN = 0.04
 """By how much it must be closer than any other topic; assumed."""
 _ALIKE = 0.5
 """From here on a name is said to be near (assumed)."""
+_FAR = 0.4
+"""Below this no name is near at all (assumed): "zzzz" and "zero" are 0.25."""
 _NEAREST = 3
 
 
@@ -38,9 +40,12 @@ def find(words: str) -> str:
     (best, nearest_name), (second, _) = likeness[:2]
     if not holding and best >= _CLOSE and best - second >= _MARGIN and _is_misspelt(wanted, said, known[nearest_name]):
         return nearest_name
-    alike = [name for like, name in likeness if like >= _ALIKE and name not in holding] or [nearest_name]
+    alike = [name for like, name in likeness if like >= _ALIKE and name not in holding]
+    alike = alike or ([nearest_name] if best >= _FAR else [])
     nearest = [*holding, *alike][:_NEAREST]
     asked = "several topics have these words" if holding else "no topic is called that"
+    if not nearest:
+        raise InputError.of("topic", words, f"{asked}; `aether explain` lists all")
     raise InputError(
         f"topic = {words!r}: {asked}; the nearest are {', '.join(nearest)} (`aether explain` lists all)",
         field="topic",

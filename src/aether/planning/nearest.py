@@ -132,6 +132,7 @@ def _no_time(scene: Scene, shapes: Sequence[DecoderConfig]) -> Refusal:
         limit_s *= 1.1
         if candidate(smallest, limit_s - budget.elapsed_s - other.high_s, scene.known) is not None:
             break
+    left_s = budget.limit_s - budget.elapsed_s - other.high_s
     each = 1.0 if target.unit == "s" else (scene.price_usd_per_hour or 0.0) / 3600.0
     return Refusal(
         target=target,
@@ -139,7 +140,7 @@ def _no_time(scene: Scene, shapes: Sequence[DecoderConfig]) -> Refusal:
         binding="other stages",
         arithmetic=f"{humanize(budget.limit_s, 's')} - {humanize(budget.elapsed_s, 's')} spent - "
         f"{humanize(other.high_s, 's')} for compress, evaluate, serve and report leaves "
-        f"{humanize(max(0.0, budget.limit_s - budget.elapsed_s - other.high_s), 's')}: too little to train "
+        f"{humanize(left_s, 's') if left_s > 0 else 'nothing'}: too little to train "
         f"{humanize(smallest.parameters(), 'count')} parameters",
         terms=other.parts,
         best=limit_s * each,

@@ -83,7 +83,9 @@ def of_validation(error: ValidationError, prefix: str) -> list[Problem]:
         parts = [str(part) for part in ((prefix, *item["loc"]) if prefix else item["loc"])]
         field = ".".join(parts) or "brief"
         mend = _MENDS.get(item["type"], item["msg"]).format(**item.get("ctx", {}))
-        problems.append(Problem(field, item["input"], mend))
+        # What is missing has no value; pydantic hands over the whole table around it.
+        value = Shown("nothing") if item["type"] == "missing" else item["input"]
+        problems.append(Problem(field, value, mend))
     return problems
 
 

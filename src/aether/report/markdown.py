@@ -33,13 +33,24 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|#~!])")
 def to_markdown(report: Report, sources: Sources) -> str:
     """The report as a Markdown document. Raises UnsourcedNumber when a number in it has no evidence."""
     scribe = Scribe(sources)
+    lines = [*_body(report, scribe), "## Evidence", "", *scribe.footnotes()]
+    return release("\n".join(lines).rstrip() + "\n")
+
+
+def cited_in(report: Report, sources: Sources) -> tuple[str, ...]:
+    """The records that the document cites: the n-th is footnote n."""
+    scribe = Scribe(sources)
+    _body(report, scribe)
+    return scribe.cited
+
+
+def _body(report: Report, scribe: "Scribe") -> list[str]:
     lines = [f"# {scribe.text(report.title)}", "", scribe.text(report.subtitle), ""]
     for section in report.sections:
         lines += [f"## {section.title}", ""]
         for block in section.blocks:
             lines += [*scribe.block(block), ""]
-    lines += ["## Evidence", "", *scribe.footnotes()]
-    return release("\n".join(lines).rstrip() + "\n")
+    return lines
 
 
 class Scribe:
@@ -49,6 +60,11 @@ class Scribe:
         self.sources = sources
         self.notes = notes
         self._cited: dict[str, int] = {}
+
+    @property
+    def cited(self) -> tuple[str, ...]:
+        """The records that were cited, in the order of citing."""
+        return tuple(self._cited)
 
     def text(self, text: Text) -> str:
         """A text in one line."""

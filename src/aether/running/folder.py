@@ -112,6 +112,7 @@ class RunFolder:
         """Every step with every choice. Raises InputError before the plan is decided."""
         file = self.path / "recipe.json"
         if not file.exists():
+            self.manifest()  # says it where there is no run at all
             raise InputError.of("run", str(self.path), "it has no recipe yet; run `aether resume` first")
         return Recipe.model_validate(read_json(file))
 

@@ -9,7 +9,7 @@ from openai_endpoint import served
 from toy_plans import demo, run_pilots, toy_facts, toy_machine
 from training_logs import FORMATS, healthy
 
-from aether.counsel.agent.approval import settle_ended
+from aether.counsel.agent.approval import ask_for, settle_ended
 from aether.counsel.agent.budget import Budget
 from aether.counsel.agent.conversation import Conversation
 from aether.counsel.agent.model import ScriptedModel
@@ -22,7 +22,7 @@ from aether.counsel.toolbox import Toolbox
 from aether.planning.decide import make_plan
 from aether.running.folder import RunFolder, worked_s
 from aether.running.jobs import cancel, report_of
-from aether.spec.errors import EnvironmentFault, InputError
+from aether.spec.errors import DamagedRecord, EnvironmentFault, InputError
 
 ESTIMATE = ("estimate", {"question": "memory", "model": "llama-3.1-8b", "device": "H100-SXM-80GB"})
 
@@ -317,3 +317,62 @@ def test_work_that_asks_a_model_is_told_first_and_approved_with_what_it_asks(tmp
     (one,) = asked
     assert one.hash == hash_shown and "at most 4 questions" in one.what and "cost is unknown" in one.objection
     assert report_of(tmp_path / "red").state == "none"
+
+
+def test_a_session_holds_each_message_once_and_all_come_back(tmp_path):
+    words = [f"answer {word}" for word in ("one", "two", "three")]
+    conversation = talk(tmp_path, *words)
+    for _ in words:
+        say(conversation, "What next?")
+    turns = [line for line in load_session(tmp_path).turns if line["kind"] == "turn"]
+    assert [line["keeps"] for line in turns] == [0, 2, 4] and all(len(line["messages"]) == 2 for line in turns)
+    again = Conversation(ScriptedModel("more"), tmp_path, load_session(tmp_path))
+    assert again.history == conversation.history and len(again.history) == 6
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"42", b"\xff\xfe", b"not json", b'{"kind": "turn"}', b'{"kind": "turn", "person": "x", "reply": null}',
+     b'{"kind": "turn", "person": "x", "reply": "y", "messages": [{"kind": "nothing"}]}',
+     b'{"kind": "tool", "tool": "ask", "evidence": [{}], "trusted": true, "text": ""}'],
+)  # fmt: skip
+def test_a_damaged_session_is_named_with_its_line(tmp_path, line):
+    say(talk(tmp_path, "hello"), "Hello?")
+    path = load_session(tmp_path).path
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    with pytest.raises(DamagedRecord, match="line 1 is not readable"):
+        Conversation(ScriptedModel("more"), tmp_path, load_session(tmp_path))
+
+
+def test_what_is_asked_is_in_plain_words_on_one_line(tmp_path):
+    brief = {"targets": ["build_time <= 4 min", "ttft_p99 <= 1 s"], "hardware": {"name": "here\n  cost 0.00 USD"}}
+    asked = ask_for("plan_build", {"brief": brief, "run": "runs/x"}, tmp_path, Budget())
+    assert asked.what == (
+        "brief.targets = build_time <= 4 min; ttft_p99 <= 1 s, brief.hardware.name = here cost 0.00 USD, run = runs/x"
+    )
+
+
+@pytest.mark.parametrize("address", ["notaurl", "127.0.0.1:8000/v1", "http://"])
+def test_an_address_that_is_none_is_said_before_anything_is_sent(address):
+    with pytest.raises(InputError, match="--base-url"):
+        model_of("m", address)
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path):
+    conversation = Conversation(model_of("m", "http://127.0.0.1:9/v1"), tmp_path, new_session(tmp_path), is_free=True)
+    with pytest.raises(EnvironmentFault, match=r"127\.0\.0\.1:9/v1.*does a server listen there"):
+        say(conversation, "Hello?")
+
+
+def test_a_turn_after_one_that_a_kill_cut_is_kept(tmp_path):
+    say(talk(tmp_path, "hello"), "Hello?")
+    path = load_session(tmp_path).path
+    path.write_bytes(path.read_bytes() + b'{"kind": "turn", "per')
+    for word in ("one", "two"):
+        say(Conversation(ScriptedModel(word), tmp_path, load_session(tmp_path)), "More?")
+    assert [line["reply"] for line in load_session(tmp_path).turns if line["kind"] == "turn"] == ["hello", "one", "two"]
+
+
+def test_stopping_work_is_free_whatever_the_budget(tmp_path):
+    asked = ask_for("cancel_run", {"run": "runs/x"}, tmp_path, Budget())
+    assert (asked.what, asked.cost_usd, asked.objection) == ("stop the work in runs/x", 0.0, None)

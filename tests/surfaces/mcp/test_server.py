@@ -77,6 +77,35 @@ def test_nothing_outside_the_root(tmp_path, name, arguments):
     assert said["status"] == "bad_input" and "inside" in said["text"]
 
 
+@pytest.mark.parametrize(
+    "name, arguments, said",
+    [
+        ("explain", {"topik": "lora"}, "explain: topik = 'lora': no such argument; it takes topic"),
+        ("plan_build", {"run": "r"}, "plan_build: brief = nothing: give it a value"),
+        ("plan_build", {"run": "r", "brief": "words"}, "plan_build: brief = 'words': write a table"),
+        ("estimate", {"question": "why"}, "estimate: question = 'why': use one of 'train', 'serve', 'memory' or 'quality'"),
+        ("evaluate_model", {"run": "r", "order": {"target": "x"}}, "evaluate_model: order.suite = nothing: give it a value"),
+        ("ask", {"text": " "}, "text = ' ': say what you want done, with which model, on which hardware"),
+        ("ask", {"text": "x", "session": "abc"}, "session = 'abc': no answer has this session; leave it empty to begin"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_one_sentence_with_field_value_and_mend(tmp_path, name, arguments, said):
+    reply = data_of(call(tmp_path, name, **arguments))
+    assert (reply["status"], reply["text"]) == ("bad_input", said) and {"field", "value", "mend"} <= set(
+        reply["details"]
+    )
+
+
+def test_an_answer_says_each_source_once(tmp_path):
+    result = call(
+        tmp_path, "ask", text="serve llama-3.1-8b on 2 H100 at 2 requests per second, 1k in, 200 out, p99 TTFT < 2 s"
+    )
+    said, told = data_of(result), json.loads(result.content[0].text)
+    assert "## Evidence" not in said["text"] and told["text"] == said["text"] and told["data"]["session"]
+    assert f"{said['evidence'][5]['value']:.3g} requests/s[^6]" in said["text"]
+    assert len(result.content[0].text) < 25_000
+
+
 def test_an_estimate_names_its_terms(tmp_path):
     said = data_of(call(tmp_path, "estimate", question="memory", model="llama-3.1-8b", device="H100-SXM-80GB"))
     assert said["data"]["estimates"][0]["terms"] and said["evidence"]

@@ -1,7 +1,7 @@
 """Tools that take the machine's time or money: what each would do and cost, and the hash that a yes is bound to."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from aether.counsel.agent.budget import Budget
+from aether.counsel.agent.quoting import without_controls
 from aether.counsel.launching import came_to_usd, proposal
 from aether.counsel.measuring import JudgeOrder, RedTeamOrder, SuiteOrder, work_of
 from aether.counsel.toolbox_common import Folder
@@ -17,6 +18,8 @@ from aether.running.jobs import report_of
 from aether.spec.errors import AetherError
 
 ORDERS = {"evaluate_model": SuiteOrder, "red_team": RedTeamOrder, "judge_pairs": JudgeOrder}
+MOST_SHOWN = 800
+"""Characters of a call that a person is shown."""
 TELL_FIRST = frozenset({"reproduce_run", *ORDERS})
 """Tools whose call without a hash starts nothing: it tells what the call with it would do."""
 
@@ -69,7 +72,8 @@ def ask_for(tool: str, arguments: dict[str, Any], root: Path, budget: Budget) ->
         return _ask_to_measure(tool, arguments, root, budget)
     digest = hash_value({"tool": tool, "arguments": arguments})
     cost = time = run = None
-    what = ", ".join(f"{key} = {value}" for key, value in arguments.items())[:400]
+    what = ", ".join(_plainly(arguments))
+    what = what if len(what) <= MOST_SHOWN else f"{what[:MOST_SHOWN]} …"
     if tool == "launch_build":
         try:
             planned = proposal(root / str(arguments.get("run", "")))
@@ -81,8 +85,19 @@ def ask_for(tool: str, arguments: dict[str, Any], root: Path, budget: Budget) ->
         if arguments.get("approve") != planned.approve:
             return Ask(tool, what, cost, time, digest, "void: the hash is not that of the present plan")
     if tool == "cancel_run":
-        cost = 0.0
+        return Ask(tool, f"stop the work in {arguments.get('run', '')}", 0.0, 0.0, digest, None)
     return Ask(tool, what, cost, time, digest, budget.objection(cost), run)
+
+
+def _plainly(arguments: dict[str, Any], before: str = "") -> Iterator[str]:
+    """Each value with its field, as a person writes them: a list's in one, a table's one by one."""
+    for key, value in arguments.items():
+        if isinstance(value, dict):
+            yield from _plainly(value, f"{before}{key}.")
+        else:
+            said = "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            # On one line: a value could draw a question of its own.
+            yield " ".join(without_controls(f"{before}{key} = {said}").split())
 
 
 async def says_yes(ask: Ask, approver: Approver | AsyncApprover) -> bool:

@@ -29,6 +29,7 @@ from aether.counsel.agent.model import (
     Said,
     ToolsRefused,
     as_tool,
+    check_messages,
     interrupted,
     measured_pace,
 )
@@ -36,7 +37,7 @@ from aether.counsel.agent.pace import BRIEF, LEAST, READ_S, Pace
 from aether.counsel.agent.quoting import MAX_CHARACTERS, quoted, without_controls
 from aether.counsel.agent.reproducibility import completed
 from aether.counsel.agent.sandbox import isolation, run_python
-from aether.counsel.agent.session import Session
+from aether.counsel.agent.session import Session, damaged
 from aether.counsel.claims.check import check
 from aether.counsel.claims.facts import Ground
 from aether.counsel.reply import Reply
@@ -93,6 +94,8 @@ class Conversation:
         self.last: Turn | None = None
         """The newest turn, one that was stopped included."""
         self._restore()
+        self._kept = self.history
+        """The messages as the session's file has them."""
         self.mind = self._mind(with_tools=True)
         self.has_tools = True
 
@@ -187,10 +190,15 @@ class Conversation:
         return said
 
     def _close(self, person: str, turn: Turn, tokens: tuple[int, int], *, stopped: bool = False) -> Turn:
-        """Write the turn down."""
+        """Write the turn down: of the messages, those that the turns before do not hold."""
         self.last = replace(turn, tools=tuple(self.used), stopped=stopped)
+        keeps = next(
+            (i for i, (old, new) in enumerate(zip(self._kept, self.history, strict=False)) if old != new),
+            min(len(self._kept), len(self.history)),
+        )
+        self._kept = self.history
         self.session.append(
-            kind="turn", person=person, reply=turn.text, unverified=turn.unverified, messages=self.history, tools=self.used,
+            kind="turn", person=person, reply=turn.text, unverified=turn.unverified, keeps=keeps, messages=self.history[keeps:], tools=self.used,
             spent_usd=self.budget.spent_usd, reserved=self.budget.reserved, runs=self.budget.runs, settled=self.budget.settled, tokens=tokens, **({"stopped": True} if stopped else {}),
         )  # fmt: skip
         return self.last
@@ -271,23 +279,32 @@ class Conversation:
                 )
 
     def _restore(self) -> None:
-        """Take over what the session's file holds."""
-        for line in self.session.turns:
-            if line.get("kind") == "turn":
-                self.ground.add_person(line["person"])
-                self.history = line.get("messages", self.history)
-                self.budget.spent_usd = line.get("spent_usd", self.budget.spent_usd)
-                for name in ("reserved", "runs", "settled"):
-                    setattr(self.budget, name, dict(line.get(name, getattr(self.budget, name))))
-            elif line.get("kind") == "tool":
-                self.ground.tools.add(line["tool"])
-                evidence = tuple(Evidence.model_validate(e) for e in line["evidence"])
-                if line["trusted"]:
-                    self.ground.add_told(line["text"], evidence)
-                else:
-                    self.ground.add_evidence(evidence)
+        """Take over what the session's file holds. Raises DamagedRecord for a line that is not one of ours."""
+        for number, line in enumerate(self.session.turns, 1):
+            try:
+                self._take_over(line)
+            except (KeyError, TypeError, ValueError) as error:
+                raise damaged(self.session.path, number) from error
         if replies := [line["reply"] for line in self.session.turns if line.get("kind") == "turn"]:
             self.ground.said_before = check(replies[-1], self.ground).said
+
+    def _take_over(self, line: dict[str, Any]) -> None:
+        if line.get("kind") == "turn":
+            self.ground.add_person(line["person"])
+            if not isinstance(line["reply"], str):
+                raise TypeError("a reply is text")
+            if "messages" in line:
+                self.history = check_messages(self.history[: line.get("keeps", 0)] + line["messages"])
+            self.budget.spent_usd = float(line.get("spent_usd", self.budget.spent_usd))
+            for name in ("reserved", "runs", "settled"):
+                setattr(self.budget, name, dict(line.get(name, getattr(self.budget, name))))
+        elif line.get("kind") == "tool":
+            self.ground.tools.add(line["tool"])
+            evidence = tuple(Evidence.model_validate(e) for e in line["evidence"])
+            if line["trusted"]:
+                self.ground.add_told(line["text"], evidence)
+            else:
+                self.ground.add_evidence(evidence)
 
 
 _RUN = re.compile(r"^```python run\n(?P<code>.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+import pydantic_ai
 from pydantic_ai import (
     Agent,
     DeferredToolRequests,
@@ -44,6 +45,8 @@ from pydantic_ai.settings import ModelSettings
 
 from aether.counsel.agent.pace import PROBE, PROBE_TOKENS, Pace, pace_of
 from aether.spec.errors import EnvironmentFault
+
+pydantic_ai.BANNER_ENABLED = False  # the terminal is the conversation's
 
 RETRIES = 2
 """How often a reply is sent back before what fails is struck."""
@@ -163,9 +166,13 @@ class Mind:
                 raise ToolsRefused(str(error)) from error
             if "context_length_exceeded" in str(error.body):
                 raise ContextExceeded(f"the model did not answer: {error}") from error
-            raise EnvironmentFault(f"the model did not answer: {error}") from error
+            mend = "; is it the address that ends in /v1, and the name that its server gives?"
+            said = f"the model did not answer: {error}"
+            raise EnvironmentFault(said + (mend if error.status_code == 404 else "")) from error
         except (AgentRunError, UserError) as error:
-            raise EnvironmentFault(f"the model did not answer: {error}") from error
+            address = getattr(self._agent.model, "base_url", None)
+            where = f" at {address}; does a server listen there?" if address else ""
+            raise EnvironmentFault(f"the model did not answer: {str(error).rstrip('.')}{where}") from error
         assert run.result is not None
         return _said(run.result)
 
@@ -193,6 +200,12 @@ async def measured_pace(model: Model | str, read_s: float) -> Pace | None:
         return None
     first = first or time.monotonic()
     return pace_of(len(PROBE), first - begun, pieces - 1, time.monotonic() - first, read_s)
+
+
+def check_messages(history: list[Any]) -> list[Any]:
+    """The history. Raises ValueError where it is none."""
+    ModelMessagesTypeAdapter.validate_python(history)
+    return history
 
 
 def interrupted(history: list[Any], asked: str, so_far: str) -> list[Any]:

@@ -32,6 +32,8 @@ def model_of(name: str, base_url: str | None = None) -> Model:
     if base_url is None and rest and provider in LOCAL:
         base_url = os.environ.get(f"{provider.upper()}_BASE_URL") or f"http://127.0.0.1:{LOCAL[provider]}/v1"
     if base_url is not None:
+        if not re.match(r"https?://[^/\s]", base_url):
+            raise InputError.of("--base-url", base_url, "write the address of a server, as in http://127.0.0.1:8000/v1")
         own = rest if provider in LOCAL or provider == "openai" else name
         key = os.environ.get("OPENAI_API_KEY") or "none"
         return OpenAIChatModel(own, provider=OpenAIProvider(base_url=base_url, api_key=key))

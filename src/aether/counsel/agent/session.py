@@ -36,6 +36,7 @@ class Session:
         line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **turn}
         with explained_os_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            _end_whole(self.path)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
         self.turns.append(line)
@@ -58,7 +59,7 @@ def sessions(root: Path) -> list[Path]:
 
 def title_of(path: Path) -> str:
     """The first question of a conversation; empty while there is none."""
-    return next((line["person"] for line in _read(path) if line.get("kind") == "turn"), "")
+    return next((str(line.get("person", "")) for line in _read(path) if line.get("kind") == "turn"), "")
 
 
 def load_session(root: Path, name: str = "") -> Session:
@@ -74,12 +75,37 @@ def load_session(root: Path, name: str = "") -> Session:
     return Session(path, list(_read(path)))
 
 
+def _end_whole(path: Path) -> None:
+    """Let the file end with a whole line, so that the next one stands alone: what a kill had cut is taken away."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        held = file.read()
+        last = held[held.rfind(b"\n") + 1 :]
+        if not last:
+            return
+        try:
+            json.loads(last)
+        except ValueError:
+            file.truncate(len(held) - len(last))
+        else:
+            file.write(b"\n")
+
+
 def _read(path: Path) -> Iterator[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().splitlines()
     for number, line in enumerate(lines, 1):
         try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
+            read = json.loads(line)
+        except ValueError as error:  # neither JSON nor UTF-8
             if number == len(lines):
                 return
-            raise DamagedRecord(f"{path}, line {number} is not readable; delete the file", path=str(path)) from error
+            raise damaged(path, number) from error
+        if not isinstance(read, dict):
+            raise damaged(path, number)
+        yield read
+
+
+def damaged(path: Path, number: int) -> DamagedRecord:
+    """The error of a line that holds nothing that was written here."""
+    return DamagedRecord(f"{path}, line {number} is not readable; delete that line, or the file", path=str(path))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aether.spec.errors import AetherError
 from aether.surfaces.cli.edge import explained, say_json
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from aether.surfaces.cli.draft import DraftView
 
 _NEWEST = "newest"
+_UNCHANGED = """\
+Nothing in these words changes what was asked, so the answer above stands. Say what is to be different, as in "and on 4 L4?"; \
+its reasons are under Decision, and `aether explain TOPIC` explains a term.\
+"""
 
 
 @click.command()
@@ -101,6 +106,8 @@ def _once(talk: "Conversation", view: "DraftView", text: str, as_json: bool) -> 
 
 
 def _loop(talk: "Conversation", view: "DraftView") -> int:
+    if asked := [line["person"] for line in talk.session.turns if line.get("kind") == "turn"]:
+        click.echo(f"the last question of {len(asked)}: {' '.join(asked[-1].split())[:100]}", err=True)
     click.echo(
         f"conversation {talk.session.id}; Ctrl-C stops an answer; an empty line or Ctrl-D ends it; `aether chat --resume` goes on",
         err=True,
@@ -112,6 +119,8 @@ def _loop(talk: "Conversation", view: "DraftView") -> int:
                 asyncio.run(talk.turn(text))
         except KeyboardInterrupt:
             click.echo("\nstopped; what was said is kept", err=True)
+        except AetherError as error:
+            click.echo(f"aether: {error}", err=True)
         if talk.last is not None:
             _print(talk.last.text)
     return 0
@@ -120,7 +129,7 @@ def _loop(talk: "Conversation", view: "DraftView") -> int:
 def _counsel(once: str | None, as_json: bool) -> int:
     """Without a language model: the answers of `aether ask`, each going on from the one before."""
     from aether.counsel.answering import EXIT_CODES
-    from aether.counsel.ask import ask
+    from aether.counsel.ask import ask, changes_nothing
     from aether.report.page import page_markdown
     from aether.surfaces.cli.pages import print_page
 
@@ -129,12 +138,19 @@ def _counsel(once: str | None, as_json: bool) -> int:
         say_json({"status": answer.status, "text": page_markdown(answer.page)}) if as_json else print_page(answer.page)
         return EXIT_CODES[answer.status]
     click.echo(
-        "No language model is set (option model, or AETHER_MODEL): answers come from `aether ask`. An empty line ends it.",
+        "No language model is set (--model, or AETHER_MODEL): answers come from `aether ask`. An empty line ends it.",
         err=True,
     )
     earlier = None
     while text := _line():
-        answer = ask(text, earlier)
+        try:
+            answer = ask(text, earlier)
+        except AetherError as error:
+            click.echo(f"aether: {error}", err=True)
+            continue
+        if earlier is not None and changes_nothing(answer.request, earlier):
+            click.echo(_UNCHANGED)
+            continue
         earlier = answer.request
         print_page(answer.page)
     return 0
@@ -160,7 +176,7 @@ def _print(text: str) -> None:
 
 def _ask_person(ask: "Ask") -> bool:
     cost = "unknown" if ask.cost_usd is None else f"{ask.cost_usd:.2f} USD"
-    time = "unknown" if ask.time_s is None else f"{ask.time_s / 60:.0f} min"
+    time = "unknown" if ask.time_s is None else f"{ask.time_s / 60:.1f} min"
     click.echo(
         f"\n{ask.tool}: {ask.what}\n  cost {cost}, time {time}, hash {ask.hash[:16]}"
         + (f"\n  {ask.objection}" if ask.objection else ""),

@@ -5,19 +5,26 @@ feature of the client beyond calling tools is needed. Holds no logic: each tool 
 """
 
 import hmac
+import json
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mcp.server import MCPServer
-from mcp_types import ToolAnnotations
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import aether
+from aether.counsel.reply import Reply, compact, of_error
 from aether.counsel.toolbox import Toolbox
+from aether.policy.brief_errors import Problem, of_validation, raise_all
+from aether.spec.errors import InputError
 
 INSTRUCTIONS = """\
 Aether is a senior AI model engineer as software. Its tools decide numbers; say only numbers that a tool gave, with their interval \
@@ -33,7 +40,7 @@ ASKING = ("evaluate_model", "red_team", "judge_pairs")
 
 def make_server(root: Path) -> MCPServer:
     """The server over one folder."""
-    server = MCPServer(
+    server = _Server(
         "aether", title="Aether", version=aether.__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )
     toolbox = Toolbox(root)
@@ -48,6 +55,45 @@ def make_server(root: Path) -> MCPServer:
 
 def _add(server: MCPServer, tool: Callable[..., Any], hints: ToolAnnotations) -> None:
     server.add_tool(tool, description=" ".join((tool.__doc__ or "").split()), annotations=hints)
+
+
+class _Server(MCPServer):
+    """The kit's server, which says wrong arguments as every other bad input, and each thing once."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """The tool's reply: whole as data, and as text what there is to read."""
+        wrong = [Problem(key, arguments[key], mend) for key, mend in await self._unknown(name, arguments)]
+        if wrong:
+            return _said_wrong(name, wrong)
+        try:
+            result = await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            return _said_wrong(name, of_validation(error.__cause__, ""))
+        if not isinstance(result, CallToolResult) or not result.structured_content:
+            return result
+        return _told(result.structured_content)
+
+    async def _unknown(self, name: str, arguments: dict[str, Any]) -> list[tuple[str, str]]:
+        known = {tool.name: list(tool.input_schema.get("properties", {})) for tool in await self.list_tools()}.get(name)
+        mend = f"no such argument; it takes {', '.join(known) if known else 'none'}"
+        return [] if known is None else [(key, mend) for key in arguments if key not in known]
+
+
+def _told(reply: dict[str, Any]) -> CallToolResult:
+    said = compact(reply)
+    text = TextContent(type="text", text=json.dumps(said, ensure_ascii=False))
+    return CallToolResult(content=[text], structured_content=reply | {"text": said["text"]})
+
+
+def _said_wrong(name: str, problems: list[Problem]) -> CallToolResult:
+    try:
+        raise_all(name, problems)
+    except InputError as error:
+        return _told(Reply(**of_error(error)).model_dump(mode="json"))
 
 
 class Guarded:
