@@ -178,3 +178,37 @@ trainer = L.Trainer(precision="16-true")
 model = AutoModel.from_pretrained("m")
 """
     assert {"AE101", "AE109", "AE117"} <= rules(text)
+
+
+@pytest.mark.parametrize(
+    "name, text, rule",
+    [
+        ("train.py", "tok.pad_token = tok.eos_token\nTrainer(m, a, train_dataset=d, data_collator=DataCollatorForLanguageModeling(tok, mlm=False)).train()\n", "AE122"),
+        ("train.py", "args = DPOConfig(output_dir='out')\n", "AE225"),
+        ("sft.yaml", "stage: sft\nfinetuning_type: lora\ntemplate: qwen\ntrain_on_prompt: true\n", "AE323"),
+        ("sft.yaml", "stage: sft\nfinetuning_type: lora\ntemplate: qwen\nval_size: 0.0\n", "AE321"),
+        ("pretrain.sh", "torchrun pretrain_gpt.py --num-layers 2 --lr 1e-4 --train-iters 10 --eval-iters 0\n", "AE379"),
+        ("serve.sh", "vllm serve meta-llama/Llama-3.1-70B-Instruct --quantization awq\n", "AE408"),
+        ("serve.sh", "python -m sglang.launch_server --model-path x/y --disable-cuda-graph\n", "AE407"),
+        ("serve.sh", "python -m sglang.launch_server --model-path Qwen/Qwen2.5-32B-Instruct --enable-ep-moe\n", "AE417"),
+        ("merge.yaml", "merge_method: dare_tie\nmodels:\n  - model: a/b\n    parameters: {density: 53}\n", "AE341"),
+        ("merge.yaml", "merge_method: dare_tie\nmodels:\n  - model: a/b\n    parameters: {density: 53}\n", "AE342"),
+    ],
+)  # fmt: skip
+def test_the_same_fault_in_the_words_of_other_tools(name, text, rule):
+    assert rule in {finding.rule for finding in review_text(text, name)}
+
+
+@pytest.mark.parametrize(
+    "name, text, rule",
+    [
+        ("train.py", "model.config.pad_token_id = tok.eos_token_id\nTrainer(m, a, train_dataset=d, data_collator=DataCollatorForLanguageModeling(tok, mlm=False)).train()\n", "AE122"),
+        ("sft.yaml", "stage: sft\nfinetuning_type: lora\ntemplate: qwen\nval_size: 0.0\neval_dataset: held\n", "AE321"),
+        ("sft.yaml", "stage: sft\nfinetuning_type: lora\ntemplate: qwen\n", "AE321"),
+        ("serve.sh", "vllm serve Qwen/Qwen2.5-7B-Instruct-AWQ --quantization awq\n", "AE408"),
+        ("serve.sh", "vllm serve Qwen/Qwen2.5-7B-Instruct --quantization fp8\n", "AE408"),
+        ("serve.sh", "vllm serve someone/packed --quantization awq\n", "AE408"),
+    ],
+)  # fmt: skip
+def test_what_looks_like_it_and_is_none(name, text, rule):
+    assert rule not in {finding.rule for finding in review_text(text, name)}

@@ -337,7 +337,7 @@ def _no_validation(settings: Settings, document: Document) -> Iterator[Hit]:
     written = any(setting.node is not None for setting in settings.values.values())
     if (
         written
-        and settings.name in ("TrainingArguments", "SFTConfig")
+        and settings.name in ("TrainingArguments", "SFTConfig", "DPOConfig", "KTOConfig", "ORPOConfig", "RewardConfig")
         and not re.search(r"eval|valid|test_size|dev_", re.sub(r"eval\w*\s*=\s*[\"']no[\"']", "", document.text))
     ):
         yield Hit(settings.line, "no held-out data anywhere in the script")

@@ -95,8 +95,10 @@ def _packing(settings: Settings, document: Document) -> Iterator[Hit]:
 @on_settings("AE321", "axolotl", "llamafactory")
 def _nothing_held_out(settings: Settings, document: Document) -> Iterator[Hit]:
     share = settings.get("val_set_size", "val_size")
-    if share in (None, 0, 0.0) and not settings.has("test_datasets", "eval_dataset", "pretraining_dataset") and settings.get("do_train") is not False and settings.kind == "axolotl" and settings.has("val_set_size"):  # fmt: skip
-        yield at(settings.at("val_set_size"), "val_set_size is 0, and no test_datasets are named: nothing is held out")
+    key, elsewhere = ("val_set_size", "test_datasets") if settings.kind == "axolotl" else ("val_size", "eval_dataset")
+    kept = settings.has("test_datasets", "eval_dataset", "pretraining_dataset") or settings.get("do_train") is False
+    if settings.has(key) and share in (None, 0, 0.0) and not kept:
+        yield at(settings.at(key), f"{key} is 0, and no {elsewhere} is named: nothing is held out")
 
 
 @on_settings("AE322", "axolotl")
@@ -108,10 +110,11 @@ def _qlora_without_bits(settings: Settings, document: Document) -> Iterator[Hit]
         yield at(settings.at("load_in_8bit"), "adapter: qlora with load_in_8bit: true")
 
 
-@on_settings("AE323", "axolotl")
+@on_settings("AE323", "axolotl", "llamafactory")
 def _on_inputs(settings: Settings, document: Document) -> Iterator[Hit]:
-    if settings.on("train_on_inputs") and not settings.has("pretraining_dataset"):
-        yield at(settings.at("train_on_inputs"), "train_on_inputs: the loss is over the prompts too")
+    key = "train_on_inputs" if settings.kind == "axolotl" else "train_on_prompt"
+    if settings.on(key) and not settings.has("pretraining_dataset"):
+        yield at(settings.at(key), f"{key}: the loss is over the prompts too")
 
 
 def _base(settings: Settings, document: Document) -> Shape | None:

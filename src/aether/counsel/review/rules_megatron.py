@@ -80,6 +80,8 @@ def _held_out(settings: Settings, document: Document) -> Iterator[Hit]:
     split = settings.get("split")
     if isinstance(split, str) and split.replace(" ", "") in ("100,0,0", "1,0,0", "1000,0,0"):
         yield at(settings.at("split"), f"--split {split}: nothing is held out")
+    if settings.number("eval_iters") == 0:
+        yield at(settings.at("eval_iters"), "--eval-iters 0: what is held out is never looked at")
 
 
 @on_settings("AE380", KIND)

@@ -1,5 +1,6 @@
 """Checks of mergekit's configurations, models by name or by slices of layers."""
 
+import difflib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -33,16 +34,25 @@ def _parameter(model: dict[str, Any], name: str) -> Any:
     return parameters.get(name) if isinstance(parameters, dict) else None
 
 
+def _method(settings: Settings) -> str | None:
+    """The method that is meant: one that is misspelt is taken for the nearest, so that the rest is looked at too."""
+    given = settings.get("merge_method")
+    if not isinstance(given, str) or given in _METHODS:
+        return given
+    return next(iter(difflib.get_close_matches(given, _METHODS, n=1, cutoff=0.8)), given)
+
+
 @on_settings("AE340", "mergekit")
 def _unknown_method(settings: Settings, document: Document) -> Iterator[Hit]:
-    method = settings.get("merge_method")
+    method, meant = settings.get("merge_method"), _method(settings)
     if isinstance(method, str) and method not in _METHODS:
-        yield at(settings.at("merge_method"), f"merge_method {method} is none of mergekit's")
+        near = f"; {meant} is" if meant != method else ""
+        yield at(settings.at("merge_method"), f"merge_method {method} is none of mergekit's{near}")
 
 
 @on_settings("AE341", "mergekit")
 def _no_base(settings: Settings, document: Document) -> Iterator[Hit]:
-    method = settings.get("merge_method")
+    method = _method(settings)
     if method in (
         "ties",
         "dare_ties",
@@ -60,7 +70,7 @@ def _no_base(settings: Settings, document: Document) -> Iterator[Hit]:
 
 @on_settings("AE342", "mergekit")
 def _no_density(settings: Settings, document: Document) -> Iterator[Hit]:
-    method = settings.get("merge_method")
+    method = _method(settings)
     if method in ("ties", "dare_ties", "dare_linear", "della", "della_linear") and _models(settings):
         given = [_parameter(m, "density") for m in _models(settings)]
         if not settings.has("parameters.density") and all(d is None for d in given):

@@ -96,8 +96,8 @@ def _pad_is_eos(document: Document) -> Iterator[Hit]:
     for node in ast.walk(tree_of(document)):
         if (
             isinstance(node, ast.Assign)
-            and ast.unparse(node.targets[0]).endswith("tokenizer.pad_token")
-            and ast.unparse(node.value).endswith("tokenizer.eos_token")
+            and re.search(r"^(?!model\b)(?!.*\bconfig\.).*\w\.pad_token(_id)?$", ast.unparse(node.targets[0]))
+            and re.search(r"\w\.eos_token(_id)?$", ast.unparse(node.value))
         ):
             yield hit_at(
                 node, "padding is the end token, and the collator masks padding: the end of a text is never learned"

@@ -130,10 +130,15 @@ def _remote(settings: Settings, document: Document) -> Iterator[Hit]:
         yield at(settings.at("trust_remote_code"), "trust-remote-code runs code from the model's repository")
 
 
-@on_settings("AE407", "vllm")
+@on_settings("AE407", "vllm", "sglang")
 def _no_graphs(settings: Settings, document: Document) -> Iterator[Hit]:
-    if settings.on("enforce_eager"):
-        yield at(settings.at("enforce_eager"), "enforce-eager: no CUDA graphs, every step pays its launches")
+    key = "enforce_eager" if settings.kind == "vllm" else "disable_cuda_graph"
+    if settings.on(key):
+        yield at(settings.at(key), f"{key.replace('_', '-')}: no CUDA graphs, every step pays its launches")
+
+
+_MAKERS = re.compile(r"(?:meta-llama|qwen|mistralai|google|microsoft|deepseek-ai|openai|tiiuae|01-ai|allenai)/[^/]+$")
+"""Repositories of who trained the model: their names say it where the weights are packed (assumed)."""
 
 
 @on_settings("AE408", "vllm", "sglang", "tgi")
@@ -146,6 +151,9 @@ def _format_of_the_name(settings: Settings, document: Document) -> Iterator[Hit]
             yield at(
                 settings.at("quantization", "quantize"), f"quantization {form} for weights that are called {known}"
             )
+    packed = re.match(r"(?:awq|gptq)\w*$", form)
+    if packed and _MAKERS.match(name) and not re.search(r"awq|gptq|int\d|w\d|\dbit|fp\d|gguf|bnb|quant|qat", name):
+        yield at(settings.at("quantization", "quantize"), f"quantization {form} for weights that nobody packed: {name}")
 
 
 @on_settings("AE409", "vllm", "sglang")
@@ -213,12 +221,11 @@ def _long_drafts(settings: Settings, document: Document) -> Iterator[Hit]:
 @on_settings("AE417", "vllm", "sglang")
 def _experts_of_a_dense_model(settings: Settings, document: Document) -> Iterator[Hit]:
     model = _model(settings)
-    names = ("enable_expert_parallel", "ep_size", "expert_parallel_size")
-    if (
-        model is not None
-        and not model.experts
-        and (settings.on("enable_expert_parallel") or (settings.number("ep_size", "expert_parallel_size") or 1) > 1)
-    ):
+    switches = ("enable_expert_parallel", "enable_ep_moe")
+    sizes = ("ep_size", "ep", "expert_parallel_size")
+    names = (*switches, *sizes)
+    asked = any(settings.on(name) for name in switches) or (settings.number(*sizes) or 1) > 1
+    if model is not None and not model.experts and asked:
         yield at(settings.at(*names), f"expert parallelism, but {model.name} has no experts")
 
 
