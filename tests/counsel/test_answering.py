@@ -384,7 +384,7 @@ def test_devices_that_do_not_split_the_heads_stay_idle():
 
 def test_ppo_is_answered_with_what_is_maintained():
     text = words(answer(request("align llama with ppo", "align", LLAMA, methods=("ppo",))))
-    assert "no trainer for it" in text and "trl grpo --config trl_grpo.yaml" in text
+    assert "no trainer for it" in text and "trl.scripts.grpo --config trl_grpo.yaml" in text
 
 
 @pytest.mark.parametrize(("named", "written"), [("ipo", "DPO"), ("orpo", "SimPO"), ("rloo", "GRPO")])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aether.counsel.answers.draft import UNKNOWN, Draft, command, items, name, note, paragraph, table
 from aether.counsel.answers.facts import described
-from aether.counsel.answers.files import TRAINERS, alignment_config, evaluation_command
+from aether.counsel.answers.files import TRAINERS, alignment_config, evaluation_command, sharded_launch
 from aether.counsel.answers.fleet_recipe import of_choice
 from aether.counsel.answers.methods import ALIASES, alignments
 from aether.counsel.answers.recipe import DataPart, EvaluationPart, ExactRecipe, HardwarePart, OptimisationPart
@@ -206,7 +206,7 @@ def recipe_of(draft: Draft, called: str, architecture: Architecture, method: str
         model=described(draft, called, architecture),
         data=DataPart(
             composition=text_of(name(", ".join(sources))) if sources else text_of("yours, to be named: ", METHODS[method].needs),
-            tokens=chosen("epochs", "dpo", " pass over it, its tokens counted with the model's tokenizer"),
+            tokens=_tokens(draft, chosen("epochs", "dpo", " pass over it, its tokens counted with the model's tokenizer")),
         ),
         optimisation=OptimisationPart(
             optimiser=chosen("optimiser", "full"),
@@ -236,6 +236,14 @@ def recipe_of(draft: Draft, called: str, architecture: Architecture, method: str
     )  # fmt: skip
 
 
+def _tokens(draft: Draft, passes: Text) -> Text:
+    model = draft.brief.model
+    if model is None or not model.tokens:
+        return passes
+    said = draft.number("align.tokens", model.tokens, "token", "assumed", "the brief's model.tokens")
+    return (*passes, *text_of("; as you said, ", said))
+
+
 def code_of(draft: Draft, architecture: Architecture, method: str) -> list[Block]:
     """TRL's configuration, and the command."""
     lora = "lora" in draft.request.methods or (draft.brief.model is not None and draft.brief.model.method != "full")
@@ -249,7 +257,15 @@ def code_of(draft: Draft, architecture: Architecture, method: str) -> list[Block
         draft.brief.hardware.count_of(draft.brief.hardware.name) if draft.brief.hardware is not None else 8,
     )
     blocks: list[Block] = [paragraph(command(file), ": fill in what is in capitals."), draft.code("yaml", text)]
-    if method in TRAINERS:
+    count = draft.brief.hardware.count_of(draft.brief.hardware.name) if draft.brief.hardware is not None else 8
+    if method in TRAINERS and count > 1 and not lora:
+        blocks.append(
+            paragraph(command("accelerate.yaml"), ": weights, gradients and states are sharded over the devices.")
+        )
+        blocks.append(draft.code("yaml", sharded_launch(count)))
+        run = f"accelerate launch --config_file accelerate.yaml -m trl.scripts.{TRAINERS[method]} --config {file}\n"
+        blocks.append(draft.code("bash", run))
+    elif method in TRAINERS:
         blocks.append(draft.code("bash", f"trl {TRAINERS[method]} --config {file}\n"))
     else:
         blocks.append(

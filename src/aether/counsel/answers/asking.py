@@ -4,10 +4,13 @@ A plan for a published model asks what `policy.questions` asks; a recipe that tr
 it nothing can be made again. Each question has its reason and, where one is sensible, a default.
 """
 
-from aether.counsel.answers.at_once import with_rate
+import re
+
+from aether.counsel.answers.at_once import at_once, with_rate
 from aether.counsel.answers.brief_text import raw_brief
 from aether.counsel.answers.methods import compared, has_numbers
 from aether.counsel.answers.side_by_side import topics_of
+from aether.counsel.reading.models import nearest_in_size
 from aether.knowledge.library import price_usd_per_hour
 from aether.policy.brief_file import apply_settings, to_brief
 from aether.policy.questions import questions
@@ -84,12 +87,26 @@ def questions_of(request: Request) -> tuple[Question, ...]:
     """What this request leaves open. Empty when an answer can be given."""
     if request.intent == "unknown":
         return (INTENT,)
+    missing = tuple(_of_that_size(q, request) if q.field == "model.name" else q for q in _missing(request))
     why = "an answer to one of them would be no answer to the other"
     doubts = [
         Question(field=CONTRADICTIONS, text=s if s.endswith("?") else f"{s}: which holds?", why=why, default="as read")
         for s in request.contradictions
     ]
-    return (*doubts, *_missing(request))
+    return (*doubts, *missing)
+
+
+_SIZE = re.compile(r"(?<![\w.])(?P<size>\d+(?:\.\d+)?)\s*(?P<unit>[bm])\b", re.IGNORECASE)
+
+
+def _of_that_size(question: Question, request: Request) -> Question:
+    """The question for a model, with one of the size that was spoken of ("a llama-style 1.3B") as its default."""
+    for words in request.unread:
+        if question.default is not None and (found := _SIZE.search(words)):
+            size = float(found["size"]) * (1e9 if found["unit"].lower() == "b" else 1e6)
+            if size and (nearest := nearest_in_size(size, request.text.lower())) is not None:
+                return question.model_copy(update={"default": nearest})
+    return question
 
 
 def _missing(request: Request) -> tuple[Question, ...]:
@@ -240,7 +257,17 @@ def with_defaults(request: Request) -> tuple[Request, tuple[str, ...]]:
 def with_usual_answers(request: Request) -> tuple[Request, tuple[str, ...]]:
     """Where an estimate or a load is asked for: the request with the defaults taken of all that is not critical, and the settings that were taken."""
     request = with_task(request)
+    if _any_load(request):
+        request = request.model_copy(update={"sought": (*request.sought, "load")})
     return _taken(request, CRITICAL) if {"estimate", "load"} & set(request.sought) else (request, ())
+
+
+def _any_load(request: Request) -> bool:
+    """Whether devices that were counted are asked whether they serve a model, and nothing is said of a load: then the most they take is found."""
+    hardware, load = request.brief.hardware, request.brief.load
+    counted = hardware is not None and hardware.name != "this-machine" and all(map(hardware.is_counted, hardware.names))
+    asks = request.intent == "serve" and "estimate" in request.sought and not {"load", "hardware"} & set(request.sought)
+    return asks and counted and "requests_per_s" not in load.model_fields_set and at_once(request) is None
 
 
 def _taken(request: Request, spared: tuple[str, ...]) -> tuple[Request, tuple[str, ...]]:

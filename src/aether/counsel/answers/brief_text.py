@@ -28,10 +28,10 @@ def brief_toml(brief: Brief) -> str:
 
 def target_text(target: Target) -> str:
     """A target as a person writes it, exact where rounding would change it."""
-    text = str(target)
+    text = str(target).replace(",", "")
     try:
         same = Target.model_validate(text) == target
-    except InputError:  # "20,000 token/s" is for eyes
+    except InputError:  # what is for eyes alone
         same = False
     return text if same else f"{target.metric} {target.comparison} {target.value!r} {target.unit}"
 

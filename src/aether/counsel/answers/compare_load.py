@@ -15,7 +15,7 @@ from aether.counsel.answers.files import evaluation_command
 from aether.counsel.answers.fleet_recipe import load_command
 from aether.counsel.answers.recipe import HardwarePart
 from aether.counsel.answers.sizing import needed, with_count
-from aether.planning.search.decide import Found, search
+from aether.planning.search.decide import AS_CHEAP, Found, search
 from aether.planning.search.nearby import nearest
 from aether.planning.search.problem import Problem, problem_of
 from aether.planning.search.steady import BUSIEST
@@ -165,8 +165,10 @@ def _decide(draft: Draft, sides: list[Side], decided: Side | None) -> None:
             "All that hold ", *load, " are in the table; none has a known price: give hardware.prices_usd_per_hour."
         )
     else:
+        alike = [side for side in holding if side is not decided and _costs_alike(side, decided)]
         way = "Cheapest that holds " if len(holding) > 1 else "The only one that holds "
-        head = text_of(way, *load, ": ", name(decided.problem.model), " on ", *_all_of(draft, decided), ".")
+        on = (name(decided.problem.model), " on ", *_all_of(draft, decided))
+        head = text_of(way, *load, ": ", *on, ".") if not alike else _as_cheap(draft, load, [decided, *alike])
     told: list[Block] = [Paragraph(text=head, tone="decision")]
     lacking = [_lacking(draft, side) for side in sides if side.option is None]
     if lacking:
@@ -177,6 +179,26 @@ def _decide(draft: Draft, sides: list[Side], decided: Side | None) -> None:
     elif decided is not None:
         told += _why(draft, holding, decided)
     draft.section("decision", "Decision", *told)
+
+
+def _costs_alike(side: Side, other: Side) -> bool:
+    here, there = (None if one.cost is None else one.cost.value for one in (side, other))
+    return here is not None and there is not None and here <= AS_CHEAP * there
+
+
+def _as_cheap(draft: Draft, load: Text, sides: list[Side]) -> Text:
+    """The sides that cost about as little as the cheapest one: none of them is the cheapest."""
+    said: Text = ()
+    for side in sides:
+        said = (*said, *text_of(", " if said else "", name(side.problem.model), " on "), *_all_of(draft, side))
+    return (*text_of("These hold "), *load, *text_of(" at about the same cost: "), *said, *text_of("."))
+
+
+def _called(draft: Draft, side: Side, sides: list[Side]) -> Text:
+    """A side by its devices, and by its model where others run on as many of them."""
+    alike = [one for one in sides if (one.device, one.count) == (side.device, side.count)]
+    on = _all_of(draft, side)
+    return on if len(alike) == 1 else (*text_of(name(side.problem.model), " on "), *on)
 
 
 def _lacking(draft: Draft, side: Side) -> Text:
@@ -219,19 +241,19 @@ def _why(draft: Draft, holding: list[Side], decided: Side) -> list[Block]:
             used = draft.number(
                 f"{side.step}.used", option.devices, "count", "computed", "devices of the plan's decision"
             )
-            told.append((*text_of(used, " of "), *_all_of(draft, side), *text_of(" keep up by the prediction, too.")))
+            keeps = " keeps" if option.devices == 1 else " keep"
+            spare = text_of(f"{keeps} up by the prediction, too.")
+            told.append((*text_of(used, " of "), *_called(draft, side, holding), *spare))
         if capacity is not None and capacity.interval and capacity.interval.low < side.problem.load.requests_per_s:
-            on = _all_of(draft, side)
-            told.append(
-                (
-                    *text_of("By the prediction "),
-                    *on,
-                    *text_of(" keep up; the low end of the interval does not: ask for spare."),
-                )
-            )
+            keeps = " keeps" if side.count == 1 else " keep"
+            less = text_of(f"{keeps} up by the prediction; the low end of the interval does not: ask for spare.")
+            told.append((*_called(draft, side, holding), *less))
         if option.standing == "at_risk":
             told.append(
-                (*_all_of(draft, side), *text_of(": a target is at risk, the bad end of its interval misses it."))
+                (
+                    *_called(draft, side, holding),
+                    *text_of(": a target is at risk, the bad end of its interval misses it."),
+                )
             )
     models = {side.problem.model for side in holding}
     formats = {side.option.precision for side in holding if side.option is not None}

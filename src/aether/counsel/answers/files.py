@@ -182,6 +182,28 @@ TRAINERS = {"sft": "sft", "dpo": "dpo", "kto": "kto", "grpo": "grpo"}
 """Method -> the subcommand of `trl` that trains by it. SimPO's trainer is experimental and has no subcommand."""
 
 
+def sharded_launch(devices: int) -> str:
+    """`accelerate.yaml` of one machine that shards all of a model's states (FSDP, as the exports of fine-tunings write it)."""
+    content: dict[str, Any] = {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": "FSDP",
+        "fsdp_config": {
+            "fsdp_version": 2,
+            "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+            "fsdp_reshard_after_forward": True,
+            "fsdp_cpu_ram_efficient_loading": True,
+            "fsdp_offload_params": False,
+            "fsdp_state_dict_type": "SHARDED_STATE_DICT",
+        },
+        "mixed_precision": "bf16",
+        "num_machines": 1,
+        "num_processes": devices,
+        "machine_rank": 0,
+        "main_training_function": "main",
+    }
+    return yaml_of("accelerate 1.15.0", content)
+
+
 def alignment_config(
     method: str, parameters: float, seed: int, lora: bool, sources: Sequence[str], devices: int = 8
 ) -> str:

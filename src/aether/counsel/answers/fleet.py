@@ -128,7 +128,9 @@ def _completed(
         found.append((tool, file.model_copy(update={"text": text})))
     if problem.task == "finetune":
         found.sort(key=lambda pair: pair[0] != "accelerate")
-    return found, [note for note in notes if "learning rate" not in note]
+    written = {tool for tool, _ in found}
+    own = [note for note in notes if not written or note.partition(":")[0] in written]
+    return found, [note for note in own if "learning rate" not in note]
 
 
 def _software(option: FleetOption, exported: Exported) -> str:
@@ -282,7 +284,9 @@ def _uncertain(draft: Draft, plan: FleetPlan) -> list[Block]:
             head = text_of(f"{metric.replace('_', ' ')}: ", *UNKNOWN, ". ")
             found.append((*head, *draft.sentence("unknown", f"To settle it: {estimate.protocol}", _SOURCE)))
         elif estimate is not None and estimate.interval is not None:
-            bound_by = f", decided by {estimate.binding}" if estimate.binding else ""
+            bound_by = (
+                f", decided by {estimate.binding.removesuffix('_bytes').replace('_', ' ')}" if estimate.binding else ""
+            )
             cited = draft.estimate(step_of(option), estimate)
             method = draft.sentence("interval", f" ({estimate.interval.method}).", _SOURCE)
             found.append((*text_of(f"{metric.replace('_', ' ')}: "), *cited, *text_of(bound_by), *method))

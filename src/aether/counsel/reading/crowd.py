@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aether.counsel.reading.quantities import EACH, REQUEST, Quantity, lasts
 from aether.counsel.reading.text import Span, Text
 from aether.counsel.reading.traffic import TRAINING_TOKENS, Field
+from aether.spec.units import humanize
 
 _WHO = (
     r"(?:users?|agents?|employees?|people|persons?|staff|customers?|clients?|developers?|devs?|engineers?|students?|teachers?|nurses?|doctors?|lawyers?|analysts?|workers?|colleagues?|"
@@ -143,7 +144,7 @@ def find_corpus(text: Text, found: list[Quantity]) -> tuple[list[Field], list[Qu
     times = passes.high if passes is not None else 1.0
     tokens = examples.high * length.high * times
     said = f"{examples.high:,.0f} x {length.high:,.0f} tokens" + (f" x {times:g} passes" if times != 1 else "")
-    field = Field("model.tokens", tokens, length.span, f"{tokens:.4g} tokens: {said}")
+    field = Field("model.tokens", tokens, length.span, f"{humanize(tokens, 'token')}: {said}")
     for one in (Span(examples.span.start, end), length.span, *((passes.span,) if passes else ())):
         text.take(one)
     return [field], [one for one in found if text.is_free(one.span)]

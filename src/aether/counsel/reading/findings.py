@@ -15,7 +15,15 @@ from aether.counsel.reading.likeness import features, likeness
 from aether.counsel.reading.methods import Named, find_methods
 from aether.counsel.reading.models import LIKE, ModelNames, find_models
 from aether.counsel.reading.now import goals, split_now
-from aether.counsel.reading.places import find_files, find_modality, find_places, find_use, is_code, is_log
+from aether.counsel.reading.places import (
+    find_corpora,
+    find_files,
+    find_modality,
+    find_places,
+    find_use,
+    is_code,
+    is_log,
+)
 from aether.counsel.reading.quantities import Quantity, quantities
 from aether.counsel.reading.spoken_times import spoken_times
 from aether.counsel.reading.targets import AT_MOST, Bounded, find_latencies, find_other_bounds
@@ -223,6 +231,7 @@ def find(original: str, before: Any = None, today: datetime | None = None) -> Fi
     training = intent in TRAINING
     models = _of_a_kind(text, models, intent)
     corpus, rest = find_corpus(text, rest) if training else ([], rest)
+    sources = [*sources, *(find_corpora(text) if training else ())]
     crowd, rest = find_batch(text, rest) if intent == "serve" and not crowd else (crowd, rest)
     fields, rest = find_traffic(text, rest, training)
     fields = [*crowd, *corpus, *fields]

@@ -1,6 +1,7 @@
 """Models that a text names: those of `knowledge` in any spelling, config files, sizes without a name, names that are not known."""
 
 import functools
+import math
 import re
 from dataclasses import dataclass
 
@@ -187,6 +188,25 @@ def resized(name: str, parameters: float) -> str | None:
     """The published model of the same name with so many parameters: 70e9 and "llama-3.1-8b" are "llama-3.1-70b"."""
     other = re.sub(r"\d+(?:\.\d+)?b\b", f"{parameters / 1e9:g}b", name)
     return other if other != name and other in spelled() else None
+
+
+_USUAL = ("llama-3", "qwen3", "gemma-3", "olmo-2", "pythia")
+"""Families in whose order a model of a size is looked for where none was named (chosen: dense, open, in many sizes)."""
+
+
+def nearest_in_size(parameters: float, plain: str) -> str | None:
+    """The published dense model that is nearest in size, of the family that the words name, else of a usual one."""
+    sizes = {
+        name: float(found[1]) for name in spelled() if (found := re.fullmatch(r"[a-z][\w.-]*?-(\d+(?:\.\d+)?)b", name))
+    }
+    named = {name for name in sizes if re.search(rf"(?<![a-z]){re.match(r'[a-z]+', name)[0]}", plain)}  # type: ignore[index]
+    known = named or {name for name in sizes if name.startswith(_USUAL)}
+
+    def order(name: str) -> tuple[float, int, str]:
+        place = next((at for at, family in enumerate(_USUAL) if name.startswith(family)), len(_USUAL))
+        return abs(math.log(sizes[name] * 1e9 / parameters)), place, name
+
+    return min(known, key=order, default=None)
 
 
 def is_published(name: str) -> bool:

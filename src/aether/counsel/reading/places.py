@@ -2,7 +2,7 @@
 
 import re
 
-from aether.counsel.reading.text import Span, Text, phrase
+from aether.counsel.reading.text import Span, Text, negated, phrase
 
 _PLACE = re.compile(
     r"(?<![\w@$€£])(?:(?:https?|s3|gs|hf)://[^\s,;\"')]+|hf:[\w./-]+|python:(?:stdlib|package/[\w.]+)|(?:~|\.{0,2})/[\w.*@{}/-]+|[\w*-]+(?:/[\w.*-]+)+/?|[\w*-]+\.(?:jsonl|json|parquet|csv|txt|log|out|err|toml|yaml|yml|py|sh|gz|zst|arrow|md|ipynb))(?![\w])"
@@ -71,6 +71,45 @@ def find_places(
         (subjects if looked_at else sources).append((words, span))
         text.take(span)
     return sources, subjects
+
+
+_CORPORA: dict[str, str] = {
+    r"fine-?web[\s-]?edu": "HuggingFaceFW/fineweb-edu",
+    r"fine-?web": "HuggingFaceFW/fineweb",
+    r"open-?web-?text": "Skylion007/openwebtext",
+    r"slim-?pajama": "cerebras/SlimPajama-627B",
+    r"red-?pajama(?:[\s-]?v2)?": "togethercomputer/RedPajama-Data-V2",
+    r"dolma": "allenai/dolma",
+    r"dclm(?:[\s-]baseline)?": "mlfoundations/dclm-baseline-1.0",
+    r"c4": "allenai/c4",
+    r"cosmopedia": "HuggingFaceTB/cosmopedia",
+    r"star-?coder-?data": "bigcode/starcoderdata",
+    r"the stack v2": "bigcode/the-stack-v2",
+    r"ultra-?chat": "HuggingFaceH4/ultrachat_200k",
+    r"ultra-?feedback": "HuggingFaceH4/ultrafeedback_binarized",
+    r"tulu[\s-]?3?(?:[\s-]sft)?[\s-]mix(?:ture)?": "allenai/tulu-3-sft-mixture",
+    r"open-?hermes(?:[\s-]2\.5)?": "teknium/OpenHermes-2.5",
+    r"hh-?rlhf": "Anthropic/hh-rlhf",
+    r"alpaca": "tatsu-lab/alpaca",
+    r"dolly(?:[\s-]15k)?": "databricks/databricks-dolly-15k",
+    r"oasst2?": "OpenAssistant/oasst2",
+}
+"""Public data sets as people name them, and where each is on Hugging Face (from memory: assumed)."""
+_CORPUS = {
+    place: re.compile(rf"(?<![\w/.-]){words}(?![\w/]|-\w)(?!\s*(?:style|like|format|eval|bench)\w*)")
+    for words, place in _CORPORA.items()
+}
+
+
+def find_corpora(text: Text) -> list[tuple[str, Span]]:
+    """Public data sets that a text names, by their address."""
+    found = []
+    for place, pattern in _CORPUS.items():
+        for match in text.search(pattern):
+            text.take(Span(*match.span()))
+            if not negated(text, match.start()):
+                found.append((f"hf:{place}", Span(*match.span())))
+    return sorted(found, key=lambda one: one[1].start)
 
 
 def find_use(text: Text) -> tuple[str, Span] | None:

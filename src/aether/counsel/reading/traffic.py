@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from aether.counsel.reading.quantities import Quantity
 from aether.counsel.reading.targets import near
 from aether.counsel.reading.text import Span, Text
+from aether.spec.units import humanize
 
 _IN = r"(?:in(?:put)?s?|prompts?|contexts?|ctx|isl|prefill)"
 _READ = rf"(?:{_IN}|documents?|docs?|questions?|passages?|articles?|e?-?mails?|transcripts?|files|pages|tickets?|reports?|contracts?|requests?(?=\s+(?:size|len)))"
@@ -144,7 +145,7 @@ def _field(text: Text, quantity: Quantity, training: bool) -> Field | None:
         case "parameters" if re.match(
             r"\s*(?:training\s+)?(?:tokens?|toks?)\b", text.plain[quantity.span.end :]
         ) or _LABEL.search(text.plain, 0, quantity.span.start):
-            return Field("model.tokens", quantity.high, quantity.span, f"{quantity.high:.4g} tokens")
+            return Field("model.tokens", quantity.high, quantity.span, humanize(quantity.high, "token"))
     return None
 
 
@@ -164,7 +165,7 @@ def _lengths(text: Text, quantity: Quantity, training: bool) -> Field | None:
         return Field("model.batch_tokens", value, quantity.span, f"{value:,.0f} tokens a step")
     reach = re.match(r"[\s-]*(?:tokens?\s+)?(?:of\s+)?(?:context|ctx|window)\b", right)
     if quantity.dimension == "tokens" and value >= TRAINING_TOKENS and not reach:
-        return Field("model.tokens", value, quantity.span, f"{value:.4g} tokens")
+        return Field("model.tokens", value, quantity.span, humanize(value, "token"))
     if training and (_SEQUENCE.search(left) or _SEQUENCE.match(right.lstrip(" -"))):
         return Field("model.sequence_tokens", value, quantity.span, f"{value:,.0f} tokens")
     if training and re.search(r"\b(?:context|ctx|window|sequences?|seq)\b", text.plain[slice(*_ends(text, quantity))]):

@@ -223,10 +223,15 @@ class ServingSearch:
     def _new_basis(self, layout: Layout) -> _Basis:
         setup = self.setup_of(layout, "vllm", _SCREENING.sequences, _SCREENING.step_tokens)
         memory = serving_memory(setup, self.load.prompt_tokens + self.load.output_tokens)
+        chunks = (512, 8192)
+        if memory.sequences < 1:
+            # The activations of small chunks of few requests take less: what barely fits is served so.
+            setup = self.setup_of(layout, "vllm", min(SEQUENCES), min(CHUNKS))
+            memory, chunks = serving_memory(setup, self.load.prompt_tokens + self.load.output_tokens), (min(CHUNKS),)
         if memory.sequences < 1:
             return _Basis(setup, memory, None, ())
         cost, sized = Corrected(setup, self.load, _TYPICAL), []
-        for chunk in (512, 8192):
+        for chunk in chunks:
             batch = Batch(memory.sequences, setup.max_sequences, chunk * setup.attn_dp)
             shaped = setup.model_copy(update={"chunk_tokens": chunk})
             sized.append((shaped, batch, capacity_per_s(cost.seconds, self.load, batch)))
@@ -256,9 +261,11 @@ class ServingSearch:
                 shaped = setup.model_copy(update={"chunk_tokens": chunk})
                 memory = serving_memory(shaped, self.load.prompt_tokens + self.load.output_tokens)
                 for sequences in SEQUENCES:
+                    limited = shaped.model_copy(update={"max_sequences": sequences})
+                    if memory.sequences < 1:
+                        memory = serving_memory(limited, self.load.prompt_tokens + self.load.output_tokens)
                     if memory.sequences < 1 or sequences > chunk * setup.attn_dp:
                         continue
-                    limited = shaped.model_copy(update={"max_sequences": sequences})
                     batch = Batch(min(sequences, memory.sequences), sequences, chunk * setup.attn_dp)
                     taken = (batch, capacity_per_s(cost.seconds, self.load, batch))
                     one = self._sized(best.layout, limited, memory, cost, taken)
