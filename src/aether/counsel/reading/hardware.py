@@ -226,7 +226,7 @@ def _is_of_nodes(text: Text, before: str, word: re.Match[str]) -> bool:
 
 
 def _count_around(text: Text, start: int, end: int, name: str) -> tuple[int, int, int | None]:
-    count = None
+    count, said = None, start
     if before := _BEFORE.search(text.plain, 0, start):
         count, start = _counted(before["count"]), before.start()
         if count and (outer := re.search(r"(?<![\w.])(\d+)\s*x\s*$", text.plain[:start])):
@@ -244,7 +244,7 @@ def _count_around(text: Text, start: int, end: int, name: str) -> tuple[int, int
     elif before and count and plain and _is_of_nodes(text, before[0], plain):
         return start, plain.end(), _in_nodes(count, plain[0], name)  # "two H200 nodes"
     if _OF_TIME.match(text.plain, end):
-        return start, end, None
+        return said, end, None
     if holds := _HOLDS.match(text.plain, end):
         return start, holds.end(), (count or 1) * (_counted(holds["count"]) or 1)
     if count is None and _EACH.search(text.plain, 0, start):

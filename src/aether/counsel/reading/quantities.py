@@ -110,11 +110,19 @@ def quantities(text: Text) -> list[Quantity]:
 _LEFT_OUT = re.compile(
     r"(?:\s*(?:at|for)?\s*(?:the\s+)?p(?:50|9[059]))?\s*[,;]?\s*(?:and|or|but)?\s*(?:within|under|below|at most|max)?\s*(?P<share>(?:at\s+)?p(?:50|9[059])\s*:?\s*)?"
 )
+_OF_THE_SAME = re.compile(
+    r"[^.;\d]{0,15}?[,;.]?\s*(?:but\s+|and\s+|now\s+)*(?:(?:we|i|they|management)\s+)?(?:would\s+)?(?:wants?|needs?|goal|target|must|should|like|aim|has to|have to|->|→|down to|to)\b[^.;\d]{0,30}"
+)
+"""Between a price for so much and a wished one: "we pay $4 per million tokens, want to get it under $1.50"."""
 _SHARE_AFTER = re.compile(r"\s*(?:at|for|in)?\s*(?:the\s+)?p(?:50|9[059])(?!\w)")
 
 
 def _same_unit(text: Text, number: Quantity, before: Quantity | None) -> Quantity:
     """ "within 250 ms at p50, within 800 at p99": the second percentile leaves the unit of the first out."""
+    if before is not None and number.dimension == "money" and not number.note:
+        alike = before.dimension in ("money per M tokens", "money per hour")
+        if alike and _OF_THE_SAME.fullmatch(text.plain, before.span.end, number.span.start):
+            return Quantity(number.low, number.high, before.dimension, number.span, before.note)
     if before is None or number.dimension != "none" or before.dimension != "time":
         return number
     between = _LEFT_OUT.fullmatch(text.plain, before.span.end, number.span.start)

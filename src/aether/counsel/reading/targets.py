@@ -296,7 +296,12 @@ def _memory(quantity: Quantity, near: str, here: bool) -> Bounded | None:
         return Bounded("size_on_disk", quantity.high, quantity.span)
     if _SHRINK.search(near.split("|")[0]):
         return Bounded("serving_memory" if here else "device_memory", quantity.high, quantity.span)
-    left = near.split("|")[0]
+    left, right = near.split("|")[:2]
+    if re.match(
+        r"\s*(?:(?:of )?(?:v?ram|memory|gpu|card)\s+)?(?:be |is )?(?:enough|sufficient|ok(?:ay)?|too (?:little|small))\b",
+        right,
+    ):
+        return Bounded("serving_memory" if here else "device_memory", quantity.high, quantity.span)
     if here and AT_MOST.search(left[-20:]) and not re.search(_ABOUT["device_memory"], near):
         return Bounded("size_on_disk", quantity.high, quantity.span)  # of what is built here: "below 20 MB"
     is_owned = re.search(r"\b(?:has(?! to)|have(?! to)|with|my|machine has|of ram and|laptop)\b[^,]{0,20}$", left)

@@ -14,7 +14,11 @@ _READ = rf"(?:{_IN}|documents?|docs?|questions?|passages?|articles?|e?-?mails?|t
 _LONG = r"(?:inputs?|prompts?|contexts?|documents?|passages?|articles?|transcripts?|e?-?mails?)"
 _OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|es?|ions|ing)|completions?|answers?|responses?|replies|reply|osl|decode|new tokens|summary|summaries|generated text|translations?)"
 _ABOUT_SO = r"(?:\s*(?:\(|like|say|just|only|pretty|quite|very|really|fairly|long|short|large|big|small|tiny|huge|more like|rather|closer to|now|of|is|are|be|being|between|from|to|run|runs|has|have|contains?|should|shall|will|would|may|can|must|could|usually|typically|often|mostly|:|=|x|~|about|around|roughly|some|averag\w*|approximately|approx\.?|ca\.?|circa|up to|under|below|at most|max(?:imum)?|at|with))*"
-_PAIRS = re.compile(r"\s*\w+\s+(?:pairs?|rankings?|samples?|examples?|sets?)\b")
+_PAIRS = re.compile(
+    r"\s*(?:(?!(?:and|with|for|of|to|in|from)\b)[\w/-]+\s+){0,2}(?:pairs?|rankings?|samples?|examples?|sets?|rows?|records?)\b"
+)
+_OUT_OF_PAIR = re.compile(r"\s*(?:tokens?\s+)?out(?:put)?\b")
+"""After a small number: "200 tokens in, 5 out"."""
 _OF_THEM = re.compile(r"\s*of\s+(?:them|those|these|which)\b")
 _COUNTED = re.compile(r"\s*(?:answers|responses|replies|generations|completions|summaries|prompts|inputs|outputs)\b")
 _NO_NUMBER = rf"(?!\s*(?:length|len|tokens?|size)?\s*(?:of|:|=|is|are)?\s*~?\d[\d,.]*k?(?:\s?(?:tokens?|toks?|tks?))?(?![\w.])(?![\s-]*(?:tokens?[\s-]+)?(?:in|out|input|output|prompt|answer|completion|response|generated|generation|{_READ})s?\b))"
@@ -151,7 +155,10 @@ def _field(text: Text, quantity: Quantity, training: bool) -> Field | None:
 
 def _lengths(text: Text, quantity: Quantity, training: bool) -> Field | None:
     value = quantity.high
-    if value < (1 if quantity.dimension == "tokens" else _LEAST) or value != round(value):
+    paired = _OUT_OF_PAIR.match(text.plain, quantity.span.end) and re.search(
+        r"\d\S*\s+(?:\w+\s+)?in\W+(?:and\s+)?$", text.plain[: quantity.span.start]
+    )
+    if value < (1 if quantity.dimension == "tokens" or paired else _LEAST) or value != round(value):
         return None
     around = near(text, quantity, 28)
     left, _, right = around.replace("_", " ").partition("|")
