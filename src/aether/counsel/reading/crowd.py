@@ -29,6 +29,8 @@ _BETWEEN = re.compile(
     r"[\s,.(]*(?:who |that |of whom |and |where |with )*(?:each|every one(?: of them)?)\b[^;\n\d]{0,40}|\s*[x*]\s*"
 )
 """From the many to the rate of one."""
+_EACH_OF_THEM = re.compile(r"[\s,.(]*(?:who |that |of whom |and |where )*(?:each|every one(?: of them)?)\b[^;\n]{0,60}")
+"""The same before a rate that can only be of one."""
 _PLAIN = re.compile(r"[^;\n\d.]{0,45}")
 _OUT_OF = re.compile(r"\b(?:each of|per|from each of|every one of)\s+(?:our|the|my|these|those|about|some)?\s*$")
 _FROM = re.compile(
@@ -85,6 +87,8 @@ def _belong(text: Text, many: Span, rate: _Rate) -> bool:
         return False
     if first and (_BETWEEN.fullmatch(between) or _OUT_OF.search(plain, 0, many.start)):
         return True
+    if first and rate.sure and _EACH_OF_THEM.fullmatch(between):
+        return True
     if _OF_EACH.match(plain, rate.span.end):
         return True
     if not first and re.search(r"\beach of\b|\bper\b|\bfrom each\b", between) and _FROM.fullmatch(between):
@@ -96,8 +100,9 @@ def _around(one: Span, other: Span) -> Span:
     return Span(min(one.start, other.start), max(one.end, other.end))
 
 
+_WORK = r"(?:sentences?|reviews?|articles?|pages?|reports?|invoices?|transcripts?|posts?|products?|files?|claims?|comments?|descriptions?|letters?|abstracts?|papers?|items?|paragraphs?|cases?)"
 _BATCH = re.compile(
-    rf"\s*(?:[a-z][a-z-]*\s+){{0,2}}?{REQUEST}\b(?P<rest>[^;\n.\d]{{0,40}}?)\b(?:in|within|over|inside|every)\s+(?:the\s+|about\s+|under\s+|less than\s+)?$"
+    rf"\s*(?:[a-z][a-z-]*\s+){{0,2}}?(?:{REQUEST}|{_WORK})\b(?P<rest>[^;\n.\d]{{0,40}}?)\b(?:in|within|over|inside|every)\s+(?:the\s+|about\s+|under\s+|less than\s+)?$"
 )
 
 

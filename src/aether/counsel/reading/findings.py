@@ -234,6 +234,8 @@ def find(original: str, before: Any = None, today: datetime | None = None) -> Fi
     sources = [*sources, *(find_corpora(text) if training else ())]
     crowd, rest = find_batch(text, rest) if intent == "serve" and not crowd else (crowd, rest)
     fields, rest = find_traffic(text, rest, training)
+    if intent == "serve":  # "3M tokens in a day" are no corpus
+        fields = [one for one in fields if one.field != "model.tokens"]
     fields = [*crowd, *corpus, *fields]
     here = any(m.name == "this-machine" for m in machines) or intent == "build"
     more: list[Bounded] = []

@@ -29,7 +29,11 @@ _BARE_COUNT = re.compile(
     r"\b(?:only|just|had|have|got|get|use[d]?|using|were|are|with|on|to|it|that|about|away with|try|make)\s+(?:only\s+|just\s+)?(?P<count>\d{1,5}|one|two|three|four|five|six|seven|eight|ten|twelve|sixteen|thirty-two|sixty-four)"
     r"\s*(?:of (?:them|those|these)|instead|then|left|available)?\s*(?:instead|then)?\s*[?.!]*\s*$"
 )
-"""A number alone, after devices were spoken of: "what if we had only two?"."""
+_WITH_COUNT = re.compile(
+    r"^\W*(?:(?:ok(?:ay)?|and|but|so|hmm|then|no|actually|well)\W+)*(?:with|on|try|use|using|only|just)\s+(?:only\s+|just\s+)?(?P<count>\d{1,5}|one|two|three|four|five|six|seven|eight|ten|twelve|sixteen|thirty-two|sixty-four)"
+    r"\s*(?:of (?:them|those|these))?\s*(?:instead|then)?\s*[?.!]*\s*$"
+)
+"""A number alone, after devices were spoken of: "what if we had only two?", "and with four?"."""
 _MORE = re.compile(
     r"\badd\b[^.;,]{0,30}$|\b(?:another|(?:one|two|three|four|\d+) (?:more|extra|additional))\b[^.;,]{0,30}$"
 )
@@ -232,7 +236,9 @@ def _of_the_hardware(found: Findings) -> dict[str, tuple[float, Span]]:
     named: dict[str, tuple[float, Span]] = {}
     if prices:
         named["price_usd_per_hour"] = (prices[0].value, prices[0].span)
-    match = _COUNT.search(found.text.plain) or _BARE_COUNT.search(found.text.plain)
+    match = (
+        _COUNT.search(found.text.plain) or _BARE_COUNT.search(found.text.plain) or _WITH_COUNT.search(found.text.plain)
+    )
     if match and (count := float(match["count"]) if match["count"].isdigit() else spelled(match["count"])):
         named["count"] = (round(count), Span(match.start("count"), match.end()))
     return named

@@ -172,7 +172,9 @@ def _named_devices(text: Text) -> list[Found]:
 
 def _mine(text: Text, span: Span) -> int | None:
     """ "my 3090", "a 24GB 4090": one of them."""
-    one = re.search(r"\b(?:my|an?|one|a single|the single)\s+(?:\d+\s*(?:gb|gib|g)\s+)?$", text.plain[: span.start])
+    one = re.search(r"\b(?:my|our|an?|one|a single|the single)\s+(?:\d+\s*(?:gb|gib|g)\s+)?$", text.plain[: span.start])
+    if one and one[0].startswith("our") and _GPUS.search(text.plain):
+        return None  # "our 3090 box (there are 2 of them)"
     return 1 if one and not text.plain[: span.end].endswith("0s") else None
 
 

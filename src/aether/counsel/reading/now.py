@@ -53,11 +53,19 @@ def _left(text: Text, one: Quantity, parts: str) -> str:
 _OTHER = r"(?<![a-z\d.])\d[\d.,]*\s*[a-z$%/]+"
 
 
+_MOVED = re.compile(
+    r"\b(?:went|gone|rose|risen|grew|jumped|climbed|increased|crept|shot|dropped|fell|fallen|degraded|came|is|are|was)\s+(?:up|down|back)?\s*(?:to|from|at)\s+(?:about|around|over|roughly)?\s*$"
+)
+"""Before an amount: what something has come to."""
+
+
 def _is_there(text: Text, one: Quantity) -> bool:
     left = _left(text, one, rf"[,;]|\bbut\b|\band\b|{_OTHER}")
-    return not _WANTED.search(left) and bool(_BEFORE.search(left) or _AFTER.match(text.plain, one.span.end))
+    return bool(_MOVED.search(left)) or (
+        not _WANTED.search(left) and bool(_BEFORE.search(left) or _AFTER.match(text.plain, one.span.end))
+    )
 
 
 def _is_wanted(text: Text, one: Quantity) -> bool:
     left = _left(text, one, rf"[,;]|\bbut\b|{_OTHER}")
-    return bool(_WANTED.search(left) or _IS_WANTED.match(text.plain, one.span.end))
+    return not _MOVED.search(left) and bool(_WANTED.search(left) or _IS_WANTED.match(text.plain, one.span.end))

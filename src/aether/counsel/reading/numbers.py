@@ -38,7 +38,7 @@ _SCALES = {
 _PARTS = {"half": 0.5, "quarter": 0.25}
 _GROUPS = {"couple": 2.0, "dozen": 12.0, "pair": 2.0}
 _SUFFIX = {"k": 1e3, "m": 1e6, "b": 1e9, "bn": 1e9, "t": 1e12, "g": 1e9}
-_COUNTED = r"requests?|reqs?|users?|tokens?|toks?|queries|calls?|examples?|documents?|gpus?"
+_COUNTED = r"requests?|reqs?|users?|tokens?|toks?|queries|calls?|examples?|documents?|gpus?|e?-?mails?|tickets?|messages?|chats?|people|customers?|employees?|students?|samples?|pairs?|rows?|articles?|words?|sentences?|anfragen"
 """Things that come whole: 1.000 of them are a thousand."""
 _DIGITS = (
     rf"[1-9]\d{{0,2}}(?:\.\d{{3}})*\.\d00(?![\d.])(?=\s*(?:{_COUNTED})\b)|"

@@ -23,7 +23,7 @@ _LONG = {
     name: (
         hours,
         re.compile(
-            rf"(?<![\w-])(?:(?:over|during|in|within|for|have|got|takes?|and|just|only)\s+{_ONE}\s+(?:{words})|(?:one|an?|single)\s+(?:{words})"
+            rf"(?<![\w-])(?:this\s+(?:{words})|(?:over|during|in|within|for|have|got|takes?|and|just|only)\s+{_ONE}\s+(?:{words})|(?:one|an?|single)\s+(?:{words})"
             + (
                 r"|over-?\s?night"
                 if name == "night"

@@ -266,7 +266,7 @@ def _other(text: Text, quantity: Quantity, serving: bool, here: bool) -> Bounded
                 quantity.note == "per user"
                 or _ONE_USER.search(text.plain)
                 or re.search(
-                    r"per[ -](?:user|stream|request|sequence)|single[- ]stream|interactive|reading speed|(?:each|every|an?|one) (?:user|client|person|customer|stream|session)|\|\s*each\b|\b(?:nobody|no one|everyone|everybody) (?:should |must |may )?(?:gets?|sees?|have|has)\b|\beach (?:should|must|gets?|needs?|has to)|users? (?:should|must|needs? to|has to) (?:see|get|read)|\bat home\b",
+                    r"per[ -](?:user|stream|request|sequence)|single[- ]stream|interactive|reading speed|(?:each|every|an?|one) (?:user|client|person|customer|stream|session)|\|\s*each\b|\b(?:nobody|no one|everyone|everybody) (?:should |must |may )?(?:gets?|sees?|have|has)\b|\beach (?:should|must|gets?|needs?|has to)|users? (?:should|must|needs? to|has to) (?:see|get|read)|\bat home\b|\b(?:then|afterwards|after that|followed by)\b[^|]{0,15}\|",
                     near + (text.plain if "at home" in text.plain else ""),
                 )
             )

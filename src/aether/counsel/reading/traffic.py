@@ -9,10 +9,10 @@ from aether.counsel.reading.text import Span, Text
 from aether.spec.units import humanize
 
 _IN = r"(?:in(?:put)?s?|prompts?|contexts?|ctx|isl|prefill)"
-_READ = rf"(?:{_IN}|documents?|docs?|questions?|passages?|articles?|e?-?mails?|transcripts?|files|pages|tickets?|reports?|contracts?|requests?(?=\s+(?:size|len)))"
+_READ = rf"(?:{_IN}|documents?|docs?|questions?|passages?|articles?|e?-?mails?|transcripts?|files|pages|tickets?|reports?|contracts?|essays?|letters?|claims?|invoices?|papers?|reviews?|submissions?|requests?(?=\s+(?:size|len)))"
 """Things that a model is given to read: they have a length when it stands after them."""
 _LONG = r"(?:inputs?|prompts?|contexts?|documents?|passages?|articles?|transcripts?|e?-?mails?)"
-_OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|es?|ions|ing)|completions?|answers?|responses?|replies|reply|osl|decode|new tokens|summary|summaries|generated text|translations?)"
+_OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|es?|ions|ing)|completions?|answers?|responses?|replies|reply|osl|decode|new tokens|summary|summaries|generated text|translations?|feedback)"
 _ABOUT_SO = r"(?:\s*(?:\(|like|say|just|only|pretty|quite|very|really|fairly|long|short|large|big|small|tiny|huge|more like|rather|closer to|now|of|is|are|be|being|between|from|to|run|runs|has|have|contains?|should|shall|will|would|may|can|must|could|usually|typically|often|mostly|:|=|x|~|about|around|roughly|some|averag\w*|approximately|approx\.?|ca\.?|circa|up to|under|below|at most|max(?:imum)?|at|with))*"
 _PAIRS = re.compile(
     r"\s*(?:(?!(?:and|with|for|of|to|in|from)\b)[\w/-]+\s+){0,2}(?:pairs?|rankings?|samples?|examples?|sets?|rows?|records?)\b"
@@ -51,6 +51,8 @@ _OTHER_THINGS = re.compile(
 """After a number: a length, but not in tokens."""
 _LEAST = 8
 """Tokens that a prompt or an answer has at least (assumed): "24/7" is no pair."""
+_LONGEST_ANSWER = 131_072
+"""Tokens that an answer has at most (assumed): more are those of a day."""
 TRAINING_TOKENS = 1e6
 """From here on, a number of tokens is a corpus and not a prompt (assumed)."""
 
@@ -186,7 +188,9 @@ def _lengths(text: Text, quantity: Quantity, training: bool) -> Field | None:
     which = own or _which(left, right, counted or text.plain[: quantity.span.end].endswith("k"), training, counted)
     if which is None and counted and not training:
         which = _of_clause(text, quantity)
-    return _length(which, value, quantity.span) if which else None
+    if which is None or (which == "output" and value > _LONGEST_ANSWER):
+        return None
+    return _length(which, value, quantity.span)
 
 
 def _of_clause(text: Text, quantity: Quantity) -> str | None:
@@ -208,7 +212,7 @@ def _which(left: str, right: str, tokens: bool, training: bool, counted: bool) -
     """Whether the words around a number make it a prompt's or an answer's length."""
     joint = r"[\s-]*(?:tokens?[\s-]*)?(?:of\s+|for\s+(?:the\s+)?|long\s+|per\s+)?(?:(?:system|user|rag|full|typical|average|avg|max|shared|cached)\s+)?"
     if plain := re.match(
-        r"\s*(?:(?:tokens?|toks?|ctx|context|length)\s+)?(?:(?:go|come|goes|comes|going|coming)\s+)?(in|out|back)\b(?!\s+(?:of|the|a|an|my|our|total|\d+\s*(?:days?|weeks?|hours?|minutes?|months?|ms|s)\b)\b)",
+        r"\s*(?:(?:tokens?|toks?|ctx|context|length)\s+)?(?:(?:go|come|goes|comes|going|coming)\s+)?(in|out|back)\b(?!\s+(?:of|the|a|an|my|our|total|\d+\s*(?:days?|weeks?|hours?|minutes?|months?|ms|s|votes?|questions?|items?|cases?|comparisons?|samples?|rounds?|runs?|games?|trials?)\b)\b)",
         right,
     ):
         return "prompt" if plain[1] == "in" else "output"
@@ -220,6 +224,8 @@ def _which(left: str, right: str, tokens: bool, training: bool, counted: bool) -
         return "prompt"
     if counted and re.match(rf"[\s-]*(?:of\s+|long\s+)?(?:{_READ})\b{_NO_NUMBER}", right):
         return "prompt"  # "3k-token documents"
+    if tokens and not training and re.search(r"\b(?:in|down )to\s+(?:about\s+|around\s+|some\s+|at most\s+)?$", left):
+        return "output"  # "summarise 5k token reports into 300 tokens"
     tail = rf"(?:\s+tokens?)?(?:\s*(?:length|size|len|tokens|seq|sequence|count|budget)\b)*\s*{_ABOUT_SO}\s*$"
     if re.search(rf"\b{_OUT}{tail}", left) and not re.search(r"\bout of\s*$", left):
         return "output"
