@@ -81,7 +81,12 @@ def plan(brief: Brief, folder: RunFolder, command: tuple[str, ...], listener: Li
     need("train", "serve")
     with exclusive(folder.lock, folder.path):
         folder.start(brief, command)
-        return Build(brief, folder, listener).decide()
+        work = Build(brief, folder, listener)
+        try:
+            return work.decide()
+        except Infeasible:
+            work.note_status("infeasible")
+            raise
 
 
 def _pinned(step: Step) -> Step:
@@ -142,13 +147,13 @@ class Build:
         """Plan, then every step of the decided recipe, then verdicts and report."""
         try:
             plan = self.decide()
-            self._status("running")
+            self.note_status("running")
             for step in plan.decision.recipe.steps:
                 if step.name not in self.runner.finished:
                     self._step(step)
             return self._judge(plan)
         except AetherError as error:
-            self._status("infeasible" if isinstance(error, Infeasible) else "failed")
+            self.note_status("infeasible" if isinstance(error, Infeasible) else "failed")
             self.tracker.finish(failed=True)
             raise
 
@@ -215,7 +220,7 @@ class Build:
         ledger = Ledger.of(records, found).dump(self.folder.path / LEDGER_NAME)
         verdicts = judge(self.brief, ledger, predicted_ids(ledger))
         write_json(self.folder.path / VERDICTS_NAME, [v.model_dump(mode="json") for v in verdicts])
-        self._status("done")
+        self.note_status("done")
         written = write_report(self.folder.path, self.folder.manifest(), plan, records, verdicts)
         outcome = Outcome(self.folder.path, verdicts, ledger)
         if outcome.shut_gates:
@@ -241,5 +246,6 @@ class Build:
             lambda what, count: self._hear(Progress("redteam", count, unit="answers", message=what)),
         )
 
-    def _status(self, status: str) -> None:
+    def note_status(self, status: str) -> None:
+        """Write down how the run stands."""
         self.folder.save(self.folder.manifest().model_copy(update={"status": status}))

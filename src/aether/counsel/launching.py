@@ -78,6 +78,8 @@ def launch(run: Path, approve: str) -> Job:
         raise InputError.of(
             "approve", approve, "this is not what is planned now; read the plan again and approve its hash"
         )
+    if RunFolder(run).manifest().status == "done":
+        raise InputError.of("run", run.name, "it is finished; show_run has its verdicts, reproduce_run does it again")
     return start(("resume", str(run)), run)
 
 

@@ -17,6 +17,7 @@ from aether.counsel import toolbox_data as shapes
 from aether.counsel.reply import Reply
 from aether.counsel.toolbox_common import RunName, Settings, replied
 from aether.counsel.toolbox_measuring import MeasuringTools
+from aether.counsel.toolbox_work import RunState, run_state
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
 
@@ -175,12 +176,16 @@ class Toolbox(MeasuringTools):
         return shapes.runs(summaries(self.inside(folder, "folder")), self.root)
 
     @replied
-    def show_run(self, run: RunName) -> Reply[shapes.Shown]:
-        """A run's verdicts and every number with its source."""
+    def show_run(
+        self,
+        run: RunName,
+        every: Annotated[bool, Field(description="Every number on record, not only those of the verdicts.")] = False,
+    ) -> Reply[shapes.Shown]:
+        """A run's verdicts and the numbers that they stand on, each with its source; with `every` all numbers of the run."""
         from aether.counsel.browse import read_run
         from aether.running.folder import RunFolder
 
-        return shapes.shown(read_run(RunFolder(self.inside(run, "run"))))
+        return shapes.shown(read_run(RunFolder(self.inside(run, "run"))), whole=every)
 
     @replied
     def compare_runs(self, a: RunName, b: RunName) -> Reply[shapes.Differences]:
@@ -191,9 +196,9 @@ class Toolbox(MeasuringTools):
         return shapes.differences(compare_runs(RunFolder(self.inside(a, "a")), RunFolder(self.inside(b, "b"))))
 
     @replied
-    def run_status(self, run: RunName) -> Reply[shapes.RunState]:
+    def run_status(self, run: RunName) -> Reply[RunState]:
         """How long work stands: running or ended, its result, its plan with the hash that launch_build needs."""
-        return shapes.run_state(self.inside(run, "run"))
+        return run_state(self.inside(run, "run"))
 
     @replied
     def doctor(self) -> Reply[shapes.Health]:
@@ -203,44 +208,44 @@ class Toolbox(MeasuringTools):
         return shapes.health(examine(self.root / "runs"))
 
     @replied
-    def plan_build(self, brief: BriefFields, run: RunName, settings: Settings | None = None) -> Reply[shapes.RunState]:
+    def plan_build(self, brief: BriefFields, run: RunName, settings: Settings | None = None) -> Reply[RunState]:
         """Start planning a model that is built on this machine (probe, data, pilots: minutes). Returns at once; run_status tells
         when it has ended and gives the predicted time, the cost and the hash to approve."""
         from aether.counsel.launching import begin_plan
 
         folder = self.inside(run, "run")
         begin_plan(self._brief(brief, settings or []), folder)
-        return shapes.run_state(folder)
+        return run_state(folder)
 
     @replied
     def launch_build(
         self,
         run: RunName,
         approve: Annotated[str, Field(description="The hash that run_status gave; a person has approved it.")],
-    ) -> Reply[shapes.RunState]:
+    ) -> Reply[RunState]:
         """Carry out the build that was planned in a run's folder: spends the predicted time and money. Returns at once."""
         from aether.counsel.launching import launch
 
         folder = self.inside(run, "run")
         launch(folder, approve)
-        return shapes.run_state(folder)
+        return run_state(folder)
 
     @replied
-    def cancel_run(self, run: RunName) -> Reply[shapes.RunState]:
+    def cancel_run(self, run: RunName) -> Reply[RunState]:
         """Stop what works in a run's folder, as Ctrl-C does: finished steps are kept, launch_build goes on from them."""
         from aether.running.jobs import cancel
 
         folder = self.inside(run, "run")
         cancel(folder)
-        return shapes.run_state(folder)
+        return run_state(folder)
 
     @replied
-    def reproduce_run(self, run: RunName, approve: str = "") -> Reply[shapes.RunState]:
+    def reproduce_run(self, run: RunName, approve: str = "") -> Reply[RunState]:
         """Carry a finished run's record out again and compare every number. Without `approve`: what it took the first time, and the
         hash to approve. With it: starts, and returns at once; run_status on RUN-again tells the rest."""
         from aether.counsel.launching import begin_reproduction
 
-        return shapes.run_state(begin_reproduction(self.inside(run, "run"), approve))
+        return run_state(begin_reproduction(self.inside(run, "run"), approve))
 
     def _brief(self, raw: dict[str, Any], settings: list[str]):
         from aether.policy.brief_file import apply_settings, to_brief

@@ -5,10 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from aether.counsel.doctor import Finding as HealthFinding
-from aether.counsel.keeping import KeptPlan
-from aether.counsel.launching import Proposal, proposal
 from aether.counsel.reply import Reply
-from aether.counsel.results import Result, answers_kept
+from aether.counsel.results import Result
 from aether.evidence.preference_study import StudyDesign
 from aether.planning.scaling.report import FitReport
 from aether.report.compare import Compared
@@ -16,8 +14,6 @@ from aether.report.fleet import markdown, said
 from aether.report.page import page_evidence, page_markdown
 from aether.report.sources import RunFacts
 from aether.report.tables import terminal_table
-from aether.running.folder import RunFolder
-from aether.running.jobs import JobReport, JobState, report_of
 from aether.spec.answer import Answer, Page, Reference, Status
 from aether.spec.base import Noun
 from aether.spec.evidence import Evidence
@@ -100,7 +96,7 @@ def planned(plan: FleetPlan, files: Sequence[str], notes: Sequence[str]) -> Repl
     return Reply[Planned](
         status="done",
         text=markdown(shown, (), files, notes),
-        evidence=tuple(e for option in shown.options[:1] for e in _evidence(option.estimates)),
+        evidence=tuple(e for option in shown.options[:1] for e in estimated_evidence(option.estimates)),
         data=Planned(
             decided=plan.decided,
             because=plan.because,
@@ -126,10 +122,10 @@ def estimated(subject: str, estimates: Sequence[Estimate], notes: Sequence[str])
     lines += [f"- {e.metric.replace('_', ' ')}: {said(e)}; {e.kind}; binding: {e.binding or 'none'}" for e in estimates]
     lines += [f"- {note}" for note in notes]
     data = Estimated(subject=subject, estimates=tuple(estimates), notes=tuple(notes))
-    return Reply[Estimated](status="done", text="\n".join(lines), evidence=_evidence(estimates), data=data)
+    return Reply[Estimated](status="done", text="\n".join(lines), evidence=estimated_evidence(estimates), data=data)
 
 
-def _evidence(estimates: Sequence[Estimate]) -> tuple[Evidence, ...]:
+def estimated_evidence(estimates: Sequence[Estimate]) -> tuple[Evidence, ...]:
     found = {e.metric: e.as_evidence(_STEP) for e in estimates if e.value is not None}
     return tuple(found.values())
 
@@ -208,7 +204,11 @@ def runs(summaries: Sequence, root: Path) -> Reply[Runs]:
         RunLine(run=_relative(s.path, root), status=s.status, created_at=s.created_at, verdicts=s.verdicts)
         for s in summaries
     )
-    lines = [f"- {r.run}: {r.status}, {r.created_at}, {r.verdicts}" for r in found] or ["no runs here"]
+    lines = [
+        f"- {r.run}: {r.status}, {r.created_at}"
+        + "".join(f", {count} {status}" for status, count in r.verdicts.items() if count)
+        for r in found
+    ] or ["no runs here"]
     return Reply[Runs](status="done", text="\n".join(lines), data=Runs(runs=found))
 
 
@@ -266,12 +266,16 @@ class Shown(Noun):
     verdicts: tuple[Verdict, ...]
 
 
-def shown(facts: RunFacts) -> Reply[Shown]:
-    """The reply to `show_run`. Its evidence is the whole ledger."""
+def shown(facts: RunFacts, *, whole: bool) -> Reply[Shown]:
+    """The reply to `show_run`. Its evidence is what the verdicts stand on, or the whole ledger."""
     rows = terminal_table(facts.verdicts, facts.ledger)
+    judged = {number for v in facts.verdicts for number in (v.predicted_id, v.measured_id)}
+    evidence = tuple(e for e in facts.ledger if whole or not judged or e.id in judged)
     lines = [" | ".join(row) for row in rows] or [f"not judged yet; status {facts.manifest.status}"]
     data = Shown(verdicts=facts.verdicts)
-    return Reply[Shown](status="done", text="\n".join(lines), evidence=tuple(facts.ledger), data=data)
+    if left := len(tuple(facts.ledger)) - len(evidence):
+        lines.append(f"{left} more numbers are on record; every=true gives them.")
+    return Reply[Shown](status="done", text="\n".join(lines), evidence=evidence, data=data)
 
 
 class Difference(Noun):
@@ -296,53 +300,6 @@ def differences(found: Compared) -> Reply[Differences]:
     lines = [f"- {r.number}: {r.a} and {r.b}; difference {r.difference}: {r.conclusion}" for r in rows]
     evidence = tuple(found.sources.ledger)
     return Reply[Differences](status="done", text="\n".join(lines), evidence=evidence, data=Differences(rows=rows))
-
-
-class RunState(Noun):
-    """How the work in a run's folder stands."""
-
-    run: str
-    state: JobState
-    result_status: str | None
-    """The status in the result of what has ended; None while it works, and for what was killed."""
-    proposal: Proposal | None
-    """What a launch would carry out, once it is planned."""
-    answers: int | None = None
-    """Of work that asks a model: how many answers are kept so far."""
-
-
-def run_state(run: Path) -> Reply[RunState]:
-    """The reply of the tools that start, stop or watch work."""
-    job = report_of(run)
-    result = job.result or {}
-    planned = proposal(run) if job.state != "running" and KeptPlan.read(run) is not None else None
-    answers = answers_kept(run)
-    data = RunState(
-        run=run.name, state=job.state, result_status=result.get("status"), proposal=planned, answers=answers
-    )
-    status = {"running": "running", "none": "done", "ended": "done"}[job.state]
-    lines = [f"{run.name}: {_standing(job, run)}" + (f", result: {result['status']}" if "status" in result else "")]
-    lines += [] if answers is None else [f"Answers kept: {answers}"]
-    if "message" in result:
-        lines.append(str(result["message"]))
-    if planned is not None:
-        cost = "unknown (the brief has no price)" if planned.cost_usd is None else f"{planned.cost_usd:.2f} USD"
-        lines += [f"Decided: {planned.decided}. {planned.because}", f"Predicted cost: {cost}"]
-        lines += [f"- {e.metric.replace('_', ' ')}: {said(e)} ({e.kind})" for e in planned.estimates]
-        lines.append(f"To carry it out, a person approves {planned.approve}")
-    if job.state == "ended" and not result:
-        lines += ["It ended without a result.", job.said[-500:]]
-    evidence = _evidence(planned.estimates) if planned else ()
-    return Reply[RunState](status=status, text="\n".join(lines), evidence=evidence, data=data)
-
-
-def _standing(job: JobReport, run: Path) -> str:
-    if job.state == "none":
-        return "nothing was started here; plan_build starts a plan"
-    if job.state == "ended":
-        return "ended"
-    done = list(RunFolder(run).manifest().steps) if (run / "run.json").exists() else []
-    return f"running; steps done: {', '.join(done) or 'none yet'}"
 
 
 class HealthLine(Noun):

@@ -8,6 +8,7 @@ from aether.counsel import toolbox_data as shapes
 from aether.counsel.measuring import JudgeOrder, Order, RedTeamOrder, SuiteOrder, begin, work_of
 from aether.counsel.reply import Reply
 from aether.counsel.toolbox_common import Folder, RunName, replied
+from aether.counsel.toolbox_work import RunState, run_state
 
 Approve = Annotated[
     str, Field(description="The hash that the first call gave; a person has approved it. Empty: what it would ask.")
@@ -67,24 +68,24 @@ class MeasuringTools(Folder):
         return shapes.study_planned(page, design, difference)
 
     @replied
-    def evaluate_model(self, order: SuiteOrder, run: RunName, approve: Approve = "") -> Reply[shapes.RunState]:
+    def evaluate_model(self, order: SuiteOrder, run: RunName, approve: Approve = "") -> Reply[RunState]:
         """Evaluate a model or an endpoint on a suite of tasks. Without `approve`: how many questions that asks, and the hash to approve.
         With it: starts, and returns at once; run_status tells when it has ended, show_results what it found."""
         return self._begun(order, run, approve)
 
     @replied
-    def red_team(self, order: RedTeamOrder, run: RunName, approve: Approve = "") -> Reply[shapes.RunState]:
+    def red_team(self, order: RedTeamOrder, run: RunName, approve: Approve = "") -> Reply[RunState]:
         """Try known attacks on a model or an endpoint: attack success beside over-refusal, by category. Without `approve`: how many
         questions that asks, and the hash to approve. With it: starts, and returns at once; then run_status and show_results."""
         return self._begun(order, run, approve)
 
     @replied
-    def judge_pairs(self, order: JudgeOrder, run: RunName, approve: Approve = "") -> Reply[shapes.RunState]:
+    def judge_pairs(self, order: JudgeOrder, run: RunName, approve: Approve = "") -> Reply[RunState]:
         """Let a language model judge pairs of answers, each in both orders, beside what people said of them. Without `approve`: how many
         questions that asks, and the hash to approve. With it: starts, and returns at once; then run_status and show_results."""
         return self._begun(order, run, approve)
 
-    def _begun(self, order: Order, run: str, approve: str) -> Reply[shapes.RunState]:
+    def _begun(self, order: Order, run: str, approve: str) -> Reply[RunState]:
         folder = self.inside(run, "run")
         begin(work_of(order, folder, self.inside), folder, approve)
-        return shapes.run_state(folder)
+        return run_state(folder)

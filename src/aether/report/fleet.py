@@ -23,7 +23,9 @@ def said(estimate: Estimate | None, *, interval: bool = True) -> str:
     """A value with its interval, or that it is unknown."""
     if estimate is None or estimate.value is None:
         return "unknown"
-    text, ends = _spelled(estimate.value, estimate.unit), interval_of(estimate)
+    text, ends, range_ = _spelled(estimate.value, estimate.unit), interval_of(estimate), estimate.interval
+    if range_ is not None and all(_spelled(end, estimate.unit) == text for end in (range_.low, range_.high)):
+        return text  # both ends are said as the value is
     return f"{text} ({ends})" if ends and interval else text
 
 
