@@ -67,8 +67,9 @@ def test_what_an_optimiser_makes_and_drops_is_what_torch_allocates(kind, experts
         for parameter in state.model.parameters():
             parameter.grad = torch.full_like(parameter, 1e-3) if parameter.requires_grad else None
         most = most_allocated(lambda: state.optimisers.step(Rates(1.0, 0.9)))
-    # Adafactor keeps what it made for one weight until the next one's is there.
-    more = 1.6 if kind == "adafactor" else 1.03
+    # Adafactor keeps what it made for one weight until the next one's is there. Where the processor multiplies bfloat16 by itself,
+    # oneDNN has copies of its own in Muon's products: 9 % here, none elsewhere.
+    more = {"adafactor": 1.6, "muon": 1.15 if precision == "bfloat16" else 1.03}.get(kind, 1.03)
     said = estimate.optimiser_work_bytes(wanted)
     assert said <= most + 100 <= max(more * said, 1000)
     parts = estimate.memory_bytes(wanted)

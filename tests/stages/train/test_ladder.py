@@ -64,7 +64,7 @@ def go_on(good: Path, out: Path, times: float, spikes: Spikes) -> list[dict]:
 
 
 def test_too_high_a_rate_is_cut_and_rewound_until_it_holds(tmp_path, good):
-    rows = go_on(good, tmp_path / "run", 5, Spikes(snapshot_every_steps=25))
+    rows = go_on(good, tmp_path / "run", 3, Spikes(snapshot_every_steps=25))
     assert set(rungs(rows)) == {"skip", "cut", "rewind"} and rows[-1]["step"] == 130
 
 
@@ -75,9 +75,9 @@ def test_a_hopeless_rate_stops_with_a_sentence(tmp_path, good):
 
 
 def test_without_cuts_the_same_rate_ends_the_run(tmp_path, good):
-    """What the second rung is worth: the run above at 5 times the rate, with rewinds alone."""
+    """What the second rung is worth: the run above at 3 times the rate, with rewinds alone."""
     with pytest.raises(InputError, match="0 cuts"):
-        go_on(good, tmp_path / "run", 5, Spikes(snapshot_every_steps=25, skips_before_cut=1000))
+        go_on(good, tmp_path / "run", 3, Spikes(snapshot_every_steps=25, skips_before_cut=1000))
 
 
 @pytest.fixture(scope="module")
