@@ -116,6 +116,8 @@ class ServingSearch:
     def __init__(self, problem: Problem, bounded: bool = True) -> None:
         self.problem, self.load, self.pruned = problem, problem.load, Pruned()
         self.space = ServingSpace(problem, self.pruned, bounded)
+        self.simulations: dict = {}
+        """What was simulated of this load, see `serving_options`."""
 
     def finalists(self) -> tuple[list[Candidate], Screened]:
         """The candidates to simulate, best first, and what was seen on the way. None: nothing keeps up with the load."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from aether.planning.intervals import LEVEL
 from aether.planning.search.corrected import Corrected
 from aether.planning.search.problem import Priced
+from aether.planning.search.quality import BITS
 from aether.planning.search.serving import Candidate, ServingSearch
 from aether.planning.search.standing import is_known, worst
 from aether.planning.search.steady import BUSIEST, Batch, steady
@@ -19,6 +20,7 @@ from aether.planning.serving.estimate import MEMORY_ERROR
 from aether.planning.serving.memory import serving_memory
 from aether.planning.serving.setup import ServingSetup
 from aether.planning.serving.simulator import Pool, pool_of, simulate
+from aether.planning.serving.simulator_replica import EngineLimits
 from aether.planning.serving.simulator_report import Summary, summarise
 from aether.spec.brief import Load
 from aether.spec.evidence import Interval
@@ -36,8 +38,13 @@ _GROWN = 2
 """Replicas that are added at most to what a simulation finds at risk (chosen)."""
 
 
-def simulated(one: Candidate, load: Load, seed: int) -> Summary:
-    """What users see, from a seeded simulation of some replicas with their share of the load."""
+_Known = dict[tuple, list[tuple[EngineLimits, int, Summary]]]
+"""Limits, cache blocks to spare and figures of simulations in which no limit held anybody back, by everything else that they had."""
+
+
+def simulated(one: Candidate, load: Load, seed: int, known: _Known | None = None) -> Summary:
+    """What users see, from a seeded simulation of some replicas with their share of the load. `known`: of this load and seed; one that would be
+    the same step by step, since only limits differ that never held anybody back, is not made again."""
     live = one.state.sequences
     replicas = max(1, min(one.replicas, 4, int(_MOST_IN_SYSTEM / live)))
     requests = max(
@@ -50,15 +57,37 @@ def simulated(one: Candidate, load: Load, seed: int) -> Summary:
         requests=requests,
     )
     pool = Pool(one.cost.seconds, pool_of(one.setup).limits, replicas)
-    return summarise(simulate(pool, traffic, seed))
+    alike = [] if known is None else known.setdefault((id(one.cost), one.replicas, replicas, requests), [])
+    for limits, spare, summary in alike:
+        if _does_the_same(pool.limits, limits, spare):
+            return summary
+    outcome = simulate(pool, traffic, seed)
+    summary = summarise(outcome)
+    if outcome.spare_blocks is not None:
+        alike.append((pool.limits, outcome.spare_blocks, summary))
+    return summary
+
+
+def _does_the_same(new: EngineLimits, old: EngineLimits, spare: int) -> bool:
+    same = new.model_copy(update={"max_sequences": old.max_sequences, "cache_blocks": old.cache_blocks}) == old
+    if new.cache_blocks is None or old.cache_blocks is None:
+        room = new.cache_blocks is None
+    else:
+        room = new.cache_blocks >= old.cache_blocks - spare
+    return same and room and new.max_sequences >= old.max_sequences
 
 
 def offered(search: ServingSearch, finalists: Sequence[Candidate], one_is_enough: bool) -> list[FleetOption]:
     """The finalists as options. One of known quality that its simulation finds at risk gets another replica, while that is cheaper
-    than what meets every target. `one_is_enough`: the first that meets every target is the last."""
+    than what meets every target. `one_is_enough`: in the order of a decision, known quality and more bits first, no more are simulated than
+    it takes to make it."""
     found: list[FleetOption] = []
-    cheapest = math.inf
-    for finalist in finalists:
+    cheapest, group = math.inf, None
+    for finalist in sorted(finalists, key=lambda one: _before(search, one)) if one_is_enough else finalists:
+        if one_is_enough and _before(search, finalist) != group:
+            if any(option.standing != "missed" for option in found):
+                break  # what follows comes after in every decision
+            group = _before(search, finalist)
         one: Candidate | None = finalist
         for _ in range(1 + _GROWN):
             if one is None or (one is not finalist and search.price(one) >= cheapest):
@@ -70,15 +99,21 @@ def offered(search: ServingSearch, finalists: Sequence[Candidate], one_is_enough
                 cheapest = min(cheapest, search.price(one))
                 break
             one = search.grown(one)
-        if one_is_enough and cheapest < math.inf:
+        if one_is_enough and any(option.standing == "met" for option in found):
             break
     return found
+
+
+def _before(search: ServingSearch, one: Candidate) -> tuple[bool, int]:
+    """What comes before standing and cost in a decision: known quality, else more bits."""
+    known = search.space.quality[one.layout.form].value is not None
+    return not known, 0 if known else -BITS[one.layout.form]
 
 
 def option_of(search: ServingSearch, one: Candidate) -> FleetOption:
     """The finalist with every estimate."""
     problem, setup = search.problem, one.setup
-    summary = simulated(one, problem.load, problem.brief.seed)
+    summary = simulated(one, problem.load, problem.brief.seed, search.simulations)
     estimates = (search.space.quality[one.layout.form], *_latencies(one, problem.load, summary), *_rest(search, one))
     by_metric = {e.metric: e for e in estimates}
     batch = f"{setup.max_sequences} seqs, {setup.chunk_tokens} tokens"

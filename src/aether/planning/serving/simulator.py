@@ -73,6 +73,9 @@ class Outcome:
     preemptions: int
     busy_share: float
     """Share of the time that engines were in a step, mean over all engines."""
+    spare_blocks: int | None = None
+    """Cache blocks that were free on every engine at all times; None where sequences or blocks held somebody back. An engine that takes more
+    sequences, and has no more than so many blocks less, does the same."""
 
     @property
     def requests(self) -> int:
@@ -236,6 +239,9 @@ class _Simulation:
             waited_s=self.waited_s,
             preemptions=sum(engine.preemptions for engine in self.engines),
             busy_share=sum(engine.busy_s for engine in self.engines) / (end_s * len(self.engines)),
+            spare_blocks=None
+            if self.handoff or any(engine.limited for engine in self.engines)
+            else min(engine.least_free for engine in self.engines),
         )
 
 

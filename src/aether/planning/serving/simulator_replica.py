@@ -85,6 +85,8 @@ class Replica:
         self._cost, self.limits, self._block_tokens = cost, limits, limits.block_tokens
         self.now_s, self.busy_s, self.number, self.preemptions = 0.0, 0.0, 0, 0
         self.free = 1 << 60 if limits.cache_blocks is None else limits.cache_blocks
+        self.least_free, self.limited = self.free, False
+        """Blocks that were always free; whether sequences or blocks ever held somebody back."""
         self.waiting: deque[Job] = deque()
         self._running: dict[int, Job] = {}
         """Admitted, oldest first."""
@@ -116,8 +118,10 @@ class Replica:
             self._admit_computed()
         due = self._due()
         if due > self.free:
+            self.limited = True
             due = self._make_room()
         self.free -= due
+        self.least_free = min(self.least_free, self.free)
         decoding = self._decoding
         mean_positions = self._positions / decoding + 1.0 if decoding else 0.0
         pieces, tokens, seen = self._read(decoding) if self._reading or self.waiting else ((), 0, 0.0)
@@ -163,10 +167,12 @@ class Replica:
             number += 1
         self.emitted += [decoding] * (number - self.number)
         self.number, self.now_s, self.busy_s, self._positions, self.free = number, now_s, busy_s, positions, free
+        self.least_free = min(self.least_free, free)
 
     def _admit(self) -> Job:
         job = self.waiting.popleft()
         self.free -= self.limits.blocks(job.target)
+        self.least_free = min(self.least_free, self.free)
         self._running[job.index] = job
         if job.admitted_s < 0:
             job.admitted_s = self.now_s
@@ -210,10 +216,12 @@ class Replica:
         return pieces, tokens, seen
 
     def _admit_prompt(self) -> bool:
-        if not self.waiting or len(self._running) >= self.limits.max_sequences:
+        if not self.waiting:
             return False
         job = self.waiting[0]
-        if not job.left or self.limits.blocks(job.target) > self.free:
+        full = len(self._running) >= self.limits.max_sequences
+        if full or not job.left or self.limits.blocks(job.target) > self.free:
+            self.limited = True
             return False
         self._reading.append(self._admit())
         return True
