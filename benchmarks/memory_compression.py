@@ -166,7 +166,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def record_learnt(rows: list[dict[str, Any]], seeds: int, steps: int, windows: int) -> None:
     """Write the record of `learnt`."""
-    here = circumstances("benchmarks.memory_compression", words=["--learnt", "--trainings", "FILE"])
+    here = circumstances(
+        "benchmarks.memory_compression", words=["--learnt", "--steps", str(steps), "--trainings", "FILE"]
+    )
     head = f"""# A memory that is learnt
 
 {here["machine"]["cpu"]}, one thread, {here["date"]}, torch {here["packages"]["torch"]}, commit {here["commit"]}. `{here["command"]}`
