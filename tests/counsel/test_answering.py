@@ -439,3 +439,9 @@ def test_sentences_of_the_plan_keep_names_whole_and_trace_numbers():
     pieces = draft.sentence("plan", text, "a plan")
     assert "".join(getattr(p, "text", "") for p in pieces) == text
     assert sorted(e.value for e in draft.page(text_of("t")).evidence) == [0.5, 2.5]
+
+
+def test_named_benchmarks_are_what_is_run_and_what_their_items_show():
+    text = words(answer(request("is my llama better on gsm8k and MMLU-Pro?", "evaluate", LLAMA)))
+    assert "--tasks gsm8k,mmlu_pro" in text
+    assert "2.57 %" in text

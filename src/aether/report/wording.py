@@ -13,7 +13,7 @@ from aether.spec.units import DIMENSIONS, humanize, round_significant
 
 _FIRST_NUMBER = re.compile(r"^[-+]?[\d.,]+(?:e[-+]?\d+)?\s*(.*)$")
 _RATES = ("FLOP/s", "flop/s", "FLOP", "byte/s")
-_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _COUNT_PREFIXES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 _COUNTED = frozenset({"token", "document", "file", "request", "parameter", "step", "count"})
 

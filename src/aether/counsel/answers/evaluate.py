@@ -6,6 +6,7 @@ paired comparison is given for a stated spread. Follows Miller, arXiv 2411.00640
 
 import re
 
+from aether.counsel.answers.benchmarks import benchmarks_of, shown_by
 from aether.counsel.answers.contamination import contamination_code, contamination_sections
 from aether.counsel.answers.draft import UNKNOWN, Draft, command, items, name, note, paragraph, table
 from aether.counsel.answers.files import evaluation_command
@@ -32,14 +33,17 @@ USES = frozenset({"contamination", "red-teaming"})
 def answer_evaluate(draft: Draft) -> None:
     """Decision, options, sample sizes, protocol, commands, risks."""
     tasks, measured = TASKS[draft.brief.modality or "text"]
+    named = benchmarks_of(draft.request.text)
+    tasks = tuple(one.task for one in named) or tasks
     leaked = "contamination" in draft.request.methods
     if leaked:
         contamination_sections(draft)
     elif told_scores(draft):
         draft.section("options", "Options", _options())
     else:
-        _decision(draft, measured)
-    draft.section("items", "How many items", *_sizes(draft))
+        _decision(draft, "those that you named" if named else measured)
+    shown = (paragraph("What you named:"), shown_by(draft, named, _SPREAD)) if named else ()
+    draft.section("items", "How many items", *shown, *_sizes(draft))
     draft.section("recipe", "Recipe", *_recipe(draft, tasks), *_protocol())
     preferred = (
         re.search(r"\b(?:prefer\w*|annotat\w*|rat(?:ers?|ings?)|human)\b", draft.request.text.lower()) is not None
@@ -47,6 +51,11 @@ def answer_evaluate(draft: Draft) -> None:
     draft.section(
         "code", "Code", *(contamination_code(draft) if leaked else ()), *(_PAIRS if preferred else ()), *_code(tasks)
     )
+    _closing(draft)
+
+
+def _closing(draft: Draft) -> None:
+    """Risks, what is uncertain, and the next experiment."""
     draft.section(
         "risks",
         "Risks",

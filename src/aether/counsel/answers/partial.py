@@ -50,9 +50,14 @@ def what_can_be_said(draft: Draft) -> None:
         rows: list[list[Text]] = [
             [text_of(label.replace("_", " ")), getattr(part, label)] for label in type(part).model_fields
         ]
-        rows += [[text_of(f"weights in {form}"), weights_in(draft, called, architecture, form)] for form in STORED]
-        tokens = draft.number("partial.context", _CONTEXT_TOKENS, "token", "assumed", "a length chosen for this table")
-        rows.append([text_of("cache of ", tokens), cache_of(draft, called, architecture, _CONTEXT_TOKENS)])
+        trains = draft.request.intent in ("pretrain", "continue", "finetune", "align")
+        forms = list(STORED)[: 1 if trains else None]  # no number format of serving, and no cache, decides a training
+        rows += [[text_of(f"weights in {form}"), weights_in(draft, called, architecture, form)] for form in forms]
+        if not trains:
+            tokens = draft.number(
+                "partial.context", _CONTEXT_TOKENS, "token", "assumed", "a length chosen for this table"
+            )
+            rows.append([text_of("cache of ", tokens), cache_of(draft, called, architecture, _CONTEXT_TOKENS)])
         blocks.append(table(("the model", ""), rows))
         blocks += _training(draft, called, architecture)
     if brief.hardware is not None and brief.hardware.name != "this-machine":
@@ -60,6 +65,10 @@ def what_can_be_said(draft: Draft) -> None:
         blocks.append(table(("device", "memory"), rows))
     if blocks:
         blocks.append(
-            note("Weights, cache and about two gigabytes of runtime must fit; speed and cost wait for the answers.")
+            note(
+                "Weights, gradients, states and activations must fit; speed and cost wait for the answers."
+                if draft.request.intent in ("pretrain", "continue", "finetune", "align")
+                else "Weights, cache and about two gigabytes of runtime must fit; speed and cost wait for the answers."
+            )
         )
         draft.section("already", "What can be said already", *blocks)
