@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from aether.counsel.answering import EXIT_CODES, HANDLERS, answer
 from aether.counsel.answers.draft import Draft
 from aether.counsel.answers.recipe import EvaluationPart, ExactRecipe, OptimisationPart
+from aether.counsel.ask import ask
 from aether.knowledge.topics import topic
 from aether.report.page import page_html, page_markdown
 from aether.spec.answer import Intent, Request
@@ -445,3 +446,11 @@ def test_named_benchmarks_are_what_is_run_and_what_their_items_show():
     text = words(answer(request("is my llama better on gsm8k and MMLU-Pro?", "evaluate", LLAMA)))
     assert "--tasks gsm8k,mmlu_pro" in text
     assert "2.57 %" in text
+
+
+def test_one_reason_that_takes_every_layout_is_said_alone():
+    said = words(
+        ask("serve llama-3.1-8b with int4 on 2 H100 at 2 requests per second, 1k in, 200 out, p99 TTFT under 2 s")
+    )
+    assert "layouts is left: published loss of quality is above the brief's bound" in said
+    assert "fits the structure" not in said

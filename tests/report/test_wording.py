@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from aether.report.sources import Sources
 from aether.report.wording import interval_text, numbers_in, plain, says, setting_text, value_text
 from aether.spec.errors import UnsourcedNumber
+from aether.spec.evidence import Evidence
 from aether.spec.report import Cite, Traced, Words
 from aether.spec.units import humanize
 from records import brief, number, run_facts
@@ -115,3 +116,11 @@ def _facts():
 
 
 _FACTS = _facts()
+
+
+@pytest.mark.parametrize(
+    "value, kind, said", [(1.4, "cited", "1.4"), (0.04, "cited", "0.04"), (1.4, "measured", "1.40")]
+)
+def test_a_cited_number_has_no_digits_that_its_source_had_not(value, kind, said):
+    evidence = Evidence(id="a.b", metric="b", value=value, unit="1", kind=kind, source="x")
+    assert value_text(evidence).split()[0] == said

@@ -24,6 +24,7 @@ def test_explained_terms_have_kind_and_source():
     _, _, explained = done.output.partition("\n\n")
     terms = [line for line in explained.splitlines() if line.startswith("  ") and "settle" not in line]
     assert len(terms) > 10 and all("[" in line and "]" in line for line in terms)
+    assert "GB [" in explained and not any("e+" in line.partition("[")[0] for line in terms)
 
 
 def test_quality_needs_no_device_and_says_where_it_extrapolates():

@@ -16,10 +16,8 @@ _CLOSE = 0.86
 """How alike (difflib's ratio) a misspelt name is to be; assumed. "flashatention" and "flashattention" are 0.96."""
 _MARGIN = 0.04
 """By how much it must be closer than any other topic; assumed."""
-_ALIKE = 0.5
-"""From here on a name is said to be near (assumed)."""
-_FAR = 0.4
-"""Below this no name is near at all (assumed): "zzzz" and "zero" are 0.25."""
+_ALIKE = 0.6
+"""From here on a name is said to be near (assumed): "kueue" and "kv-cache" are 0.5, "rag" and "lora" 0.57."""
 _NEAREST = 3
 
 
@@ -41,15 +39,18 @@ def find(words: str) -> str:
     if not holding and best >= _CLOSE and best - second >= _MARGIN and _is_misspelt(wanted, said, known[nearest_name]):
         return nearest_name
     alike = [name for like, name in likeness if like >= _ALIKE and name not in holding]
-    alike = alike or ([nearest_name] if best >= _FAR else [])
     nearest = [*holding, *alike][:_NEAREST]
     asked = "several topics have these words" if holding else "no topic is called that"
-    if not nearest:
-        raise InputError.of("topic", words, f"{asked}; `aether explain` lists all")
+    near = (
+        f"; the nearest are {', '.join(nearest)} (`aether explain` lists all)"
+        if nearest
+        else "; `aether explain` lists all"
+    )
     raise InputError(
-        f"topic = {words!r}: {asked}; the nearest are {', '.join(nearest)} (`aether explain` lists all)",
+        f"topic = {words!r}: {asked}{near}",
         field="topic",
         value=words,
+        mend=f"{asked}{near}",
         nearest=nearest,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aether.spec.fleet import FleetPlan
 from aether.spec.plan import Estimate
-from aether.spec.units import humanize
+from aether.spec.units import humanize, humanize_range
 
 LATENCIES = ("ttft_p99", "itl_p99")
 """What a deployment's speed is shown by, where the brief bounds no other."""
@@ -23,26 +23,26 @@ def said(estimate: Estimate | None, *, interval: bool = True) -> str:
     """A value with its interval, or that it is unknown."""
     if estimate is None or estimate.value is None:
         return "unknown"
-    text, ends, range_ = _spelled(estimate.value, estimate.unit), interval_of(estimate), estimate.interval
-    if range_ is not None and all(_spelled(end, estimate.unit) == text for end in (range_.low, range_.high)):
-        return text  # both ends are said as the value is
+    text, ends = _spelled(estimate.value, estimate.unit), interval_of(estimate)
     return f"{text} ({ends})" if ends and interval else text
 
 
 def _spelled(value: float, unit: str) -> str:
+    return humanize(_rounded(value, unit), "fraction" if unit == "ratio" else unit)
+
+
+def _rounded(value: float, unit: str) -> float:
     """With three digits: a prediction has no more."""
-    if unit == "ratio":
-        return humanize(value, "fraction")
-    return humanize(float(f"{value:.3g}") if unit in ("USD", "token/s") else value, unit)
+    return float(f"{value:.3g}") if unit in ("USD", "token/s") else value
 
 
 def interval_of(estimate: Estimate | None) -> str:
-    """ "98 to 413 ms"; empty without an interval."""
+    """ "98 to 413 ms"; empty without an interval, and where both ends are said as the value is."""
     if estimate is None or estimate.value is None or estimate.interval is None:
         return ""
-    low, high = (_spelled(v, estimate.unit) for v in (estimate.interval.low, estimate.interval.high))
-    number, _, unit = low.partition(" ")
-    return f"{number} to {high}" if unit and high.endswith(f" {unit}") else f"{low} to {high}"
+    unit, range_ = "fraction" if estimate.unit == "ratio" else estimate.unit, estimate.interval
+    low, high, value = (_rounded(v, unit) for v in (range_.low, range_.high, estimate.value))
+    return humanize_range(low, high, value, unit)
 
 
 def kind_of(estimate: Estimate | None) -> str:

@@ -58,7 +58,10 @@ def digits_for(evidence: Evidence) -> int:
 def value_parts(evidence: Evidence) -> tuple[str, str]:
     """The number and its unit, apart: ("1.832", "bit/byte")."""
     factor, spelled = scale(evidence.value, evidence.unit)
-    return plain(evidence.value / factor, digits_for(evidence)), spelled
+    number = plain(evidence.value / factor, digits_for(evidence))
+    if evidence.kind == "cited" and evidence.interval is None and "." in number and "e" not in number:
+        number = number.rstrip("0").rstrip(".")  # as published: "1.4 times" had no third digit
+    return number, spelled
 
 
 def value_text(evidence: Evidence) -> str:

@@ -102,10 +102,25 @@ _LADDERS: dict[str, list[tuple[float, float, str]]] = {
 
 def humanize(value: float, canonical: str, digits: int = 3) -> str:
     """A canonical value as a person reads it: humanize(0.25, "s") == "250 ms"."""
+    factor, spelling = _rung(value, canonical)
+    return f"{round_significant(value / factor, digits)}{spelling}".rstrip()
+
+
+def humanize_range(low: float, high: float, value: float, canonical: str) -> str:
+    """The two ends of a value, said as the value is: humanize_range(0.00044, 0.004, 0.0014, "s") == "0.44 to 4 ms".
+
+    Empty where both ends are said as the value itself.
+    """
+    factor, spelling = _rung(value, canonical)
+    ends = [round_significant(end / factor) for end in (low, high)]
+    return "" if set(ends) == {round_significant(value / factor)} else f"{ends[0]} to {ends[1]}{spelling}".rstrip()
+
+
+def _rung(value: float, canonical: str) -> tuple[float, str]:
     for floor, factor, spelling in _LADDERS.get(canonical, []):
         if abs(value) >= floor:
-            return f"{round_significant(value / factor, digits)}{'' if spelling.startswith(' ') else ' '}{spelling}".rstrip()
-    return f"{round_significant(value, digits)} {canonical}".strip()
+            return factor, spelling if spelling.startswith(" ") else f" {spelling}"
+    return 1.0, f" {canonical}"
 
 
 def round_significant(value: float, digits: int = 3) -> str:

@@ -22,7 +22,7 @@ from aether.planning.search.steady import BUSIEST
 from aether.spec.brief import Target
 from aether.spec.fleet import FleetOption, FleetPlan, Shortfall
 from aether.spec.plan import Estimate
-from aether.spec.units import humanize
+from aether.spec.units import humanize, humanize_range
 
 if TYPE_CHECKING:
     from aether.planning.search.training import TrainingScreened
@@ -173,8 +173,8 @@ def _said(estimate: Estimate | None) -> str:
     text = humanize(estimate.value, estimate.unit)
     if estimate.interval is None:
         return text
-    low, high = (humanize(v, estimate.unit) for v in (estimate.interval.low, estimate.interval.high))
-    return f"{text} ({low} to {high})"
+    ends = humanize_range(estimate.interval.low, estimate.interval.high, estimate.value, estimate.unit)
+    return f"{text} ({ends})" if ends else text
 
 
 def _because(problem: Problem, found: Found) -> str:
@@ -352,8 +352,11 @@ def _without_training(problem: Problem, seen: "TrainingScreened", pruned: Pruned
 
 
 def _nothing(pruned: Pruned) -> Shortfall:
-    why = "; ".join(f"{one.meaning} ({one.count:,})" for one in pruned.listed()[:3])
+    listed = pruned.listed()[:3]
+    why = "; ".join(f"{one.meaning} ({one.count:,})" for one in listed)
     text = f"no layout of this model fits the structure of these devices. Most of the {pruned.total:,} layouts fall because {why}"
+    if len(listed) == 1:
+        text = f"none of the {pruned.total:,} layouts is left: {listed[0].meaning}"
     return _lack("layout", 1.0, 1.0, "count", "structure", text)
 
 

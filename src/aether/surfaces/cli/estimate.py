@@ -38,6 +38,7 @@ def estimate(
     """
     from aether.planning.search.question import answer
     from aether.report.fleet import said
+    from aether.spec.units import humanize
 
     found = answer(question, model, on, devices, settings)
     if as_json:
@@ -64,5 +65,6 @@ def estimate(
             if one.protocol:
                 click.echo(f"  to settle it: {one.protocol}")
             for term in one.terms:
-                click.echo(f"  {term.name}: {term.value:.6g} {term.unit} [{term.kind}] {term.source}")
+                value = humanize(term.value, term.unit, 4) if term.value else f"0 {term.unit}"
+                click.echo(f"  {term.name}: {value} [{term.kind}] {term.source}")
     return 0

@@ -123,7 +123,7 @@ def print_runs(found: Sequence["Summary"], root: Path) -> None:
     table = _table("run", "status", "started", "met", "missed", "unproven")
     for run in found:
         counts = [str(run.verdicts.get(status, 0)) for status in ("met", "missed", "unproven")]
-        table.add_row(escape(run.path), _state(run.status), run.created_at, *counts)
+        table.add_row(escape(run.path), _state(run.status), run.created_at[:16].replace("T", " "), *counts)
     Console().print(table)
 
 
