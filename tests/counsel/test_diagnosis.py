@@ -349,3 +349,17 @@ def test_skips_of_deepspeed_are_counted(tmp_path):
     )
     log = read_log(path)
     assert any(found.key == "loss-scale-collapse" for found in find(log)) and log.values("step_time_s")[0] == 0.911
+
+
+def test_a_long_line_is_quoted_with_its_loss():
+    line = (
+        "[2026-11-27 10:00:00] iteration     4000/  100000 | consumed samples:      1024000 | elapsed time per iteration (ms): 1800.1 | "
+        "learning rate: 3.000000E-04 | global batch size:   256 | lm loss: NAN | loss scale: 1.0 | grad norm: 1.1 | skipped: 0 |"
+    )
+    said = quotable(line)
+    assert (
+        said.startswith("[2026-11-27 10:00:00] iteration     4000/")
+        and "lm loss: NAN | loss scale" in said
+        and len(said) <= 160
+    )
+    assert len(quotable("x" * 500)) == 160 and quotable("loss: 1.0 " + "y" * 500).endswith("…")

@@ -25,6 +25,8 @@ MAX_BYTES = 64 << 20
 """The end of a longer file is read; the page says so."""
 LINE_CHARACTERS = 4000
 _SHOWN = 160
+_HEAD = 60
+_LOSS = re.compile(r"\blm loss\b\W{1,3}\S+|\b(?:train_)?loss\b\W{1,3}[-+\w.]+", re.IGNORECASE)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 _NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
@@ -104,7 +106,16 @@ def _demand_known(log: Log) -> Log:
 def quotable(line: str) -> str:
     """A line of a log as it may be shown: one line, bounded, without control characters."""
     plain = _CONTROL.sub("", line).strip()
-    return plain if len(plain) <= _SHOWN else plain[: _SHOWN - 1] + "…"
+    if len(plain) <= _SHOWN:
+        return plain
+    loss = _LOSS.search(plain)
+    if loss is None or loss.end() < _SHOWN:
+        return plain[: _SHOWN - 1] + "…"
+    # The loss stands far to the right: the head, then the words around it.
+    head = plain[:_HEAD].rstrip()
+    rest = plain[loss.start() :]
+    room = _SHOWN - len(head) - 4
+    return f"{head} … {rest}" if len(rest) <= room else f"{head} … {rest[:room]}…"
 
 
 def _text(path: Path) -> tuple[str, int]:
