@@ -245,6 +245,8 @@ def test_four_processes_share_windows_tokens_heads_and_weights_at_once(one, tmp_
     assert max(errors.values()) < 1e-12, errors
     errors = found.pop("attention")
     assert max(errors.values()) < 1e-5, errors
+    muon = found.pop("muon")
+    assert muon["apart"] < 1e-6, muon
     for name, losses in found.items():
         assert losses == pytest.approx(one[0], abs=2e-6), name
 
