@@ -107,7 +107,7 @@ def _by_spelling() -> dict[str, str]:
 
 
 def published_model(name: str) -> PublishedModel:
-    """The model of that name or alias, its owner, case, tuning and number format aside. Raises InputError with those spelled alike, else all."""
+    """The model of that name or alias, its owner, case, tuning and number format aside. Raises InputError with those spelled alike, else the families."""
     found = _by_spelling().get(_plain(name))
     if found is None:
         spelled = {_plain(known): known for known in _rows()}
@@ -115,5 +115,6 @@ def published_model(name: str) -> PublishedModel:
         if near:
             mend = f"did you mean {', '.join(near)}? {len(spelled)} models are on record; any other, by its config.json"
             raise InputError.of("model", name, mend)
-        raise InputError.of("model", name, f"give a config.json, or use one of {', '.join(spelled.values())}")
+        makers = dict.fromkeys(re.split(r"[^a-z]", known.lower(), maxsplit=1)[0] for known in spelled.values())
+        raise InputError.of("model", name, f"give a config.json; on record are {len(spelled)} of {', '.join(makers)}")
     return _parsed(found)
