@@ -115,6 +115,6 @@ def published_model(name: str) -> PublishedModel:
         if near:
             mend = f"did you mean {', '.join(near)}? {len(spelled)} models are on record; any other, by its config.json"
             raise InputError.of("model", name, mend)
-        makers = dict.fromkeys(re.split(r"[^a-z]", known.lower(), maxsplit=1)[0] for known in spelled.values())
+        makers = sorted({re.split(r"[^a-z]", known.lower(), maxsplit=1)[0] for known in spelled.values()})
         raise InputError.of("model", name, f"give a config.json; on record are {len(spelled)} of {', '.join(makers)}")
     return _parsed(found)
