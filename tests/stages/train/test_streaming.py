@@ -1,7 +1,12 @@
 """Text that is tokenised while it trains: every document once an epoch, the same batches with any number of workers, to the sample."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -158,3 +163,28 @@ def test_what_is_no_document_is_named_and_what_does_not_go_together_refused(data
         windows(recipe(model=config, steps=640, texts={"web": texts}, mixture=two), inputs, 0)
     assert not {"texts", "workers"} & set(recipe().model_dump())
     assert isinstance(windows(recipe(), {"data": data / "data"}, 0)._packed, PackedTokens)
+
+
+KILLED_AT_ONCE = """
+import os, signal, sys
+from pathlib import Path
+from aether.stages.train.tokenising import Tokenising
+
+if __name__ == "__main__":
+    data = Path(sys.argv[1])
+    texts = Tokenising([data / "texts.jsonl"], data / "data" / "tokenizer" / "tokenizer.json", 0, workers=2, block_bytes=6_000)
+    texts.next(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_that_were_starting_do_not_outlive_a_killed_training(data, tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED_AT_ONCE)
+    training = subprocess.Popen([sys.executable, script, data], start_new_session=True)
+    assert training.wait(60) == -signal.SIGKILL
+    until = time.monotonic() + 60
+    with pytest.raises(ProcessLookupError):  # the workers are of its process group
+        while time.monotonic() < until:
+            os.killpg(training.pid, 0)
+            time.sleep(0.2)

@@ -13,6 +13,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,6 +117,12 @@ def _as_it_is(made: Any) -> Any:
     return made
 
 
+def _stay_with(parent: int, _worker: int) -> None:
+    """Leave when the process that asked for this worker is gone. torch's own watch begins later and takes whoever is the parent by then."""
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 class Tokenising:
     """Blocks of several files with their tokens, each file's in its order. `close` ends the workers."""
 
@@ -169,6 +176,7 @@ class Tokenising:
             prefetch_factor=max(_AHEAD, math.ceil(_AHEAD * len(self.files) / self._workers)) if self._workers else None,
             # Not "fork": a lock that a thread holds would never open there. Not "forkserver": its workers outlive a killed parent.
             multiprocessing_context="spawn" if self._workers else None,
+            worker_init_fn=partial(_stay_with, os.getpid()),
         )
         self._coming = iter(loader)
 
