@@ -165,7 +165,7 @@ def test_what_is_no_document_is_named_and_what_does_not_go_together_refused(data
     assert isinstance(windows(recipe(), {"data": data / "data"}, 0)._packed, PackedTokens)
 
 
-KILLED_AT_ONCE = """
+KILLED = """
 import os, signal, sys
 from pathlib import Path
 from aether.stages.train.tokenising import Tokenising
@@ -173,15 +173,18 @@ from aether.stages.train.tokenising import Tokenising
 if __name__ == "__main__":
     data = Path(sys.argv[1])
     texts = Tokenising([data / "texts.jsonl"], data / "data" / "tokenizer" / "tokenizer.json", 0, workers=2, block_bytes=6_000)
-    texts.next(0)
+    for _ in range(int(sys.argv[2])):
+        texts.next(0)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_workers_that_were_starting_do_not_outlive_a_killed_training(data, tmp_path):
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_workers_do_not_outlive_a_killed_training(data, tmp_path, blocks):
+    """Killed while they start (the first block is made beside them), and amid their work."""
     script = tmp_path / "killed.py"
-    script.write_text(KILLED_AT_ONCE)
-    training = subprocess.Popen([sys.executable, script, data], start_new_session=True)
+    script.write_text(KILLED)
+    training = subprocess.Popen([sys.executable, script, data, str(blocks)], start_new_session=True)
     assert training.wait(60) == -signal.SIGKILL
     until = time.monotonic() + 60
     with pytest.raises(ProcessLookupError):  # the workers are of its process group

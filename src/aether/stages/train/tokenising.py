@@ -11,9 +11,11 @@ import itertools
 import json
 import math
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from functools import partial
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,10 +119,17 @@ def _as_it_is(made: Any) -> Any:
     return made
 
 
-def _stay_with(parent: int, _worker: int) -> None:
-    """Leave when the process that asked for this worker is gone. torch's own watch begins later and takes whoever is the parent by then."""
-    if os.getppid() != parent:
-        os._exit(1)
+def _stay_with_parent(_worker: int) -> None:
+    """Leave when the training is gone. torch's own watch begins later and takes whoever is the parent by then, and a worker that it
+    ends waits for somebody to read its last blocks."""
+    threading.Thread(target=_leave_after_parent, name="parent", daemon=True).start()
+
+
+def _leave_after_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 class Tokenising:
@@ -176,7 +185,7 @@ class Tokenising:
             prefetch_factor=max(_AHEAD, math.ceil(_AHEAD * len(self.files) / self._workers)) if self._workers else None,
             # Not "fork": a lock that a thread holds would never open there. Not "forkserver": its workers outlive a killed parent.
             multiprocessing_context="spawn" if self._workers else None,
-            worker_init_fn=partial(_stay_with, os.getpid()),
+            worker_init_fn=_stay_with_parent,
         )
         self._coming = iter(loader)
 
