@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from aether.counsel.claims.around import FORMATS, OF_INTERVAL
+from aether.counsel.claims.around import OF_INTERVAL
 from aether.counsel.claims.equations import Equation, Part, equations
 from aether.counsel.claims.facts import Fact, Ground
 from aether.counsel.claims.identities import identities
 from aether.counsel.claims.names import benchmarks_in, models_in
 from aether.counsel.claims.numbers import Said
-from aether.counsel.claims.subjects import Subject, subject_of
+from aether.counsel.claims.ratios import of_the_decided
 from aether.counsel.claims.support import supported
 from aether.counsel.claims.tables import cited
 from aether.counsel.claims.values import close
@@ -56,7 +56,7 @@ def computed(
     }
     found |= _sums(said, text, context, ground)
     return (
-        found | {n.start for n in said if n.ratio and _of_the_decided(n, said, text, context, ground)},
+        found | {n.start for n in said if n.ratio and of_the_decided(n, said, text, context, ground)},
         wrong,
         open_results,
     )
@@ -286,9 +286,17 @@ def _anywhere(number: Said, ground: Ground) -> bool:
     return len(digits) >= 2 and any(
         fact.kind in ("record", "tool")
         and not fact.end
-        and any(close(number.high, fact.value * k, number.step) for k in (1.0, 100.0))
+        and _may_be(number, fact)
+        and any(
+            close(number.high, fact.value * k, number.step)
+            for k in ((1.0, 100.0) if fact.unit in _OF_A_WHOLE else (1.0,))
+        )
         for fact in ground.facts
     )
+
+
+_OF_A_WHOLE = frozenset({"fraction", "ratio", "level", "probability"})
+"""Units of what may be said in percent."""
 
 
 def _sums(said: list[Said], text: str, context: str, ground: Ground) -> set[int]:
@@ -306,88 +314,8 @@ def _sums(said: list[Said], text: str, context: str, ground: Ground) -> set[int]
     }
 
 
-def _of_the_decided(ratio: Said, said: list[Said], text: str, context: str, ground: Ground) -> bool:
-    """Whether a ratio is that of a number in the sentence to the same number of the decided option."""
-    if _of_another(ratio, text, context, ground):
-        return True
-    for number in said:
-        if number.ratio or not supported(number, text, context, ground):
-            continue
-        subject = subject_of(text, number.start, number.start + len(number.words), context)
-        if subject.family is None:
-            subject = subject_of(text, ratio.start, ratio.start + len(ratio.words), context)
-        for fact in ground.facts:
-            same = (
-                fact.kind == "record" and fact.unit == number.unit and fact.subject.family == subject.family is not None
-            )
-            if same and number.high and fact.value and subject.agrees(fact.subject.bare()):
-                share = number.high / fact.value
-                if close(ratio.high, share, 0.02 * share) or close(ratio.high, 1 / share, 0.02 / share):
-                    return True
-    return False
-
-
-def _of_another(ratio: Said, text: str, context: str, ground: Ground) -> bool:
-    """ "Half the price" of an option whose traits the sentence names, against the decided one."""
-    subject = subject_of(text, ratio.start, ratio.start + len(ratio.words), "")
-    traits = subject.traits - ground.decided
-    if not subject.traits:
-        return False
-    if subject.family is None:
-        return _of_two_options(ratio, subject.traits, text, ground)
-    if not traits:
-        return False
-    same = [
-        f for f in ground.facts if f.subject.family == subject.family and f.unit in ("USD", "s", "byte") and not f.end
-    ]
-    own = [
-        f.value
-        for f in same
-        if f.kind == "record"
-        and f.value
-        and subject.agrees(
-            f.subject.bare() if False else Subject(f.subject.family, f.subject.percentile, subject.traits)
-        )
-    ]
-    others = [f.value for f in same if f.kind == "tool" and traits <= f.subject.traits]
-    return any(
-        close(ratio.high, b / a, 0.04 * ratio.high) or close(ratio.high, a / b, 0.04 * ratio.high)
-        for a in own
-        for b in others
-        if a and b
-    )
-
-
-_SPEEDS = frozenset({"tpot", "itl", "ttft", "throughput", "e2e"})
-
-
-def _of_two_options(ratio: Said, traits: frozenset[str], text: str, ground: Ground) -> bool:
-    """ "1.7 times as fast in FP8": one metric of the option that is named against the same metric of another."""
-    if not re.search(r"\b(?:fast|faster|slow|slower|speed|quick|quicker)\b", text):
-        return False
-    speeds = [
-        f
-        for f in ground.facts
-        if f.kind in ("tool", "record")
-        and f.subject.family in _SPEEDS
-        and not f.end
-        and f.value
-        and f.unit in ("s", "token/s")
-    ]
-    traits = traits & FORMATS - {"vllm", "sglang", "trtllm", "lmdeploy"}
-    own = [f for f in speeds if traits & f.subject.traits]
-    others = own if len(traits) > 1 else [f for f in speeds if not traits & f.subject.traits] or speeds
-    step = max(ratio.step, 0.04 * ratio.high)
-    return any(
-        close(ratio.high, max(a.value, b.value) / min(a.value, b.value), step)
-        for a in own
-        for b in others
-        if a.unit == b.unit
-        and a.subject.bare() == b.subject.bare()
-        and (len(traits) < 2 or a.subject.traits & traits != b.subject.traits & traits)
-    )
-
-
 def _of_the_person(number: Said, ground: Ground) -> bool:
-    """Whether the person wrote this number, in whatever unit."""
-    return any(f.kind == "person" and close(number.high, f.value, number.step) for f in ground.facts)
+    """Whether the person wrote this number: a bare one in whatever unit, dollars only as dollars."""
+    return any(
+        f.kind == "person" and _may_be(number, f) and close(number.high, f.value, number.step) for f in ground.facts
+    )

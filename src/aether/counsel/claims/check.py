@@ -17,6 +17,7 @@ from aether.counsel.claims.facts import Ground, said_again
 from aether.counsel.claims.names import without_names
 from aether.counsel.claims.normal import Unit, units
 from aether.counsel.claims.numbers import Said
+from aether.counsel.claims.ratios import wrong_orders
 from aether.counsel.claims.rows import cells_of
 from aether.counsel.claims.settle import UNKNOWN, Sentence, without_places
 from aether.counsel.claims.tables import known_versions
@@ -162,6 +163,7 @@ class _Reader:
         if stands is False:
             yield Problem("result", text.strip()[:60], "the tool judged that option otherwise")
         yield from (Problem("result", words, why) for words, why in wrong_superlatives(text, ground))
+        yield from (Problem("result", words, why) for words, why in wrong_orders(text, ground))
         judged = without_known_loss(without_verdict(text) if stands else text, ground)
         found = results_without_numbers(judged, ground.heard, seen=sentence.was_run())
         yield from (Problem("result", words, "a result that no tool found") for words in found)

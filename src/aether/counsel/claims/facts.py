@@ -11,7 +11,7 @@ from typing import Any
 
 from aether.counsel.claims.conditions import Condition, conditions_in, of_record, of_unit
 from aether.counsel.claims.labels import Siblings, label_words
-from aether.counsel.claims.names import benchmarks_in, models_in, without_names
+from aether.counsel.claims.names import benchmarks_in, models_in, names_of_runs, run_of, without_names
 from aether.counsel.claims.normal import Unit, plain, units
 from aether.counsel.claims.numbers import Said, numbers_of
 from aether.counsel.claims.rows import Table
@@ -23,7 +23,7 @@ from aether.spec.evidence import Evidence
 
 _SAME = {
     "ttft": {"ttft", "first"}, "itl": {"itl", "inter", "between", "gap"}, "tpot": {"tpot", "output", "token"}, "e2e": {"e2e", "end", "request", "whole", "latency"},
-    "throughput": {"throughput", "tokens"}, "memory": {"memory", "gb", "holds", "hold", "fit", "fits", "vram", "weights", "hbm"}, "cost": {"cost", "costs", "price", "usd", "dollar", "dollars", "spend"},
+    "throughput": {"throughput", "tokens"}, "memory": {"memory", "peaked", "gb", "holds", "hold", "fit", "fits", "vram", "weights", "hbm"}, "cost": {"cost", "costs", "price", "usd", "dollar", "dollars", "spend"},
     "time": {"time", "takes", "take", "long", "hours", "days", "minutes", "duration"}, "loss": {"loss", "losses"}, "mfu": {"mfu", "utilisation", "utilization"},
     "difference": {"difference", "gain", "better", "improvement", "lead", "gap", "rise", "improved", "delta", "worse", "higher", "lower", "point", "pt"},
     "accuracy": {"accuracy", "correct", "correctly", "right", "accurate"},
@@ -127,12 +127,13 @@ class Ground:
         ends_known = {
             (f"{end:.3g}", r.unit) for r in records if r.interval for end in (r.interval.low, r.interval.high)
         }
+        here = names_of_runs(records)
         for one in records:
             if ".said-" in one.id and (f"{one.value:.3g}", one.unit) in ends_known:
                 continue  # the end of another's interval, as it was said
             words = content_words(f"{one.metric} {one.id}") | _synonyms(one.metric)
             about = " ".join([one.metric, one.id, one.source, *map(str, one.conditions.values())])
-            names, benches = models_in(about), benchmarks_in(about)
+            names, benches = models_in(about) or here.get(run_of(one), frozenset()), benchmarks_in(about)
             values = [(one.value, one.unit)]
             if one.interval is not None:
                 values += [

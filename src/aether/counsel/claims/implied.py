@@ -16,13 +16,14 @@ from aether.counsel.claims.numbers import Said
 from aether.counsel.claims.subjects import subject_of
 from aether.counsel.claims.support import supported
 from aether.counsel.claims.values import close
+from aether.counsel.claims.words import content_words
 
 _ERROR = re.compile(
     r"\b(?:error rates?|errors?|failure rates?|wrong(?:ly)?|incorrect(?:ly)?|missed|fails?|failed)\b", re.IGNORECASE
 )
 _CHANGE = re.compile(
     r"\b(?:more|less|fewer|lower|higher|better|worse|faster|slower|cheaper|shorter|longer|smaller|larger|gain\w*|gap|differ\w*|ris\w+|rose|drop\w*|f[ae]ll\w*|sav\w+|reduc\w+|cut\w*|improv\w+|increas\w+|"
-    r"decreas\w+|shrink\w*|shrank|grow\w*|grew|relative\w*|halv\w+|half|twice|doubl\w+|times|third|quarter|of the base\w*|los[est]\w*|up|down|by|frees?|exceeds?|lea(?:ve|ves|ving)|slack|headroom|margin|spare|beyond|above|below|under|over)\b|\d ?x\b|(?:^|\s)[+-]\$?\d",
+    r"decreas\w+|shrink\w*|shrank|grow\w*|grew|relative\w*|halv\w+|half|twice|doubl\w+|times|third|quarter|of the base\w*|los[est]\w*|up|down|by|frees?|exceeds?|lea(?:ve|ves|ving)|left|remain\w*|unspent|unused|slack|headroom|margin|spare|beyond|above|below|under|over)\b|\d ?x\b|(?:^|\s)[+-]\$?\d",
     re.IGNORECASE,
 )
 _COMPARED = re.compile(r"\s*(?:fewer|less|more|lower|higher|better|worse)\b", re.IGNORECASE)
@@ -42,6 +43,8 @@ def implied(number: Said, text: str, context: str, ground: Ground) -> bool:
         losses = [f for f in ground.facts if f.unit == "nat/token" and not f.end]
         if any(close(number.high, math.exp(f.value), number.step) for f in losses):
             return True
+    if _together(number, text, ground) or _on_others(number, text, ground):
+        return True
     if number.low != number.high or not _CHANGE.search(text):
         return False
     if RELATIVE.search(text):
@@ -100,6 +103,41 @@ def _of_wish(number: Said, text: str, ground: Ground) -> bool:
     )
 
 
+_TOGETHER = re.compile(r"\b(?:together|between them|combined|all told|altogether|in total|in all)\b", re.IGNORECASE)
+_AT_MOST = re.compile(r"\b(?:under|below|less than|at most|up to)\s*$", re.IGNORECASE)
+_NEAR_BOUND = 0.8
+"""How much of "under half a percent" is there at least: assumed."""
+
+
+def _together(number: Said, text: str, ground: Ground) -> bool:
+    """ "Checkpoints and restarts together cost under 0.5 % of the time": a bound on the sum of the shares that the sentence names."""
+    if number.unit != "fraction" or not _TOGETHER.search(text) or not _AT_MOST.search(text[: number.start]):
+        return False
+    named = content_words(text)
+    shares = {
+        f.group: f.value
+        for f in ground.facts
+        if f.kind == "record" and not f.end and f.unit in ("fraction", "ratio") and f.group.endswith("_share")
+    }
+    parts = [value for group, value in shares.items() if content_words(group.removesuffix("_share")) & named]
+    return len(parts) > 1 and _NEAR_BOUND * number.high <= sum(parts) <= number.high
+
+
+_FEWER = re.compile(r"\bhalf (?:the|as many|of the) (?:GPUs|cards|devices|accelerators)\b|\b(?:twice|double) (?:as long|the time)\b", re.IGNORECASE)  # fmt: skip
+_MORE = re.compile(r"\b(?:twice|double) (?:the|as many) (?:GPUs|cards|devices|accelerators)\b|\bhalf (?:as long|the time)\b", re.IGNORECASE)  # fmt: skip
+_WOULD = re.compile(r"\b(?:would|could|might|expect|assuming)\b|\w'd\b", re.IGNORECASE)
+
+
+def _on_others(number: Said, text: str, ground: Ground) -> bool:
+    """ "With half the GPUs I would expect about 7.4 days": twice the time on record, said as what would be."""
+    factor = 2.0 if _FEWER.search(text) else 0.5 if _MORE.search(text) else 0.0
+    if number.unit != "s" or not factor or not _WOULD.search(text):
+        return False
+    times = (f.value for f in ground.facts if f.kind == "record" and not f.end and f.group in _BUILDS)
+    return any(close(number.high, factor * seconds, number.step) for seconds in times)
+
+
+_BUILDS = frozenset({"build_time", "wall_clock", "training_time"})
 _WISH = re.compile(
     r"\b(?:your?|bounds?|targets?|limits?|predict\w+|asked|headroom|slack|budget|slo|goal|margin)\b", re.IGNORECASE
 )

@@ -5,9 +5,11 @@ From the tables of `knowledge`; benchmarks are a list of ours.
 
 import functools
 import re
+from collections.abc import Iterable
 
 from aether.knowledge.library import devices
 from aether.knowledge.models_library import published_models
+from aether.spec.evidence import Evidence
 
 BENCHMARKS = (
     "mmlu-pro", "mmlu", "gsm8k", "gsm-8k", "humaneval", "mbpp", "math-500", "math", "gpqa", "arc-challenge", "arc-easy", "arc-c", "arc", "hellaswag",
@@ -37,6 +39,7 @@ _NAMES = (
     r"\b(?:SHA|UTF|ISO|RFC|CVE|BF|FP|INT|NF|TF)-?\d[\d-]*\b",
     r"\b(?:GPT|Llama|Qwen|Gemma|Mistral|Mixtral|Phi|OLMo|DeepSeek|Mamba|RWKV|FlashAttention|ZeRO|FSDP|YaRN|EAGLE|Eagle|Medusa|GLM|Kimi|Claude|Gemini|Falcon|BLOOM|OPT|T5|BERT|Pythia|Granite|Nemotron|Grok|PaLM|Chinchilla|LLaMA|Yi|InternLM|SmolLM|StableLM|Jamba|Zamba|Command|DBRX|MiniMax|gpt-oss|o)[- ]?v?\d+(?:\.\d+)*(?:[- ]?\d+x\d+[bB]|[- ]?\d+(?:\.\d+)?[bBmM])?(?:-[A-Za-z]\w*)*(?![\w.%]*\d)",
     r"\b(?:H|A|B|L|T|V|P|MI|GB|GH|RTX|GTX|RX|TPU|M|EPYC|Xeon|Gaudi|Trainium|Inferentia|DGX|HGX|SXM|NVL|PCIe|NVLink|CUDA|ROCm|HBM|DDR|sm_|SM|Arc)[- ]?v?\d[\dA-Za-z.+-]*(?![\w%])",
+    r"(?:(?<=\bthe )|(?<=\bThe )|(?<=\bone )|(?<=\byour ))(?:3060|3070|3080|3090|4070|4080|4090|5080|5090)s?\b(?![,.]?\d)(?! ?(?:tokens?|steps?|requests?|pairs?|examples?|items?|ms|GB|USD|%))",
     r"\b(?:top|Top|pass|Pass|hit|rank|recall|precision|exact match|best|maj|cons|k|n|N|K)[-@=]\d+\b",
     r"\b[Dd]ouble[- ](?:quanti[sz](?:ation|ed)|quant|descent|buffer(?:ing|ed)?|precision|q)\b",
     r"\bn-?gram\b|\b\d-gram\b",
@@ -50,7 +53,7 @@ _NAMES = (
 )  # fmt: skip
 _NAME = re.compile("|".join(_NAMES))
 _LABEL = re.compile(
-    r"^\s*(?:#{1,6}\s*)?(?:[-*+]\s*)?(?:\(?\d{1,2}[.)]\s|[Ss]tep \d{1,2}\b|[Oo]ption \d{1,2}\b|[Pp]hase \d{1,2}\b|[Pp]art \d{1,2}\b)|\b(?:[Ss]tep|[Oo]ption|[Pp]oint|[Qq]uestion|[Pp]hase|[Aa]lternative|[Pp]lan) \d{1,2}\b(?!\s*(?:%|requests?|req/s|tokens?|GPUs?|devices?|runs?|ms\b|s\b|GB\b))"
+    r"^\s*(?:#{1,6}\s*)?(?:[-*+]\s*)?(?:\(?\d{1,2}[.)]\s|[Ss]tep \d{1,2}\b|[Oo]ption \d{1,2}\b|[Pp]hase \d{1,2}\b|[Pp]art \d{1,2}\b)|\b(?:[Ss]tep|[Oo]ption|[Pp]oint|[Qq]uestion|[Pp]hase|[Aa]lternative|[Pp]lan) \d{1,2}\b(?![,.]\d)(?!\s*(?:%|requests?|req/s|tokens?|GPUs?|devices?|runs?|ms\b|s\b|GB\b))"
 )
 
 
@@ -135,3 +138,17 @@ def models_in(text: str) -> frozenset[str]:
     spelled = (_flat(ending.sub("", match[0])) for match in _known().finditer(text))
     found = {_canonical().get(name, name) for name in spelled}
     return frozenset(found | {_flat(match[0]) for match in _OTHER_MODELS.finditer(text)})
+
+
+def run_of(record: Evidence) -> str:
+    """What a measured record is of, by its id: "train" of "train.build_cost"."""
+    return record.id.rpartition(".")[0] if record.kind == "measured" else ""
+
+
+def names_of_runs(records: Iterable[Evidence]) -> dict[str, frozenset[str]]:
+    """What the records of each run name, for those of them that name nothing."""
+    found: dict[str, frozenset[str]] = {}
+    for one in records:
+        if run := run_of(one):
+            found[run] = found.get(run, frozenset()) | models_in(one.source)
+    return found

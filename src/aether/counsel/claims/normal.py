@@ -26,7 +26,8 @@ _FENCE = re.compile(
 )
 _END = re.compile(r"(?<=[.!?。！？])[\"')\]]*(?:\s+|(?=[A-Z\u4e00-\u9fff])(?<=[。！？]))|\n+")
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:al|e\.g|i\.e|vs|approx|fig|sec|no|eq|cf|dr|st|resp|incl|ca|ch|vol|pp|p)\.|\b[A-Z]\.)\s*$", re.IGNORECASE
+    r"(?:\b(?:al|e\.g|i\.e|vs|approx|fig|sec|no|eq|cf|dr|st|resp|incl|ca|ch|vol|pp|p)\.|(?<!/)(?<!\d )\b[A-Z]\.)\s*$",
+    re.IGNORECASE,
 )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from aether.counsel.claims.numbers import Said, numbers_of
 
-_BARE = re.compile(r"\s*(?:$|[.,;:)\]}|→/(–-]|(?:each|apiece|together|altogether|in (?:total|all)|left|spare|of (?:the |your )?\$?\d+|and|or|to|vs|versus|against|instead|rather|compared|by|with|for|at|before|after|in|on|while|is|was|were|are|per|down|up|than|from|over|under|as|but|though|if|when|so|when|not|again|now|respectively|again)\b)", re.IGNORECASE)  # fmt: skip
+_BARE = re.compile(r"\s*(?:$|[.,;:)\]}|→/(–-]|(?:each|apiece|together|altogether|in (?:total|all)|left|spare|of (?:the |your )?\$?\d+|and|or|to|vs|versus|against|instead|rather|compared|by|with|for|at|before|after|in|on|while|is|was|were|are|per|down|up|than|from|over|under|as|but|though|if|when|so|not|again|now|respectively|gives?|makes?|means)\b)", re.IGNORECASE)  # fmt: skip
 """What follows a number that counts nothing of its own."""
 _IN_SUM = re.compile(r"\s[/÷×*+-]\s")
 _HEAD_UNITS = (
@@ -44,9 +44,15 @@ def readings_of(number: Said, said: list[Said], text: str, context: str) -> Iter
         )
 
 
+_THOUSANDS = re.compile(r"\d\s?[kK]\b")
+_LEAST = 1000.0
+
+
 def _in_unit_of(number: Said, other: Said) -> Iterator[Said]:
     shown = re.findall(r"\d[\d,]*(?:\.\d+)?", other.words)
     value = float(shown[-1].replace(",", "")) if shown else 0.0
     if value and not other.ratio:
         k = other.high / value
         yield replace(number, low=number.low * k, high=number.high * k, step=number.step * k, unit=other.unit)
+        if _THOUSANDS.search(other.words) and number.low >= _LEAST:  # "about 1.4k tokens/s, from 1,380 to 1,466"
+            yield replace(number, unit=other.unit)

@@ -67,11 +67,14 @@ class Subject:
 
 
 _NO_TIMES = frozenset({"throughput", "memory", "mfu", "bandwidth", "quality", "cost"})
+_NO_BYTES = frozenset({"mfu", "quality", "cost", "p_value"})
 
 
 def by_unit(number: Said, subject: Subject) -> Subject:
     """What the unit says of it: tokens per second are a throughput and dollars a cost, unless their part of the sentence names another."""
     if number.unit == "s" and subject.family in _NO_TIMES:
+        return Subject(None, subject.percentile, subject.traits)
+    if number.unit == "byte" and subject.family in _NO_BYTES:
         return Subject(None, subject.percentile, subject.traits)
     if number.unit == "fraction" and not number.spelled and subject.family == "cost":
         return Subject(None, subject.percentile, subject.traits)

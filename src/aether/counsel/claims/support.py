@@ -163,7 +163,7 @@ def holds(number: Said, value: float, fact: Fact, around: Around, ground: Ground
     return (
         counted
         or told_by_unit
-        or shared >= fact.needed
+        or shared >= (0 if fact.kind == "record" and around.benchmarks & fact.benchmarks else fact.needed)
         or _is_alone(number, fact, around)
         or ((same_share or shown) and number.unit == fact.unit not in ("count", "fraction"))
     )
@@ -214,7 +214,7 @@ def _says_otherwise(number: Said, fact: Fact, around: Around) -> bool:
         return True
     if around.total and fact.unit == "byte" and "device" in fact.words:
         return True
-    if around.bits and not _has_bits(fact, around.bits):
+    if around.bits and number.low == number.high and not _has_bits(fact, around.bits):
         return True
     one_device = "per_device" in fact.source or "per device" in fact.source
     if number.unit == "token/s" and around.each != one_device and fact.kind in ("record", "tool"):
@@ -248,7 +248,9 @@ def _special(number: Said, fact: Fact, around: Around) -> bool:
         return number.spelled and bool(around.words & _LEVELS)
     if fact.unit == "tail":
         return number.spelled and bool(around.words & _LEVELS) and bool(around.words & _ONE_SIDE)
-    return fact.unit == "n" or bool(around.words & _LEVELS) or around.in_brackets
+    if fact.unit == "n":
+        return not (around.results and not around.noun)  # a result that is reached is no number of items
+    return bool(around.words & _LEVELS) or around.in_brackets
 
 
 _WIDTHS = {

@@ -235,7 +235,7 @@ _OPEN = re.compile(
 """Sentences of what is not known or not done yet."""
 _YOURS = re.compile(r"\byour?\b", re.IGNORECASE)
 _IMPERATIVE = re.compile(
-    r"\s*(?:[-*+]\s*|\d+[.)]\s*)?(?:(?:then|next|first|please|finally|so)[,:]? )?(?:set|add|allow|give|put|cap|limit|leave|reserve|retry|choose|pick|rerun|re-run|repeat|evaluate|collect|send|warm(?!-up)|start with|begin with|schedule|plan|hold out|keep|wait|sample|label|try|sweep|"
+    r"\s*(?:[-*+]\s*|\d+[.)]\s*)?(?:(?:then|next|first|please|finally|so)[,:]? )?(?:set|add|allow|give|put|cap|limit|leave|reserve|retry|choose|pick|rerun|re-run|re-?test|re-?measure|repeat|evaluate|collect|send|warm(?!-up)|start with|begin with|schedule|plan|hold out|keep|wait|sample|label|try|sweep|"
     r"i(?:'d| would) (?:also )?(?:measure|test|run|try|send|start|check|sweep|repeat|collect|evaluate)|let's|you (?:could|should|might)(?: also)? (?:measure|test|run|try|send|start|check|sweep|repeat|collect|evaluate|set|add))\b",
     re.IGNORECASE,
 )
