@@ -7,14 +7,13 @@ import difflib
 import functools
 import math
 import re
-import tomllib
 from collections.abc import Mapping
-from importlib.resources import files
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from aether.knowledge.sourced import Sourced
+from aether.knowledge.tables import table
 from aether.spec.errors import InputError
 
 Rate = Literal["float32", "tfloat32", "bfloat16", "float16", "float8", "float4", "int8"]
@@ -140,9 +139,7 @@ class Price(Sourced):
     usd_per_hour: float = Field(gt=0)
 
 
-@functools.cache
-def _read(name: str) -> dict[str, Any]:
-    return tomllib.loads(files("aether.knowledge").joinpath(name).read_text(encoding="utf-8"))
+_read = functools.cache(table)
 
 
 @functools.cache

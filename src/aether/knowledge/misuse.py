@@ -4,12 +4,10 @@ The words are our own and assumed; `docs/policy.md` says how well they do. Nothi
 """
 
 import functools
-import tomllib
-from importlib.resources import files
-from typing import Any
 
 from pydantic import Field, model_validator
 
+from aether.knowledge.tables import table
 from aether.spec.base import Noun
 
 
@@ -61,20 +59,16 @@ class Misuse(Noun):
         return self
 
 
-def _read(name: str) -> dict[str, Any]:
-    return tomllib.loads(files("aether.knowledge").joinpath(name).read_text(encoding="utf-8"))
-
-
 _WORDS = ("misuse_words.toml", "misuse_harms.toml", "misuse_research.toml")
 
 
 @functools.cache
 def misuse() -> Misuse:
     """The concepts, rules and answers."""
-    rules = _read("misuse_rules.toml")
+    rules = table("misuse_rules.toml")
     return Misuse.model_validate(
         {
-            "concepts": {k: v for name in _WORDS for k, v in _read(name)["words"].items()},
+            "concepts": {k: v for name in _WORDS for k, v in table(name)["words"].items()},
             "harms": rules["harm"],
             "rules": rules["rule"],
             "dual_uses": rules["dual_use"],

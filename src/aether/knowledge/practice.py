@@ -5,13 +5,12 @@ Rows of `practice.toml`, each with its source. They are starting points: a sweep
 
 import functools
 import math
-import tomllib
-from importlib.resources import files
 from typing import Literal
 
 from pydantic import model_validator
 
 from aether.knowledge.sourced import Sourced
+from aether.knowledge.tables import table
 
 PracticeTask = Literal["pretrain", "full", "lora", "dpo", "kto", "simpo", "grpo"]
 
@@ -36,8 +35,7 @@ class Choice(Sourced):
 @functools.cache
 def choices() -> tuple[Choice, ...]:
     """Every row."""
-    text = files("aether.knowledge").joinpath("practice.toml").read_text(encoding="utf-8")
-    return tuple(Choice.model_validate(row) for row in tomllib.loads(text)["choice"])
+    return tuple(Choice.model_validate(row) for row in table("practice.toml")["choice"])
 
 
 def choice(task: PracticeTask, field: str, parameters: float) -> Choice:

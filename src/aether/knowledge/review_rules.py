@@ -5,12 +5,11 @@ functions of `counsel.review`.
 """
 
 import functools
-import tomllib
-from importlib.resources import files
 
 from pydantic import Field
 
 from aether.knowledge.sourced import Sourced
+from aether.knowledge.tables import FOLDER, table
 from aether.spec.review import Severity
 
 
@@ -33,8 +32,8 @@ class Rule(Sourced):
 def rules() -> dict[str, Rule]:
     """Id -> rule, in the order of ids."""
     found: dict[str, Rule] = {}
-    for file in sorted(files("aether.knowledge").joinpath("review").iterdir(), key=lambda f: f.name):
-        for row in tomllib.loads(file.read_text(encoding="utf-8"))["rule"]:
+    for file in sorted((FOLDER / "review").glob("*.toml")):
+        for row in table("review", file.name)["rule"]:
             rule = Rule.model_validate({"name": row.pop("id"), **row})
             assert rule.name not in found, f"{rule.name} stands twice"
             found[rule.name] = rule

@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from aether.knowledge.addresses import has_address
 from aether.knowledge.sourced import Sourced
+from aether.knowledge.tables import table
 from aether.spec.base import Noun
 from aether.spec.report import bare_numbers
 
@@ -223,8 +224,7 @@ def topic(name: str) -> Topic:
 @functools.cache
 def groups() -> dict[str, Group]:
     """Name -> group, in the order in which they are listed; "fast-moving" is a shelf life, not a group of topics."""
-    text = files("aether.knowledge").joinpath("topic_groups.toml").read_text(encoding="utf-8")
-    return {row["name"]: Group.model_validate(row) for row in tomllib.loads(text)["group"]}
+    return {row["name"]: Group.model_validate(row) for row in table("topic_groups.toml")["group"]}
 
 
 def shelf_life(about: Topic) -> tuple[int, int]:

@@ -1,10 +1,9 @@
 """When a training calls for a look while it runs: rows of training_alerts.toml. Data only; the train stage applies them."""
 
 import functools
-import tomllib
-from pathlib import Path
 from typing import Literal
 
+from aether.knowledge.tables import table
 from aether.spec.base import Noun
 
 
@@ -24,5 +23,4 @@ class AlertRule(Noun):
 @functools.cache
 def alert_rules() -> tuple[AlertRule, ...]:
     """Every rule."""
-    with (Path(__file__).parent / "training_alerts.toml").open("rb") as file:
-        return tuple(AlertRule.model_validate(row) for row in tomllib.load(file)["alert"])
+    return tuple(AlertRule.model_validate(row) for row in table("training_alerts.toml")["alert"])

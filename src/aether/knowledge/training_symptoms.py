@@ -5,14 +5,11 @@ Data only; `counsel.diagnosis` reads logs and finds symptoms.
 
 import functools
 import re
-import tomllib
-from pathlib import Path
 from typing import Literal
 
 from aether.knowledge.sourced import Sourced
+from aether.knowledge.tables import table
 from aether.spec.base import Noun
-
-_FOLDER = Path(__file__).parent
 
 
 class Quantity(Sourced):
@@ -53,7 +50,7 @@ class Clue(Noun):
 @functools.cache
 def quantities() -> dict[str, str]:
     """A trainer's name for a quantity, in small letters with spaces -> ours."""
-    rows = _read("training_logs.toml")["quantity"]
+    rows = table("training_logs.toml")["quantity"]
     found = [Quantity.model_validate({"name" if k == "is" else k: v for k, v in row.items()}) for row in rows]
     return {name: row.name for row in found for name in row.names}
 
@@ -61,22 +58,17 @@ def quantities() -> dict[str, str]:
 @functools.cache
 def messages() -> dict[str, re.Pattern[str]]:
     """Key of a symptom -> the words that say it."""
-    rows = [Message.model_validate(row) for row in _read("training_logs.toml")["message"]]
+    rows = [Message.model_validate(row) for row in table("training_logs.toml")["message"]]
     return {row.key: re.compile(row.pattern, re.IGNORECASE) for row in rows}
 
 
 @functools.cache
 def symptoms() -> dict[str, Symptom]:
     """Key -> symptom."""
-    return {row["key"]: Symptom.model_validate(row) for row in _read("training_symptoms.toml")["symptom"]}
+    return {row["key"]: Symptom.model_validate(row) for row in table("training_symptoms.toml")["symptom"]}
 
 
 @functools.cache
 def clues() -> tuple[Clue, ...]:
     """What else a question may name."""
-    return tuple(Clue.model_validate(row) for row in _read("training_symptoms.toml")["clue"])
-
-
-def _read(name: str) -> dict:
-    with (_FOLDER / name).open("rb") as file:
-        return tomllib.load(file)
+    return tuple(Clue.model_validate(row) for row in table("training_symptoms.toml")["clue"])

@@ -9,8 +9,6 @@ that go on with fewer replicas, waiting for spare machines.
 
 import functools
 import math
-import tomllib
-from importlib.resources import files
 from typing import Literal
 
 import numpy as np
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from aether.knowledge.sourced import Sourced
+from aether.knowledge.tables import table
 from aether.spec.base import Noun
 from aether.spec.errors import InputError
 from aether.spec.evidence import Interval
@@ -57,8 +56,7 @@ class Cluster(Sourced):
 @functools.cache
 def clusters() -> dict[str, Cluster]:
     """Name -> published cluster."""
-    text = files("aether.knowledge").joinpath("reliability.toml").read_text(encoding="utf-8")
-    return {row["name"]: Cluster.model_validate(row) for row in tomllib.loads(text)["cluster"]}
+    return {row["name"]: Cluster.model_validate(row) for row in table("reliability.toml")["cluster"]}
 
 
 RateFrom = Literal["llama-3-405b", "meta-rsc-1", "b200-504"]

@@ -8,13 +8,13 @@ their making are looked at. `aether.policy.judgement` asks it where no pattern o
 import functools
 import json
 import math
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
+from aether.knowledge.tables import table
 from aether.policy.phrases import Lexicon, sentences
 
 WINDOW = 60
@@ -34,8 +34,7 @@ class Aim:
 
 @functools.cache
 def _lexicon() -> Lexicon:
-    text = files("aether.knowledge").joinpath("misuse_aims.toml").read_text(encoding="utf-8")
-    return Lexicon(tomllib.loads(text)["words"], consuming="")
+    return Lexicon(table("misuse_aims.toml")["words"], consuming="")
 
 
 @functools.cache

@@ -6,36 +6,45 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from aether.counsel.reading.groups import PRODUCT, WHO, products
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.quantities import EACH, REQUEST, Quantity, lasts
 from aether.counsel.reading.text import Span, Text
 from aether.counsel.reading.traffic import TRAINING_TOKENS, Field
 from aether.spec.units import humanize
 
-_WHO = (
-    r"(?:users?|agents?|employees?|people|persons?|staff|customers?|clients?|developers?|devs?|engineers?|students?|teachers?|nurses?|doctors?|lawyers?|analysts?|workers?|colleagues?|"
-    r"seats?|members?|subscribers?|players?|sellers?|writers?|editors?|reps?|advisors?|bots?|sensors?|tenants?|teams?|sessions?|streams?|sites?|shops?|stores?|cameras?|callers?|operators?)"
+_MANY = Lazy(rf"\s*(?:[a-z][a-z-]*\s+){{0,2}}?{WHO}\b")
+_OF_THEM = Lazy(r"\s*(?:of (?:them|us|those|these)\b|\))")
+_NAMED_BEFORE = Lazy(
+    rf"\b{WHO}\s*(?:\(|,|:|=|-)?\s*(?:about|around|roughly|approx\.?|ca\.?|some|~|there are|we have|all)*\s*$"
 )
-_MANY = re.compile(rf"\s*(?:[a-z][a-z-]*\s+){{0,2}}?{_WHO}\b")
-_TIMES = re.compile(rf"\s*(?:times|x){EACH.pattern}")
-_PER_ONE = re.compile(
-    rf"\s*(?:[a-z]+\s+){{0,2}}?[a-z]+\s*(?:/|\b(?:per|for each|each|a)\b)\s*{_WHO}\s*,?\s*(?:{EACH.pattern})"
+"""Before a number: "doctors (about 120 of them)"."""
+_GROUP_OF = Lazy(
+    r"\b(?:teams?|groups?|staff|compan(?:y|ies)|firms?|offices?|departments?|class|crowd|crew)\s+of\s+(?:about|around|roughly|some|~)?\s*$"
+)
+"""Before a number: "a team of 15"."""
+_THEN = Lazy(
+    r"[\s,.;:(-]*(?:(?:and|sending|sends?|at|with|producing|making|which|that|are|is|send|make|do|ask|asking|firing|fires?|gives?|giving)\s+)*(?:around|about|roughly|some|up to|an?)?\s*"
+)
+"""From a number of devices in places to the rate of one."""
+_TIMES = Lazy(rf"\s*(?:times|x){EACH.pattern}")
+_PER_ONE = Lazy(
+    rf"\s*(?:[a-z]+\s+){{0,2}}?[a-z]+\s*(?:/|\b(?:per|for each|each|a)\b)\s*{WHO}\s*,?\s*(?:{EACH.pattern})"
 )
 """After a number: "2 requests per user per minute"."""
-_ONCE = re.compile(rf"\b(?P<times>once|twice)(?:{EACH.pattern})")
-_OF_EACH = re.compile(
-    rf"[\s,]*(?:each(?! with)|apiece|every one|(?:per|by|from each|for each|for every|/)\s*{_WHO})\b|\s*/\s*{_WHO}\b"
+_ONCE = Lazy(rf"\b(?P<times>once|twice)(?:{EACH.pattern})")
+_OF_EACH = Lazy(
+    rf"[\s,]*(?:each(?! with)|apiece|every one|(?:per|by|from each|for each|for every|/)\s*{WHO})\b|\s*/\s*{WHO}\b"
 )
-_BETWEEN = re.compile(
+_BETWEEN = Lazy(
     r"[\s,.(]*(?:who |that |of whom |and |where |with )*(?:each|every one(?: of them)?)\b[^;\n\d]{0,40}|\s*[x*]\s*"
 )
 """From the many to the rate of one."""
-_EACH_OF_THEM = re.compile(r"[\s,.(]*(?:who |that |of whom |and |where )*(?:each|every one(?: of them)?)\b[^;\n]{0,60}")
+_EACH_OF_THEM = Lazy(r"[\s,.(]*(?:who |that |of whom |and |where )*(?:each|every one(?: of them)?)\b[^;\n]{0,60}")
 """The same before a rate that can only be of one."""
-_PLAIN = re.compile(r"[^;\n\d.]{0,45}")
-_OUT_OF = re.compile(r"\b(?:each of|per|from each of|every one of)\s+(?:our|the|my|these|those|about|some)?\s*$")
-_FROM = re.compile(
-    r"\s*(?:from|by|for|per|with|x|\*|times)\s+(?:each of\s+|every one of\s+)?(?:our|the|my|some|about)?\s*"
-)
+_PLAIN = Lazy(r"[^;\n\d.]{0,45}")
+_OUT_OF = Lazy(r"\b(?:each of|per|from each of|every one of)\s+(?:our|the|my|these|those|about|some)?\s*$")
+_FROM = Lazy(r"\s*(?:from|by|for|per|with|x|\*|times)\s+(?:each of\s+|every one of\s+)?(?:our|the|my|some|about)?\s*")
 
 
 @dataclass(frozen=True)
@@ -49,19 +58,34 @@ class _Rate:
 
 def find_crowd(text: Text, found: list[Quantity]) -> tuple[list[Field], list[Quantity]]:
     """The rate of many who ask so often each, at most one; the quantities that are left."""
-    for many in found:
-        who = _MANY.match(text.plain, many.span.end)
-        if many.dimension not in ("users", "none") or many.high <= 1 or not (many.dimension == "users" or who):
+    for many in products(text, found):
+        who = _who(text, many)
+        if (
+            many.dimension not in ("users", "none")
+            or many.high <= 1
+            or not (many.dimension == "users" or who is not None)
+        ):
             continue
-        span = Span(many.span.start, max(many.span.end, who.end() if who else 0))
-        for rate in _rates(text, [one for one in found if one is not many]):
-            if not rate.span.overlaps(span) and _belong(text, span, rate):
+        span = Span(many.span.start, max(many.span.end, who or 0))
+        for rate in _rates(text, [one for one in found if not one.span.overlaps(many.span)]):
+            apart = many.note == PRODUCT and _THEN.fullmatch(text.plain, span.end, rate.span.start)
+            if not rate.span.overlaps(span) and (apart or _belong(text, span, rate)):
                 said = f"{many.high:,.6g} x {rate.value:.4g} = {many.high * rate.value:.6g} requests/s"
                 field = Field("load.requests_per_s", many.high * rate.value, _around(span, rate.span), said)
                 text.take(span)
                 text.take(rate.span)
                 return [field], [one for one in found if text.is_free(one.span)]
     return [], found
+
+
+def _who(text: Text, many: Quantity) -> int | None:
+    """Where the words end that say of whom a number is; None where they say nothing."""
+    if who := _MANY.match(text.plain, many.span.end):
+        return who.end()
+    if _GROUP_OF.search(text.plain, 0, many.span.start):
+        return many.span.end
+    told = _OF_THEM.match(text.plain, many.span.end)
+    return told.end() if told and _NAMED_BEFORE.search(text.plain, 0, many.span.start) else None
 
 
 def _rates(text: Text, found: list[Quantity]) -> Iterator[_Rate]:
@@ -101,7 +125,7 @@ def _around(one: Span, other: Span) -> Span:
 
 
 _WORK = r"(?:sentences?|reviews?|articles?|pages?|reports?|invoices?|transcripts?|posts?|products?|files?|claims?|comments?|descriptions?|letters?|abstracts?|papers?|items?|paragraphs?|cases?)"
-_BATCH = re.compile(
+_BATCH = Lazy(
     rf"\s*(?:[a-z][a-z-]*\s+){{0,2}}?(?:{REQUEST}|{_WORK})\b(?P<rest>[^;\n.\d]{{0,40}}?)\b(?:in|within|over|inside|every)\s+(?:the\s+|about\s+|under\s+|less than\s+)?$"
 )
 
@@ -124,15 +148,15 @@ def find_batch(text: Text, found: list[Quantity]) -> tuple[list[Field], list[Qua
 
 
 _EXAMPLE = r"(?:examples?|samples?|pairs?|conversations?|dialog(?:ue)?s?|documents?|docs|tickets?|e?-?mails?|rows?|records?|instructions?|transcripts?|articles?|answers?|messages?|chats?|posts?|reports?|prompts?|comparisons?|preferences?|notes?|files|functions?|snippets?|items|lines|pages|questions?)"
-_EXAMPLES = re.compile(rf"\s*(?:(?!(?:and|or|of|with|for|in|at|on)\b)[a-z][a-z/-]*\s+){{0,3}}?{_EXAMPLE}\b")
-_EACH_LONG = re.compile(
+_EXAMPLES = Lazy(rf"\s*(?:(?!(?:and|or|of|with|for|in|at|on)\b)[a-z][a-z/-]*\s+){{0,3}}?{_EXAMPLE}\b")
+_EACH_LONG = Lazy(
     rf"\s*(?:each|apiece|(?:long\s+)?on average|long|avg|in (?:the )?(?:mean|median)|per {_EXAMPLE}|an? {_EXAMPLE}|/\s*{_EXAMPLE})\b"
 )
-_LENGTH = re.compile(
+_LENGTH = Lazy(
     r"\b(?:of|at|with|averag\w*|avg|mean|median|about|around|roughly|~|each|long|are|is|x)\s*[:=]?\s*(?:about|around|roughly|some|up to|~|on average|each|average|avg)?\s*~?\s*$|[*x~(]\s*$"
 )
-_SEQUENCE = re.compile(r"\b(?:context|ctx|sequence|seq\w*|window|max\w*|packed|length)\b[^,;.]{0,15}$")
-_PASSES = re.compile(r"\s*(?:full\s+)?(?:epochs?|passes)\b")
+_SEQUENCE = Lazy(r"\b(?:context|ctx|sequence|seq\w*|window|max\w*|packed|length)\b[^,;.]{0,15}$")
+_PASSES = Lazy(r"\s*(?:full\s+)?(?:epochs?|passes)\b")
 
 
 def find_corpus(text: Text, found: list[Quantity]) -> tuple[list[Field], list[Quantity]]:

@@ -15,6 +15,7 @@ from aether.counsel.reading.likeness import features, likeness
 from aether.counsel.reading.methods import Named, find_methods
 from aether.counsel.reading.models import LIKE, ModelNames, find_models
 from aether.counsel.reading.now import goals, split_now
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.places import (
     find_corpora,
     find_files,
@@ -30,6 +31,7 @@ from aether.counsel.reading.targets import AT_MOST, Bounded, find_latencies, fin
 from aether.counsel.reading.text import Span, Text, of_a_name
 from aether.counsel.reading.topics import find_topics
 from aether.counsel.reading.traffic import Field, find_traffic
+from aether.counsel.reading.volumes import find_volume
 
 TRAINING = ("pretrain", "continue", "finetune", "align", "build")
 
@@ -55,21 +57,21 @@ class Findings:
     """What the text is told apart by, see `likeness`."""
 
 
-_BETWEEN = re.compile(
+_BETWEEN = Lazy(
     r"[\s,]*(?:or|vs?\.?|versus|against|instead of|rather than|(?:(?:really|much|any|an?|still) )*(?:better|worse|faster|slower|cheaper|more \w+|smarter|stronger)(?: \w+){0,2} than|compared (?:to|with)|beats?|outperforms?)\s+(?:an?\s+|the\s+|to\s+)?"
 )
 
 
-_SIDES = re.compile(r"\b(?:or|vs?\.?|versus|between|against|than)\b")
+_SIDES = Lazy(r"\b(?:or|vs?\.?|versus|between|against|than)\b")
 """Something may stand beside another."""
-_ASKED = re.compile(
+_ASKED = Lazy(
     r"^\s*(?:which|what's better|quick q|should (?:i|we))|\b(?:differences?|which (?:one|is|should)|pros and cons|trade-?offs?|prefer|better)\b"
 )
-_LEADS = re.compile(r"\s*(?:quick q\w*:?|so|hey|which(?: one)?:?|should (?:i|we) use)?\s*")
-_OR_ELSE = re.compile(r"\s+(?:or|vs?\.?|versus)\s+(?:an?\s+|the\s+)?[a-z]")
-_INSTEAD = re.compile(r"\s*(?:instead of|rather than)")
+_LEADS = Lazy(r"\s*(?:quick q\w*:?|so|hey|which(?: one)?:?|should (?:i|we) use)?\s*")
+_OR_ELSE = Lazy(r"\s+(?:or|vs?\.?|versus)\s+(?:an?\s+|the\s+)?[a-z]")
+_INSTEAD = Lazy(r"\s*(?:instead of|rather than)")
 """Between two things it drops the second, and compares nothing."""
-_BOTH = re.compile(r"\b(?:between|compare|comparing|difference of)\s+(?:an?\s+|the\s+)?$")
+_BOTH = Lazy(r"\b(?:between|compare|comparing|difference of)\s+(?:an?\s+|the\s+)?$")
 
 
 def _kinded(kind: str, spans: Iterable[Span]) -> list[tuple[str, Span]]:
@@ -237,6 +239,8 @@ def find(original: str, before: Any = None, today: datetime | None = None) -> Fi
     if intent == "serve":  # "3M tokens in a day" are no corpus
         fields = [one for one in fields if one.field != "model.tokens"]
     fields = [*crowd, *corpus, *fields]
+    volume, rest = ([], rest) if training else find_volume(rest, fields)
+    fields += volume
     here = any(m.name == "this-machine" for m in machines) or intent == "build"
     more: list[Bounded] = []
     if intent not in ("diagnose", "review", "explain"):  # "dropped to 20k tokens/s" is no wish

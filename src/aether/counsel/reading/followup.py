@@ -7,6 +7,7 @@ from aether.counsel.reading.findings import Findings
 from aether.counsel.reading.methods import methods
 from aether.counsel.reading.models import resized
 from aether.counsel.reading.numbers import spelled
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.scaling import scaled
 from aether.counsel.reading.targets import LONGEST_S
 from aether.counsel.reading.text import Span, negated
@@ -14,29 +15,27 @@ from aether.spec.answer import Read, Request
 from aether.spec.brief import Brief, Target
 from aether.spec.metrics import METRICS
 
-_GOES_ON = re.compile(
+_GOES_ON = Lazy(
     r"^\s*(?:ok(?:ay)?,?\s*|and\b|what about|how about|what if|make it|make that|but\b|now\b|instead|same\b|also\b|with\b|without\b|drop\b|remove\b|relax|tighten|lower\b|raise\b|increase\b|"
     r"decrease\b|double|halve|use\b|try\b|switch|change|set\b|at\b|on\b|only\b|then\b|add\b|allow\b|let'?s\b|suppose\b|say\b|or\b|yes\b|no,|actually\b|could (?:it|we)|can (?:it|we)|would (?:it|that)|does (?:it|that)|forget\b|ignore the\b|keep\b|under\b)"
 )
-_DROP = re.compile(
+_DROP = Lazy(
     r"\b(?:drop|remove|forget|ignore|without|lift|no)\b[^.;]*?\b(?P<what>cost|price|budget|ttft|first[\s-]token|tpot|itl|inter[\s-]?token|latency|e2e|end[\s-]to[\s-]end|throughput|memory|deadline|time limit|quality)\b[^.;]*?\b(?:target|bound|limit|constraint|requirement|cap|slo)?\b"
 )
-_COUNT = re.compile(
+_COUNT = Lazy(
     r"(?<![\w.])(?P<count>\d{1,6}|one|two|three|four|six|eight|twelve|sixteen|thirty-two|sixty-four)\s+(?:gpus?|devices?|cards?|accelerators?|chips?|of (?:them|those|these))\b"
 )
-_BARE_COUNT = re.compile(
+_BARE_COUNT = Lazy(
     r"^\W*(?:(?:ok(?:ay)?|and|but|so|hmm|then|no|actually|well)\W+)*(?:(?:what|how) (?:if|about)|suppose|say|with|could|can|would|will|does|make (?:it|that)|use|try|only|just)\b[^\d.;?]*?"
     r"\b(?:only|just|had|have|got|get|use[d]?|using|were|are|with|on|to|it|that|about|away with|try|make)\s+(?:only\s+|just\s+)?(?P<count>\d{1,5}|one|two|three|four|five|six|seven|eight|ten|twelve|sixteen|thirty-two|sixty-four)"
     r"\s*(?:of (?:them|those|these)|instead|then|left|available)?\s*(?:instead|then)?\s*[?.!]*\s*$"
 )
-_WITH_COUNT = re.compile(
+_WITH_COUNT = Lazy(
     r"^\W*(?:(?:ok(?:ay)?|and|but|so|hmm|then|no|actually|well)\W+)*(?:with|on|try|use|using|only|just)\s+(?:only\s+|just\s+)?(?P<count>\d{1,5}|one|two|three|four|five|six|seven|eight|ten|twelve|sixteen|thirty-two|sixty-four)"
     r"\s*(?:of (?:them|those|these))?\s*(?:instead|then)?\s*[?.!]*\s*$"
 )
 """A number alone, after devices were spoken of: "what if we had only two?", "and with four?"."""
-_MORE = re.compile(
-    r"\badd\b[^.;,]{0,30}$|\b(?:another|(?:one|two|three|four|\d+) (?:more|extra|additional))\b[^.;,]{0,30}$"
-)
+_MORE = Lazy(r"\badd\b[^.;,]{0,30}$|\b(?:another|(?:one|two|three|four|\d+) (?:more|extra|additional))\b[^.;,]{0,30}$")
 """Before the end of a device's name: that many more of it."""
 _WORDS = {"cost": ("cost_per_million_tokens", "build_cost"), "price": ("cost_per_million_tokens", "build_cost"), "budget": ("cost_per_million_tokens", "build_cost"), "deadline": ("build_time",), "time limit": ("build_time",), "memory": ("device_memory", "serving_memory", "training_memory"), "throughput": ("throughput",), "quality": ("bits_per_byte",), "first token": ("ttft",), "inter token": ("itl",), "end to end": ("e2e",)}  # fmt: skip
 _CORPUS = 1e9
@@ -45,16 +44,16 @@ SHORT = 12
 """Words up to which a text without an intent of its own is taken as a follow-up (assumed)."""
 
 
-_BACK = re.compile(
+_BACK = Lazy(
     r"\b(?:it|that one|this one|them|these|those)\b|^\s*(?:compare|comparison|versus|vs\.?)\s+(?:it\s+)?(?:with|to|against)\b"
 )
 """Words that mean what was spoken of before."""
 
 
-_THANKS = re.compile(
+_THANKS = Lazy(
     r"^(?:(?:ok(?:ay)?|thanks?(?: you)?|thx|great|cool|perfect|nice|good|alright|got it|now|next|so|and now)\b[,.!;:\s]*)+"
 )
-_ASKS = re.compile(
+_ASKS = Lazy(
     r"(?:please\s+)?(?:explain|what (?:is|are)\b|how (?:do|does)|serve|deploy|host|pre-?train|fine-?tune|quanti[sz]e|compress|merge|evaluate|compare|diagnose|review|build|align|train)\b"
 )
 
@@ -69,13 +68,7 @@ def goes_on(text: str, earlier: Request, states_intent: bool, names_model: bool 
         return False
     if not states_intent or (len(plain.split()) <= SHORT and _BACK.search(plain)):
         return True
-    return bool(_GOES_ON.match(plain)) or (
-        len(plain.split()) <= SHORT
-        and not re.match(
-            _ASKS,
-            plain,
-        )
-    )
+    return bool(_GOES_ON.match(plain)) or (len(plain.split()) <= SHORT and not _ASKS.match(plain))
 
 
 def merged(earlier: Request, later: Request, found: Findings) -> Request:
@@ -191,7 +184,7 @@ def _other_size(name: str | None, found: Findings) -> str | None:
     return resized(name, sizes[0].high) if name and len(sizes) == 1 else None
 
 
-_SHARE = re.compile(
+_SHARE = Lazy(
     r"\W*(?:(?:and|ok(?:ay)?|actually|no|make (?:it|that)|use|at|the)\W+)*(?P<share>p(?:50|95|99))\W*(?:(?:instead|rather|then|please)\W*)*(?:(?:of|than|not)\W*(?:the\W+)?p\d\d)?\W*"
 )
 

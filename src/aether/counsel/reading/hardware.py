@@ -2,63 +2,63 @@
 
 import functools
 import re
-import tomllib
 from dataclasses import dataclass
-from importlib.resources import files
 
 from aether.counsel.reading.names import one_of, possible, which
 from aether.counsel.reading.numbers import spelled
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.text import Span, Text, negated
 from aether.knowledge.library import device, devices
+from aether.knowledge.tables import table
 from aether.spec.errors import InputError
 
 _COUNT = r"(?P<count>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?k|\d+|one|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?|fifteen|eleven|a hundred|a thousand|a couple(?: of)?|half a dozen|a dozen|a pair of|a single|single|an?)"
-_BEFORE = re.compile(
+_BEFORE = Lazy(
     rf"(?:(?<![\w.,$€£])|(?<=\dx)){_COUNT}[^\S\n]*(?:x|\*|\+|times|pcs?|pieces?|nos?\.?|numbers?|units?|cards?|-?\s?way)?[^\S\n]*(?:of\s+)?(?:(?:the|our|my|these|those)\s+)?(?:(?:nvidia|amd|google|intel|aws|old|older|brand|shiny|new|newer|used|second-?hand|rented|spare|free|cloud|on-?prem|reserved|spot|idle|shared|dedicated|available|more|extra|local|lone|humble|measly|single|whole|entire|full|consumer|datacent(?:er|re)|[a-z]+-(?:tier|memory|owned|hosted|grade))\s+){{0,2}}(?:nvidia|amd|google|intel|aws)?\s*(?:(?:(?<=\s)\d+\s*gb\s+)?(?:gpus?|cards?)\s*(?:of\s*type)?\s*\(?\s*|\(\s*)?$"
 )
 _CARDS = r"(?:gpus?|cards?|accelerators?|chips?|devices)"
 _PIECES = r"(?:pcs|pieces?|units?|nos|qty|quantity|count|number)\.?"
-_AFTER = re.compile(
+_AFTER = Lazy(
     rf"\s*(?:{_CARDS}|s)?\s*[(\[]?\s*(?:x|\*|times)\s*(?P<count>\d+)(?!\w|\.\d)\s*[)\]]?|-(?P<slice>\d+)(?!\w|\.\d)"
     rf"|\s*{_CARDS}?\s*[,:(\[-]?\s*{_PIECES}\s*(?:of|[:=])?\s*(?P<labelled>\d+)(?!\w|\.\d)\s*[)\]]?"
     rf"|\s*{_CARDS}?\s*(?:[:(\[]|\s-)\s*(?P<told>\d+)\s*(?:(?:{_PIECES}|{_CARDS})\s*[)\]]?|[)\]]|(?=\s*(?:[,;\n]|\.\s|$)))"
 )
 """After a device: "x4", "(x4)", "times 4", "qty 4", ": 4", "[4]", "- 4 pieces"."""
-_TIMES = re.compile(r"\s*(?:instances?|vms?|nodes?)?\s*(?:x|\*)\s*(?P<count>\d{1,3})(?!\w|\.\d)")
-_NODES = re.compile(
+_TIMES = Lazy(r"\s*(?:instances?|vms?|nodes?)?\s*(?:x|\*)\s*(?P<count>\d{1,3})(?!\w|\.\d)")
+_NODES = Lazy(
     rf"(?<![\w.]){_COUNT}\s*(?:x\s*)?(?:nodes?|servers?|hosts?|boxes|machines?)\s*(?:of|with|,|x|each with|having|containing|\()?\s*$"
 )
-_NODE_WORD = re.compile(r"\s*(?:gpu\s+)?(?:nodes?|servers?|hosts?|boxes|machines?)\b")
-_OUTER = re.compile(rf"(?<![\w.]){_COUNT}\s+$")
-_PER_NODE = re.compile(r"\s*(?:gpus?|cards?)?\s*(?:per|a|each|/)\s*(?:node|server|host|box|machine)s?\b")
-_NODES_AFTER = re.compile(
+_NODE_WORD = Lazy(r"\s*(?:gpu\s+)?(?:nodes?|servers?|hosts?|boxes|machines?)\b")
+_OUTER = Lazy(rf"(?<![\w.]){_COUNT}\s+$")
+_PER_NODE = Lazy(r"\s*(?:gpus?|cards?)?\s*(?:per|a|each|/)\s*(?:node|server|host|box|machine)s?\b")
+_NODES_AFTER = Lazy(
     rf"\s*(?:gpus?|cards?)?\s*(?:(?:per|a|each|/)\s*(?:node|server|host|box|machine))?\s*[,x]?\s*(?:on|across|over|in|x|times)?\s*{_COUNT}\s*(?:nodes?|servers?|hosts?|boxes|machines?)\b"
 )
-_HOLDS = re.compile(
+_HOLDS = Lazy(
     rf"\s*(?:gpu\s+)?(?:nodes?|servers?|hosts?|box(?:es)?|machines?|instances?|systems?)\s+(?:with|of|having|holding|containing)\s+{_COUNT}\s*(?:gpus?|cards?|accelerators?|devices|chips)\b"
 )
 """After a device: "a Gaudi 3 server with 8 cards"."""
 _LARGEST_NODE = 16
 """Devices of one machine at most: a larger number on record is of an NVLink domain or a torus (assumed)."""
-_OF_TIME = re.compile(r"[\s-]*(?:gpu[\s-]*)?(?:hours?|hrs?|days?|weeks?|months?|years?)\b")
+_OF_TIME = Lazy(r"[\s-]*(?:gpu[\s-]*)?(?:hours?|hrs?|days?|weeks?|months?|years?)\b")
 """After a device: "500 H100-days" are no 500 devices."""
-_EACH = re.compile(r"\b(?:each|every)\s+$")
-_EITHER = re.compile(rf"(?<![\w.,]){_COUNT}\s*(?:or|to|-)\s*(?:maybe|perhaps|possibly|even)?\s*$")
-_GPUS = re.compile(
+_EACH = Lazy(r"\b(?:each|every)\s+$")
+_EITHER = Lazy(rf"(?<![\w.,]){_COUNT}\s*(?:or|to|-)\s*(?:maybe|perhaps|possibly|even)?\s*$")
+_GPUS = Lazy(
     rf"(?<![\w.,]){_COUNT}[\s-]*(?:gpus?|cards?|accelerators?|devices|chips|of (?:them|those|these))\b(?![\s-]*(?:hours?|hrs?|h|days?|weeks?|months?|memory|util)\b)"
 )
-_COUNT_LABEL = re.compile(
+_COUNT_LABEL = Lazy(
     r"(?:\b|_)(?:count|num|number of gpus|n?_?gpus|devices|num_devices|cards|world_size)\s*[:=]\s*(?P<count>\d{1,6})\b"
 )
-_MEMORY = re.compile(r"[\s_-]*\(?(?:sxm\d?|pcie|nvl)?[\s_-]*(?P<gb>\d{2,3})\s*(?:gb|gib|g)\b\)?")
-_BARE_MEMORY = re.compile(r"[-_](?:sxm\d?|pcie)?[-_]?(?P<gb>40|80)(?=s?(?![\w.]))")
+_MEMORY = Lazy(r"[\s_-]*\(?(?:sxm\d?|pcie|nvl)?[\s_-]*(?P<gb>\d{2,3})\s*(?:gb|gib|g)\b\)?")
+_BARE_MEMORY = Lazy(r"[-_](?:sxm\d?|pcie)?[-_]?(?P<gb>40|80)(?=s?(?![\w.]))")
 """After a device: "A100-40"."""
-_FORM = re.compile(r"[\s_-]*\(?(?P<form>sxm\d?|pcie|nvl)\b\)?")
-_EACH_HOLDS = re.compile(
+_FORM = Lazy(r"[\s_-]*\(?(?P<form>sxm\d?|pcie|nvl)\b\)?")
+_EACH_HOLDS = Lazy(
     r"s?(?:\s+(?:gpus?|cards?))?\s*[,(]?\s*(?:with\s+|of\s+)?(?P<gb>\d{2,3})\s*(?:gb|gib|g)\s*(?:each|per (?:card|gpu)|apiece|vram|memory|version|variant|model|ones|kind)\b\)?"
 )
 """After a device: "A100s, 40 GB each"."""
-_PLURAL = re.compile(r"(?:'?s|es)?(?![\w])(?:\s+(?:gpus?|cards?|accelerators?|chips?|instances?))?")
+_PLURAL = Lazy(r"(?:'?s|es)?(?![\w])(?:\s+(?:gpus?|cards?|accelerators?|chips?|instances?))?")
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,7 @@ def _spellings() -> dict[str, str]:
 
 @functools.cache
 def _machines() -> dict[str, tuple[str, int]]:
-    rows = tomllib.loads(files("aether.knowledge").joinpath("reading", "machines.toml").read_text(encoding="utf-8"))[
-        "machine"
-    ]
+    rows = table("reading", "machines.toml")["machine"]
     return {words: (row["device"], row["devices"]) for row in rows for words in row["spellings"]}
 
 

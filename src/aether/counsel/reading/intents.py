@@ -5,13 +5,13 @@ A verb that is negated does not count. Where two intents stand level, the one wh
 
 import functools
 import re
-import tomllib
 from dataclasses import dataclass, field
-from importlib.resources import files
 
 from aether.counsel.reading.methods import Named
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.text import Span, Text, negated, of_a_name
-from aether.counsel.reading.turns import turns
+from aether.counsel.reading.turns import TURNS
+from aether.knowledge.tables import table
 from aether.spec.answer import Intent
 
 _VERB, _HINT, _METHOD = 6, 2, 2
@@ -33,44 +33,42 @@ _WORDS_OF_A_NAME = 3
 _CERTAIN = 60
 _BARE = 6
 """More for the verb that comes first (assumed, as all scores)."""
-_OWN = re.compile(r"\b(?:my|our|his|her|their|the|this|that|your)\s+(?:[\w.-]+\s+)?$")
+_OWN = Lazy(r"\b(?:my|our|his|her|their|the|this|that|your)\s+(?:[\w.-]+\s+)?$")
 """Before "fine-tune" it makes a thing of it that is there already."""
-_PAST = re.compile(r"\b(?:after|since|during|post|following|on top of|ever since)[\s-]+(?:the |our |my |an? |doing )?$")
+_PAST = Lazy(r"\b(?:after|since|during|post|following|on top of|ever since)[\s-]+(?:the |our |my |an? |doing )?$")
 """Before a step it makes it one that was done already."""
-_STATE = re.compile(r"\b(?:in|at|as|with)\s+(?:an?\s+)?$")
+_STATE = Lazy(r"\b(?:in|at|as|with)\s+(?:an?\s+)?$")
 """Before a number format it says how a model is, not what is to be done to it."""
-_ITS_RUN = re.compile(r"\s+(?:\w+\s+)?(?:runs?|jobs?|training|logs?)\b")
+_ITS_RUN = Lazy(r"\s+(?:\w+\s+)?(?:runs?|jobs?|training|logs?)\b")
 """After a technique it makes a thing of it that is there."""
-_DONE = re.compile(
+_DONE = Lazy(
     r"\b(?:after|since|ever since|once|tried|now that)\b[^.;?]{0,30}\w+(?:ing|ed|ation)\b|\b(?:my|our)\s+(?:\w+[- ]){0,2}(?:fine-?tuned|finetuned|quanti[sz]ed|pruned|merged|distilled|trained)\b"
 )
 """A step that was done already: what goes wrong then is to be diagnosed."""
-_SIGN_OF = re.compile(r"\s+(?:loss|win|scores?|accuracy|acc|curves?|ppl|perplexity|rewards?|metrics?|set|steps?)\b")
+_SIGN_OF = Lazy(r"\s+(?:loss|win|scores?|accuracy|acc|curves?|ppl|perplexity|rewards?|metrics?|set|steps?)\b")
 """After "eval" it makes it a part of a name."""
-_WE = re.compile(r"\s+(?:i|we|you|one)\b(?!\s+(?:know|tell|interpret|read|think))")
-_MINE = re.compile(r"\s+(?:my|our)\b")
-_FOR = re.compile(r"\b(?:for|to|when|while|if (?:i|we)|before)\s+$")
-_HOW_TO = re.compile(
+_WE = Lazy(r"\s+(?:i|we|you|one)\b(?!\s+(?:know|tell|interpret|read|think))")
+_MINE = Lazy(r"\s+(?:my|our)\b")
+_FOR = Lazy(r"\b(?:for|to|when|while|if (?:i|we)|before)\s+$")
+_HOW_TO = Lazy(
     r"(?:please |can you |could you |hey,? |hi,? |hello,? |so,? )*(?:tell me |explain (?:to me )?|show me )?(?:how (?:do|can|could|should|would|might|to)\b(?: (?:i|we|you|one|people)\b)?|what(?:'s| is) the \w+ way (?:to|of))\s+(?!use|choose|understand|know|work|pick|decide|think)"
 )
 """Asks for the doing of what follows, not for a page about it."""
-_LOOK = re.compile(
+_LOOK = Lazy(
     r"\b(?:look|glance|peek|eyes?|eyeball|read)\b.{0,15}\b(?:at|on|over|through)\b|\bapprov\w+|\blgtm\b|\bwhat(?:'s| is) off\b|\b(?:mistakes?|problems?|issues?|wrong|errors?|bugs?|red flags?|anti-?patterns?|improv\w+)\b|\bsafe to\b|\bcheck\b|\bsound\b"
 )
-_LATER = re.compile(r"\b(?:and then|then|afterwards|after that)\b")
-_EXPLAINS = re.compile(
+_LATER = Lazy(r"\b(?:and then|then|afterwards|after that)\b")
+_EXPLAINS = Lazy(
     r"(?:please |can you |could you |hey,? |hi,? |hello,? )*(?:explain|what is|what's|what are|how does|how do|why does|teach (?:me|us)|tell me|define|eli5|describe)\b"
 )
-_QUESTION = re.compile(r"(?:is|are|should|does|do|when|which|why|how)\b")
-_CHOOSES = re.compile(
-    r"\b(?:should (?:i|we) (?:use|pick|choose|go with)|choose between|decid(?:e|ing) between|or should)\b"
-)
-_COMPARES = re.compile(r"(?:please |can you |could you )*(?:compare|which|difference (?:in|between))\b")
-_MODELLED = re.compile(
+_QUESTION = Lazy(r"(?:is|are|should|does|do|when|which|why|how)\b")
+_CHOOSES = Lazy(r"\b(?:should (?:i|we) (?:use|pick|choose|go with)|choose between|decid(?:e|ing) between|or should)\b")
+_COMPARES = Lazy(r"(?:please |can you |could you )*(?:compare|which|difference (?:in|between))\b")
+_MODELLED = Lazy(
     r"\b(?:models?|networks?|lms?|llms?|slm|transformers?|auto-?complet\w*|complet\w*|classif\w*|predict\w*|generators?|chat-?bots?|bots?|assistants?|embedd\w*|tokeni[sz]er|language|neural|ai|gpt)\b"
 )
 """What can be built here."""
-_TECHNICAL = re.compile(
+_TECHNICAL = Lazy(
     r"\b(?:gpus?|apis?|endpoints?|inference|tokens?|rps|qps|req\w*|queries|ttft|tpot|latency|p\d\d|throughput|vllm|sglang|train\w*|weights?|quanti\w+|checkpoints?|ckpts?|kv|cache|batch\w*|"
     r"fine-?tun\w*|parallel\w*|attention|runs|concurrent|deploy\w*|host\w*|cluster|node|fp\d+|b200|users|optimi\w+)\b|[\w.-]+/[\w./-]+"
 )
@@ -125,9 +123,7 @@ class Signs:
 
 @functools.cache
 def _table() -> tuple[tuple[Intent, int, str], ...]:
-    rows = tomllib.loads(files("aether.knowledge").joinpath("reading", "intents.toml").read_text(encoding="utf-8"))[
-        "intent"
-    ]
+    rows = table("reading", "intents.toml")["intent"]
     verbs = [(row["name"], _VERB, words) for row in rows for words in row["verbs"]]
     return (*verbs, *((row["name"], _HINT, words) for row in rows for words in row["hints"]))
 
@@ -226,7 +222,7 @@ def _means_another(text: Text, intent: Intent, words: str, span: Span) -> bool:
 
 
 def _count_turns(scores: _Scores, text: Text) -> None:
-    for intent, patterns in turns():
+    for intent, patterns in TURNS.items():
         said = [match for one in patterns if (match := one.search(text.plain))]
         said = [match for match in said if intent == "diagnose" or not negated(text, match.start(), 2)]
         if said:

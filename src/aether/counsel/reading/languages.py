@@ -3,27 +3,33 @@
 Units, bounds, small numbers, what is counted and what is to be done; no other words. Their places in the person's text stay known.
 """
 
+import functools
 import re
 
 _WORDS = {
-    r"anfragen?|requêtes?|peticion(?:es)?|solicitud(?:es)?|consultas|richieste|requisições|pedidos": "requests", r"nachrichten|mensajes": "messages", r"gespräche": "chats",
-    r"nutzern?|benutzern?|anwendern?|utilisateurs|usuarios": "users", r"gleichzeitigen?|simultan(?:é|ée)s|simultáne[oa]s": "concurrent",
-    r"sekunden?|sek|secondes|segundos": "seconds", r"millisekunden?|millisecondes|milisegundos": "milliseconds", r"minuten|minutos": "minutes",
-    r"stunden?|heures?|horas?": "hours", r"tagen?|tage|jours?|días?": "days", r"wochen?|semaines?|semanas?": "weeks", r"monaten?|monate|mois|meses": "months", r"jahren?|jahre|años": "years",
-    r"eingaben?|(?:d'|en )?entrées?|(?:de )?entrada": "input", r"ausgaben?|antworten|(?:de |en )?sorties?|(?:de )?salida|réponses?|respuestas?": "output",
-    r"(?<=\d )rein|(?<=token )rein|(?<=tokens )rein": "in", r"(?<=\d )raus|(?<=token )raus|(?<=tokens )raus": "out", r"jetons": "tokens",
-    r"antwortzeit(?:en)?|latenz|temps de réponse|tiempo de respuesta|latence|latencia": "latency", r"durchsatz|débit": "throughput",
-    r"höchstens|maximal|bis zu|nicht mehr als|au plus|au maximum|como máximo|a lo sumo|weniger als|moins de|menos de": "at most",
-    r"mindestens|wenigstens|au moins|al menos|por lo menos": "at least",
+    "requests": "anfrage anfragen requête requêtes peticion peticiones solicitud solicitudes consultas richieste requisições pedidos", "messages": "nachrichten mensajes", "chats": "gespräche",
+    "users": "nutzer nutzern benutzer benutzern anwender anwendern utilisateurs usuarios", "concurrent": "gleichzeitige gleichzeitigen simultanés simultanées simultáneos simultáneas",
+    "seconds": "sekunde sekunden sek secondes segundos", "milliseconds": "millisekunde millisekunden millisecondes milisegundos", "minutes": "minuten minutos",
+    "hours": "stunde stunden heure heures hora horas", "days": "tage tagen jour jours día días", "weeks": "woche wochen semaine semaines semana semanas", "months": "monate monaten mois meses", "years": "jahre jahren años",
+    "input": "eingabe eingaben entrée entrées entrada", "output": "ausgabe ausgaben antworten sortie sorties salida réponse réponses respuesta respuestas", "tokens": "jetons",
+    "latency": "antwortzeit antwortzeiten latenz latence latencia", "throughput": "durchsatz débit", "at most": "höchstens maximal", "at least": "mindestens wenigstens",
+    "billion": "milliarde milliarden", "million": "millionen", "thousand": "tausend", "dollars": "dollar", "first token": "ersttokenzeit ersttokenlatenz",
+    "one": "ein eine einer einem einen une una uma", "two": "zwei deux dos", "three": "drei trois tres", "four": "vier quatre cuatro", "six": "sechs seis", "eight": "acht huit ocho", "sixteen": "sechzehn seize",
+    "how many": "cuántos cuántas", "cards": "karten grafikkarten cartes", "continue training": "weitertrainieren weitertraining", "train": "trainieren entraîner entrenar",
+    "fine-tune": "feintunen feintuning nachtrainieren affiner afinar", "pretrain": "vortrainieren préentraîner pré-entraîner preentrenar",
+    "serve": "betreiben ausrollen bedienen servir servire déployer héberger desplegar", "quantise": "quantisieren quantifier cuantizar", "merge": "verschmelzen zusammenführen fusionner fusionar",
+    "evaluate": "auswerten bewerten évaluer evaluar", "compare": "vergleich vergleiche vergleichen comparer comparar", "compress": "komprimieren verkleinern compresser comprimir", "smaller": "kleiner",
+    "why": "warum wieso pourquoi", "explain": "erklär erkläre erklären explique expliquer expliquez explica",
+}  # fmt: skip
+_PHRASES = {
+    r"d'entrées?|en entrées?|de entrada": "input", r"(?:de|en) sorties?|de salida": "output",
+    r"(?<=\d )rein|(?<=token )rein|(?<=tokens )rein": "in", r"(?<=\d )raus|(?<=token )raus|(?<=tokens )raus": "out", r"temps de réponse|tiempo de respuesta": "latency",
+    r"bis zu|nicht mehr als|au plus|au maximum|como máximo|a lo sumo|weniger als|moins de|menos de": "at most", r"au moins|al menos|por lo menos": "at least",
     r"(?:unter|sous|por debajo de|bajo)(?=\s+(?:\d|ein|une?\b))": "under", r"über(?=\s+\d)": "over", r"innerhalb von|en moins de": "within",
-    r"(?:milliarden?|mrd\.?)(?=\s)|milliards?(?: de)?|mil millones(?: de)?": "billion", r"millionen|mio\.(?=\s)|millones(?: de)?": "million", r"tausend|mille?(?= tokens)": "thousand", r"dollar": "dollars",
-    r"(?:zeit )?bis zum ersten token|ersttoken(?:zeit|latenz)|erstes token|premier (?:token|jeton)|primer token": "first token",
-    r"ein(?:e|er|em|en)?|une|una|uma|un(?=\s+[a-z]{1,4}-?\d)|um(?=\s+[a-z]{1,4}-?\d)": "one", r"zwei|deux|dos": "two", r"drei|trois|tres": "three", r"vier|quatre|cuatro": "four", r"sechs|seis": "six", r"acht|huit|ocho": "eight", r"sechzehn|seize": "sixteen",
-    r"auf der (?:fest)?platte|sur le disque|en disco": "on disk", r"wie viele|combien de|cuánt[ao]s": "how many", r"karten|grafikkarten|cartes": "cards",
-    r"weiter ?trainieren|weitertraining": "continue training", r"trainieren|entraîner|entrenar": "train", r"feintun(?:en|ing)|nachtrainieren|affiner|afinar": "fine-tune", r"vortrainieren|pré-?entraîner|preentrenar": "pretrain",
-    r"betreiben|ausrollen|laufen lassen|bedienen|servir|servire|déployer|héberger|desplegar": "serve", r"quantisieren|quantifier|cuantizar": "quantise", r"verschmelzen|zusammenführen|fusionner|fusionar": "merge",
-    r"auswerten|bewerten|évaluer|evaluar": "evaluate", r"vergleich(?:e|en)?|comparer|comparar": "compare", r"komprimieren|verkleinern|compresser|comprimir": "compress", r"mach(?:e|en)?(?= .{3,40} kleiner)": "make", r"kleiner": "smaller",
-    r"warum|wieso|pourquoi": "why", r"erklär(?:e|en)?|explique[rz]?|explica": "explain", r"was ist|qu'est-ce que?|qué es": "what is", r"wie funktionier(?:t|en)|comment fonctionne(?:nt)?|cómo funcionan?": "how does",
+    r"mrd\.?(?=\s)|milliards?(?: de)?|mil millones(?: de)?": "billion", r"mio\.(?=\s)|millones(?: de)?": "million", r"mille?(?= tokens)": "thousand",
+    r"(?:zeit )?bis zum ersten token|erstes token|premier (?:token|jeton)|primer token": "first token", r"u[nm](?=\s+[a-z]{1,4}-?\d)": "one",
+    r"auf der (?:fest)?platte|sur le disque|en disco": "on disk", r"wie viele|combien de": "how many", r"weiter trainieren": "continue training", r"laufen lassen": "serve",
+    r"mach(?:e|en)?(?= .{3,40} kleiner)": "make", r"was ist|qu'est-ce que?|qué es": "what is", r"wie funktionier(?:t|en)|comment fonctionne(?:nt)?|cómo funcionan?": "how does",
 }  # fmt: skip
 _PER = {"sekunde|seconde|segundo|secondo": "per second", "s": "per s", "minute|minuto": "per minute", "stunde|heure|hora": "per hour", "tag|jour|día": "per day", "woche|semaine|semana": "per week", "monat|mois|mes": "per month", "token": "per token", "nutzer|utilisateur|usuario": "per user", "karte": "per gpu", "million|millón de": "per million"}  # fmt: skip
 _EAST = {
@@ -34,20 +40,36 @@ _EAST = {
     "[张块个台条的用在上]": "",
 }  # fmt: skip
 """Chinese and a few Japanese words, longest first where one holds another; counting words and particles fall away."""
-_FOREIGN = re.compile(
-    rf"(?:{'|'.join(f'(?P<e{i}>{words})' for i, words in enumerate(_EAST))})|"
-    rf"(?<![\w-])(?:(?:pro|par|por|al)\s+(?:{'|'.join(f'(?P<p{i}>{words})' for i, words in enumerate(_PER))})|"
-    rf"{'|'.join(f'(?P<w{i}>{words})' for i, words in enumerate(_WORDS))})(?![\w-])"
+_IN_PHRASES = (
+    "entrada salida rein raus temps tiempo bis nicht au máximo lo weniger moins menos unter sous bajo debajo über innerhalb mrd milliard milliards millones mio mil mille ersten erstes "
+    "premier primer un um platte festplatte disque disco viele combien weiter laufen kleiner ist est-ce qué wie comment cómo pro par por al"
 )
-_ENGLISH = tuple(_WORDS.values())
+"""Words one of which stands in every phrase, and those before a period."""
+_TELLING = frozenset(" ".join((*_WORDS.values(), _IN_PHRASES)).split())
+_WORD = re.compile(r"[\w-]+")
+_EASTERN_LETTER = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+_ENGLISH = (*_PHRASES.values(), *_WORDS)
 _EACH = tuple(_PER.values())
 _EASTERN = tuple(f" {word}" for word in _EAST.values())
 
 
+@functools.cache
+def _foreign() -> re.Pattern[str]:
+    """Made only for a text that has such a word: most have none."""
+    known = (*_PHRASES, *("|".join(spelled.split()) for spelled in _WORDS.values()))
+    return re.compile(
+        rf"(?:{'|'.join(f'(?P<e{i}>{words})' for i, words in enumerate(_EAST))})|"
+        rf"(?<![\w-])(?:(?:pro|par|por|al)\s+(?:{'|'.join(f'(?P<p{i}>{words})' for i, words in enumerate(_PER))})|"
+        rf"{'|'.join(f'(?P<w{i}>{words})' for i, words in enumerate(known))})(?![\w-])"
+    )
+
+
 def in_english(plain: str, origin: list[int]) -> tuple[str, list[int]]:
     """The text with those words put in English, and for each character its place in the person's text."""
+    if _TELLING.isdisjoint(_WORD.findall(plain)) and not _EASTERN_LETTER.search(plain):
+        return plain, origin
     parts, places, at = [], [], 0
-    for match in _FOREIGN.finditer(plain):
+    for match in _foreign().finditer(plain):
         kind, number = (match.lastgroup or "w0")[0], int((match.lastgroup or "w0")[1:])
         said = {"p": _EACH, "w": _ENGLISH, "e": _EASTERN}[kind][number]
         width = match.end() - match.start()

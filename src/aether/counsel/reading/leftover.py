@@ -4,24 +4,27 @@ import re
 
 from aether.counsel.reading.constraints import constraints
 from aether.counsel.reading.findings import Findings
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.quantities import Quantity
 from aether.counsel.reading.text import Span
+from aether.knowledge.training_symptoms import clues
 
-_WORD = re.compile(r"[\w.%$€/-]*")
-_DEVICE_LIKE = re.compile(r"(?<![\w.-])(?:[A-Z]{1,3}\d{2,4}[A-Z]{0,2}|RTX\s?\d{4}|GTX\s?\d{4}|TPU\s?v?\d\w?)(?![\w.])")
-_SMALL = re.compile(r"^(?:one|two|half|a|an|couple|pair)\b|^[01]$")
+_WORD = Lazy(r"[\w.%$€/-]*")
+_DEVICE_LIKE = Lazy(r"(?<![\w.-])(?:[A-Z]{1,3}\d{2,4}[A-Z]{0,2}|RTX\s?\d{4}|GTX\s?\d{4}|TPU\s?v?\d\w?)(?![\w.])")
+_SMALL = Lazy(r"^(?:one|two|half|a|an|couple|pair)\b|^[01]$")
 
 
 def unread(found: Findings) -> list[str]:
     """The person's own words for each."""
     text, said = found.text, []
+    clued = _clues(found)
     for span in found.models.unknown:
         said.append((span.start, text.words(span)))
     for quantity in found.rest:
         words = text.words(quantity.span).strip()
         if not text.is_free(quantity.span) or (quantity.dimension == "none" and _SMALL.match(words.lower())):
             continue
-        if _in_method(found, quantity.span):
+        if _in_method(found, quantity.span) or any(quantity.span.overlaps(clue) for clue in clued):
             continue
         said.append((quantity.span.start, _with_neighbour(found, quantity)))
     for match in _DEVICE_LIKE.finditer(text.original):
@@ -31,6 +34,13 @@ def unread(found: Findings) -> list[str]:
     wishes = constraints(text)
     said = [one for one in said if not any(at <= one[0] < at + len(words) for at, words in wishes)]
     return [words for _, words in sorted([*said, *wishes]) if words]
+
+
+def _clues(found: Findings) -> list[Span]:
+    """Of a training that goes wrong: what the causes are weighed by, as its learning rate."""
+    if found.wanted.intent != "diagnose":
+        return []
+    return [Span(*match.span()) for clue in clues() for match in clue.said.finditer(found.text.plain)]
 
 
 def _in_method(found: Findings, span: Span) -> bool:

@@ -55,12 +55,12 @@ def _marked(plain: str, marks: list[tuple[Span, str]]) -> str:
 
 
 @functools.cache
-def _weights() -> tuple[tuple[Intent, ...], dict[str, dict[int, float]]]:
+def _weights() -> tuple[tuple[Intent, ...], dict[str, dict[str, float]]]:
+    """The intents, and by feature the weight of each by its number."""
     stored = json.loads(
         files("aether.knowledge").joinpath("reading", "intent_weights.json").read_text(encoding="utf-8")
     )
-    rows = {name: {int(at): weight for at, weight in row.items()} for name, row in stored["weights"].items()}
-    return tuple(stored["intents"]), rows
+    return tuple(stored["intents"]), stored["weights"]
 
 
 def likeness(found: dict[str, float]) -> dict[Intent, float]:
@@ -69,7 +69,7 @@ def likeness(found: dict[str, float]) -> dict[Intent, float]:
     totals = [0.0] * len(intents)
     for name, strength in found.items():
         for at, weight in rows.get(name, {}).items():
-            totals[at] += weight * strength
+            totals[int(at)] += weight * strength
     top = max(totals)
     norm = top + math.log(sum(math.exp(total - top) for total in totals))
     return {intent: total - norm for intent, total in zip(intents, totals, strict=True)}

@@ -2,11 +2,10 @@
 
 import functools
 import re
-import tomllib
 from dataclasses import dataclass
-from importlib.resources import files
 
 from aether.counsel.reading.text import Span, Text, negated
+from aether.knowledge.tables import table
 from aether.spec.base import Noun
 
 
@@ -20,6 +19,8 @@ class Method(Noun):
     short: tuple[str, ...] = ()
     """Spellings that are plain words too: they count where one of `beside` stands in the text."""
     beside: tuple[str, ...] = ()
+    first: str | None = None
+    """A pattern that is looked for before all spellings, where one of `beside` stands: its words count for no other technique."""
     turn: str | None = None
     """A pattern for a paraphrase, which holds other words between its own."""
 
@@ -36,9 +37,7 @@ class Named:
 @functools.cache
 def methods() -> dict[str, Method]:
     """Name -> method."""
-    rows = tomllib.loads(files("aether.knowledge").joinpath("reading", "methods.toml").read_text(encoding="utf-8"))[
-        "method"
-    ]
+    rows = table("reading", "methods.toml")["method"]
     return {row["name"]: Method.model_validate(row) for row in rows}
 
 
@@ -55,8 +54,13 @@ def is_technique(word: str) -> bool:
 
 def find_methods(text: Text) -> list[Named]:
     """Every method of a text, in order. Words of an intent ("quantize") are read and left free for it."""
-    found: list[Named] = []
-    spans: list[Span] = []
+    found = [
+        Named(method, Span(*match.span()), not negated(text, match.start()))
+        for method in methods().values()
+        if method.first and any(words in text.plain for words in method.beside)
+        for match in text.search(re.compile(method.first))
+    ]
+    spans = [named.span for named in found]
     for words, method in _patterns():
         if words in method.short and not any(re.search(rf"\b{other}\b", text.plain) for other in method.beside):
             continue

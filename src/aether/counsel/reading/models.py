@@ -7,27 +7,28 @@ from dataclasses import dataclass
 
 from aether.counsel.reading.methods import is_technique
 from aether.counsel.reading.names import mended, one_of, possible, spelling, which
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.text import PART_OF_NAME, Span, Text, negated
 from aether.knowledge.models_library import published_model, spelled
 
 _TUNING = "instruct|chat|base|it|hf|v0\\.\\d|preview"
-_TAIL = re.compile(r"[\s_-]*(?:instruct|chat|base|it|hf|pt|v0\.\d|(?<=[_-])\d{4}(?=[_-]))(?![\w])")
-_PACKED = re.compile(
+_TAIL = Lazy(r"[\s_-]*(?:instruct|chat|base|it|hf|pt|v0\.\d|(?<=[_-])\d{4}(?=[_-]))(?![\w])")
+_PACKED = Lazy(
     r"(?:[_.-](?:awq|gptq|gguf|exl[23]|mlx|bnb|unsloth|autoround|marlin|dynamic|quantized|(?:nv|mx)fp4|fp8|fp16|bf16|int[48]|[48]-?bit|w\d+a\d+|q\d(?:_k)?(?:_[msl0])?))+(?![\w])"
 )
 """After a model's name: the number format that its weights are in."""
-_OWNER = re.compile(r"[\w.-]+/$")
-_CONFIG = re.compile(r"(?<![\w/])(?:[\w.~-]*/)*[\w.-]*\.json\b")
-_LIKE = re.compile(
+_OWNER = Lazy(r"[\w.-]+/$")
+_CONFIG = Lazy(r"(?<![\w/])(?:[\w.~-]*/)*[\w.-]*\.json\b")
+_LIKE = Lazy(
     r"(?<![\w.-])(?P<family>[a-z]{3,})[\s_-]?(?P<version>v?\d+(?:\.\d+)?)?[\s_-]*(?P<size>\d+(?:\.\d+)?\s*(?:x\s*\d+\s*)?b)(?![\w])"
 )
-LIKE = re.compile(
+LIKE = Lazy(
     r"[\s-]*(?:style|like|alike|esque|type|ish|inspired|flavou?red|class|sized|compatible|shaped?)\b(?!\s+(?:prompts?|tokens?|format))"
 )
 """After a model's name: one of its kind, and not that model."""
-_IN_A_FOLDER = re.compile(r"(?<!\w)(?:~|\.{1,2})/(?:[\w.-]+/)*$")
+_IN_A_FOLDER = Lazy(r"(?<!\w)(?:~|\.{1,2})/(?:[\w.-]+/)*$")
 """Before a word it makes it a part of a path."""
-_FAMILY_ONLY = re.compile(
+_FAMILY_ONLY = Lazy(
     r"(?<![\w.-])(?P<family>[a-z]{4,})[\s_-]?(?P<version>v?\d+(?:\.\d+)?)(?![\w.]*\d)(?!\s*(?:x|%|gpus?|tokens?|ms|s\b))"
 )
 

@@ -5,20 +5,21 @@ Of two amounts of one kind, the one that is spoken of as being there is no bound
 
 import re
 
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.quantities import Quantity
 from aether.counsel.reading.text import Text
 
-_BEFORE = re.compile(
+_BEFORE = Lazy(
     r"\b(?:currently|at present|at the moment|right now|today|so far|as of now|now (?:at|it(?:'s| is| takes)|we(?:'re| are)(?: at)?|takes?|is|sits? at)|(?:we|i) (?:currently )?(?:see|get|have|had|measured?|got|pay|are (?:at|seeing|getting|paying)|manage|serve|do)|we're (?:at|seeing|getting|paying)|"
     r"measured|observed|went from|up from|down from|(?:is|are|was|were|stands?|sits?) (?:now )?at|current(?:ly)?(?: \w+){0,3}?(?: is| are|:)?|it takes|takes|used to be|was|were|baseline(?: is|:)?|existing|before:?|instead of|from)\b[^,;.]{0,25}$"
 )
-_AFTER = re.compile(
+_AFTER = Lazy(
     r"[\s,(]*(?:\w+\s+){0,2}?(?:now|today|currently|at the moment|at present|right now|as of now|so far|these days|atm)\b"
 )
-_WANTED = re.compile(
+_WANTED = Lazy(
     r"\b(?:goals?|targets?|wants?|wanted|needs?|needed|aim(?:ing)?(?: for| at)?|wish|would like|must|should|has to|have to|bring|get(?:ting)? (?:it|this|that|them) (?:down|up)?|(?:down|up)? ?to|under|below|within|at most|at least|expect(?:ing|ed)?|require[sd]?|objective|slo|budget|make it|reach|hit|max)\b[^;.\d]{0,25}$|(?:->|→|=>|<=?|>=?)\s*$"
 )
-_IS_WANTED = re.compile(r"\s*(?:is|would be|are)?\s*(?:the\s+|our\s+)?(?:goal|target|wanted|needed|required|slo)\b")
+_IS_WANTED = Lazy(r"\s*(?:is|would be|are)?\s*(?:the\s+|our\s+)?(?:goal|target|wanted|needed|required|slo)\b")
 _KINDS = ("time", "request rate", "token rate", "money per M tokens", "money per hour", "users", "memory")
 
 
@@ -53,7 +54,7 @@ def _left(text: Text, one: Quantity, parts: str) -> str:
 _OTHER = r"(?<![a-z\d.])\d[\d.,]*\s*[a-z$%/]+"
 
 
-_MOVED = re.compile(
+_MOVED = Lazy(
     r"\b(?:went|gone|rose|risen|grew|jumped|climbed|increased|crept|shot|dropped|fell|fallen|degraded|came|is|are|was)\s+(?:up|down|back)?\s*(?:to|from|at)\s+(?:about|around|over|roughly)?\s*$"
 )
 """Before an amount: what something has come to."""

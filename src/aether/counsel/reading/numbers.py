@@ -6,6 +6,7 @@ English words. A number keeps whether it was a range, so that a bound can take t
 import re
 from dataclasses import dataclass
 
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.text import Span, Text
 
 _ONES = {w: i for i, w in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"])}  # fmt: skip
@@ -46,19 +47,19 @@ _DIGITS = (
 )
 WORDS = "|".join(sorted([*_ONES, *_TENS, *_SCALES, *_GROUPS, *_PARTS], key=len, reverse=True))
 _SCALE_WORDS = "|".join(k for k in _SCALES if k != "k")
-_NUMERAL = re.compile(
+_NUMERAL = Lazy(
     rf"(?<![\w.])(?P<sign>[-+](?=[\d.]))?(?P<digits>{_DIGITS})(?P<exp>e[-+]?\d+)?"
     rf"(?:(?P<suffix>bn|[kmbtg])(?![a-hj-z0-9]|i(?!sh))|\s*(?P<scale>{_SCALE_WORDS})\b)?(?:\+(?![\w.+])|-?ish\b)?"
 )
-_SPELLED = re.compile(
+_SPELLED = Lazy(
     rf"(?<![\w-])(?:(?:a|an)\s+)?(?:{WORDS})\b(?:(?:\s+and\s+(?:a\s+)?|[\s-]+(?:a\s+|of\s+(?:a\s+)?)?)(?:{WORDS})\b)*(?:-?ish\b)?"
 )
-_ONE_OF = re.compile(
+_ONE_OF = Lazy(
     r"\b(?:in|within|under|about|than|only|takes?|over|for|inside|most|least)\s+(?P<one>an?)(?=\s+(?:second|minute|hour|day|week|fortnight|month|year)\b)"
 )
 """An article that counts: "within a week"."""
-_RANGE = re.compile(r"\s*(?:->|=>|→|-|to|and|or|\.\.\.?)\s*")
-_COUNTS = re.compile(rf"\s*(?:concurrent )?(?:{_COUNTED}|rps|qps)\b(?!\s*\?)")
+_RANGE = Lazy(r"\s*(?:->|=>|→|-|to|and|or|\.\.\.?)\s*")
+_COUNTS = Lazy(rf"\s*(?:concurrent )?(?:{_COUNTED}|rps|qps)\b(?!\s*\?)")
 """After "2 or 3": a range of one thing."""
 
 

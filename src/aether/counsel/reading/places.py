@@ -2,27 +2,26 @@
 
 import re
 
-from aether.counsel.reading.text import Span, Text, negated, phrase
+from aether.counsel.reading.patterns import Lazy, Pattern
+from aether.counsel.reading.text import Span, Text, negated
 
-_PLACE = re.compile(
+_PLACE = Lazy(
     r"(?<![\w@$€£])(?:(?:https?|s3|gs|hf)://[^\s,;\"')]+|hf:[\w./-]+|python:(?:stdlib|package/[\w.]+)|(?:~|\.{0,2})/[\w.*@{}/-]+|[\w*-]+(?:/[\w.*-]+)+/?|[\w*-]+\.(?:jsonl|json|parquet|csv|txt|log|out|err|toml|yaml|yml|py|sh|gz|zst|arrow|md|ipynb))(?![\w])"
 )
-_FILE = re.compile(
-    r"(?<!/config)(?<!^config)\.(?:jsonl|json|parquet|csv|txt|log|out|err|toml|yaml|yml|py|sh|md|ipynb)$"
-)
-_LOGS = re.compile(r"\.(?:log|out|err)$|trainer_state\.json$|metrics\.jsonl$|^(?:\./)?runs/")
-_WEIGHTS = re.compile(
+_FILE = Lazy(r"(?<!/config)(?<!^config)\.(?:jsonl|json|parquet|csv|txt|log|out|err|toml|yaml|yml|py|sh|md|ipynb)$")
+_LOGS = Lazy(r"\.(?:log|out|err)$|trainer_state\.json$|metrics\.jsonl$|^(?:\./)?runs/")
+_WEIGHTS = Lazy(
     r"(?:^|[/._-])(?:ckpts?|checkpoints?|step|model|models|merged|adapters?|final|best|last|weights|out|outputs?|results?)(?:[/._-]?\d*)?(?:[/_-]|$)|\.(?:safetensors|gguf|pt|pth|bin)$"
 )
 """Of a place without a kind of data in its name: a trained model."""
-_OF_A_MODEL = re.compile(
+_OF_A_MODEL = Lazy(
     r"\b(?:models?|checkpoints?|ckpts?|adapters?|weights|base|teacher|student|finetunes?|fts?)\s*(?:is|are|at|in|from|:|=|\()?\s*$"
 )
 """Before a folder it makes it a trained model."""
-_CODE = re.compile(
+_CODE = Lazy(
     r"\.(?:py|sh|ya?ml|toml|ipynb)$|requirements[\w-]*\.txt$|dockerfile|(?:config|conf|args|arguments|settings|params)\.json$|(?:^|/)(?:ds|deepspeed|zero|accelerate|fsdp|trainer(?!_state)|training|hparams|launch)[\w-]*\.json$"
 )
-_USES = re.compile(
+_USES = Lazy(
     r"\b(?:for|as|to (?:power|run|be)|build|make|create|want|need|serve|of)\s+(?P<use>(?:an?|our|the|my|some)?\s*(?:(?!to\b|run\b|and\b)[\w-]+\s+){0,4}?(?:chatbot|chat bot|assistant|copilot|co-pilot|autocomplete|autocompletion|code completion|completion model|summari[sz]ation|summari[sz]er|translation|translator|classification|classifier|customer support|customer service|help ?desk|support bot|search engine|question answering|q&a|rag(?: pipeline| system)?|tutor|agent|transcription|extraction|moderation))\b"
 )
 
@@ -42,9 +41,7 @@ def find_files(text: Text) -> tuple[list[tuple[str, Span]], list[tuple[str, Span
     return find_places(text, _FILE)
 
 
-def find_places(
-    text: Text, kind: re.Pattern[str] | None = None
-) -> tuple[list[tuple[str, Span]], list[tuple[str, Span]]]:
+def find_places(text: Text, kind: Pattern | None = None) -> tuple[list[tuple[str, Span]], list[tuple[str, Span]]]:
     """(data sources, other files, runs and logs), each with where it stands; those that `kind` matches, by default all."""
     sources: list[tuple[str, Span]] = []
     subjects: list[tuple[str, Span]] = []
@@ -92,11 +89,14 @@ _CORPORA: dict[str, str] = {
     r"hh-?rlhf": "Anthropic/hh-rlhf",
     r"alpaca": "tatsu-lab/alpaca",
     r"dolly(?:[\s-]15k)?": "databricks/databricks-dolly-15k",
-    r"oasst2?": "OpenAssistant/oasst2",
+    r"oasst(?:2)?": "OpenAssistant/oasst2",
 }
 """Public data sets as people name them, and where each is on Hugging Face (from memory: assumed)."""
 _CORPUS = {
-    place: re.compile(rf"(?<![\w/.-]){words}(?![\w/]|-\w)(?!\s*(?:style|like|format|eval|bench)\w*)")
+    place: Lazy(
+        rf"(?<![\w/.-]){words}(?![\w/]|-\w)(?!\s*(?:style|like|format|eval|bench)\w*)",
+        re.split(r"\W", words, maxsplit=1)[0],
+    )
     for words, place in _CORPORA.items()
 }
 
@@ -121,41 +121,35 @@ def find_use(text: Text) -> tuple[str, Span] | None:
     return text.words(span).strip(), span
 
 
-_CODE_WORDS = [
-    phrase(w)
-    for w in (
-        "code completion",
-        "python code",
-        "code model",
-        "source code",
-        "coding",
-        "programming",
-        "autocomplete",
-        "sql",
-    )
-]
-_PROSE_WORDS = [
-    phrase(w)
-    for w in (
-        "prose",
-        "english text",
-        "books",
-        "news",
-        "tickets",
-        "emails",
-        "articles",
-        "wikipedia",
-        "stories",
-        "legal documents",
-        "medical records",
-    )
-]
+_CODE_WORDS = (
+    "code completion",
+    "python code",
+    "code model",
+    "source code",
+    "coding",
+    "programming",
+    "autocomplete",
+    "sql",
+)
+_PROSE_WORDS = (
+    "prose",
+    "english text",
+    "books",
+    "news",
+    "tickets",
+    "emails",
+    "articles",
+    "wikipedia",
+    "stories",
+    "legal documents",
+    "medical records",
+)
 
 
 def find_modality(text: Text) -> tuple[str, Span] | None:
     """Whether the text to learn from is code or prose, where that is said."""
-    for kind, patterns in (("code", _CODE_WORDS), ("text", _PROSE_WORDS)):
-        for pattern in patterns:
-            if match := pattern.search(text.plain):
+    for kind, several in (("code", _CODE_WORDS), ("text", _PROSE_WORDS)):
+        for words in several:
+            for match in text.phrases(words):
                 return kind, Span(*match.span())
     return None

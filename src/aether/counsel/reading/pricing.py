@@ -1,15 +1,14 @@
 """Which device a price per hour is of, where several are named: "H100 at $2.5/h or A100 at $1.2/h", "$2 for the L40S"."""
 
-import re
-
 from aether.counsel.reading.findings import Findings
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.traffic import Field
 
-_OF_IT = re.compile(
+_OF_IT = Lazy(
     r"\s*(?:gpus?|cards?)?\s*(?:\(|,)?\s*(?:at|for|@|is|are|costs?|go(?:es)? for|:|=|-)?\s*(?:us about|us|about|around|only|~)?\s*"
 )
 """Between a device and its own price."""
-_BEFORE_IT = re.compile(r"\s*(?:/|per|an?)?\s*(?:for|on|per|each for|with)?\s*(?:an?|the|each|one)?\s*")
+_BEFORE_IT = Lazy(r"\s*(?:/|per|an?)?\s*(?:for|on|per|each for|with)?\s*(?:an?|the|each|one)?\s*")
 """Between a price and the device behind it."""
 
 

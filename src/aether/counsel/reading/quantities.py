@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aether.counsel.reading.numbers import WORDS, Number, numbers, spelled
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.text import Span, Text
 
 Dimension = Literal[
@@ -26,38 +27,29 @@ class Quantity:
 
 
 _PER_S = r"(?:\s*/\s*|\s+(?:per|an?|each|every)\s+)"
-_SECONDS = {"milliseconds?|millisec(?:ond)?s?|milisec(?:ond)?s?|millis|msecs?|ms": 1e-3, "microseconds?|us": 1e-6, "seconds?|secs?|s": 1.0, "minutes?|mins?": 60.0, "hours?|hrs?|h": 3600.0, "days?|d": 86400.0, "weeks?|wks?": 604800.0, "fortnights?": 1209600.0, "months?": 30 * 86400.0, "years?": 365 * 86400.0}  # fmt: skip
-_BYTES = {
-    "kb|kib": 1e3,
-    "mb": 1e6,
-    "gb|gigs?|gigabytes?|g": 1e9,
-    "tb|terabytes?": 1e12,
-    "mib|megabytes?": 2.0**20,
-    "gib": 2.0**30,
-    "tib": 2.0**40,
-}
+
+
+def _by_word(rows: dict[str, float]) -> dict[str, float]:
+    return {word: factor for words, factor in rows.items() for word in words.split()}
+
+
+_SECONDS = _by_word({"milliseconds millisecond millisecs millisec milisecs milisec miliseconds milisecond millis msecs msec ms": 1e-3, "microseconds microsecond us": 1e-6, "seconds second secs sec s": 1.0, "minutes minute mins min": 60.0, "hours hour hrs hr h": 3600.0, "days day d": 86400.0, "weeks week wks wk": 604800.0, "fortnights fortnight": 1209600.0, "months month": 30 * 86400.0, "years year": 365 * 86400.0})  # fmt: skip
+_BYTES = _by_word({"kb kib": 1e3, "mb": 1e6, "gb gigs gig gigabytes gigabyte g": 1e9, "tb terabytes terabyte": 1e12, "mib megabytes megabyte": 2.0**20, "gib": 2.0**30, "tib": 2.0**40})  # fmt: skip
 _KIND_OF_TIME = r"(?:(?:working|business|office|wall[\s-]?clock|full|whole|calendar|consecutive|straight|solid|short|real|more|extra)[\s-]+)?"
 """Before a unit of time it changes nothing: "10 working hours", "two full days"."""
-_PERIOD = {
-    "seconds?|secs?|s": 1.0,
-    "minutes?|mins?|m": 60.0,
-    "hours?|hrs?|h": 3600.0,
-    "days?|d": 86400.0,
-    "weeks?|wks?": 7 * 86400.0,
-    "months?|mos?": 30 * 86400.0,
-}
+_PERIOD = _by_word({"seconds second secs sec s": 1.0, "minutes minute mins min m": 60.0, "hours hour hrs hr h": 3600.0, "days day d": 86400.0, "weeks week wks wk": 7 * 86400.0, "months month mos mo": 30 * 86400.0})  # fmt: skip
 _OFTEN = {"hourly": 3600.0, "daily": 86400.0, "weekly": 7 * 86400.0, "monthly": 30 * 86400.0}
-EACH = re.compile(
+EACH = Lazy(
     r"\s*(?:/|\b(?:per|an?|each|every|in an?|in one|within an?|over an?)\b)\s*"
     rf"(?:(?P<many>\d+(?:\.\d+)?|an?\s+few|{WORDS})\s*)?(?P<unit>{'|'.join(_PERIOD)})\b(?!\s*(?:old|long|ago)\b)"
     rf"|\s*\b(?P<often>{'|'.join(_OFTEN)})\b"
 )
 """How often: "/s", "per minute", "every two seconds", "each 24h", "daily"."""
-_UNIT_BEFORE = re.compile(
+_UNIT_BEFORE = Lazy(
     r"(?:(?<!\d)\s|[_(\[])(?P<unit>ms|msecs?|s|secs?|seconds|mins?|minutes|h|hrs?|hours|days|gb|gib|mb)[)\]]?\s*(?:[:=]|<=?|is|of|under|below|at most)\s*$"
 )
 """A unit in a name or in brackets before the number: "ttft_p99_ms: 500", "TTFT (ms) = 500"."""
-_EVERY = re.compile(
+_EVERY = Lazy(
     rf"\b(?:every|each|per|in (?:a|an|one))\s+(?P<unit>second|minute|hour|day|week|month)\b[^.,;\d]{{0,25}}$|\b(?P<often>{'|'.join(_OFTEN)})\b[^.,;\d]{{0,25}}$"
 )
 """Before a number of requests: "every minute come 300 requests", "daily volume: 20k calls"."""
@@ -74,8 +66,8 @@ _NO_REQUEST = (
 """What is no request when so many of it come in a time, and words that end the name of a thing."""
 _THING = rf"(?:\s*(?!{_NO_REQUEST}\b)[a-z][a-z'-]*){{1,3}}?"
 """One to three words for what comes in: "messages", "support tickets", "incoming api calls"."""
-_THINGS = re.compile(rf"{_THING}(?:{EACH.pattern})")
-_OFTEN_THINGS = re.compile(rf"\s*(?P<often>{'|'.join(_OFTEN)})\s+{_KINDS}{REQUEST}\b(?P<unit>)")
+_THINGS = Lazy(rf"{_THING}(?:{EACH.pattern})")
+_OFTEN_THINGS = Lazy(rf"\s*(?P<often>{'|'.join(_OFTEN)})\s+{_KINDS}{REQUEST}\b(?P<unit>)")
 _TOKEN = r"(?:tokens?|toks?|tks?|tok)"
 _MILLION = (
     r"(?:(?:1|one)\s*)?(?:m|mm|mio|million|1e6)(?:\s*(?:output|generated|input)?\s*-?\s*(?:"
@@ -85,13 +77,13 @@ _MILLION = (
 )
 _WHICH = r"(?:input|prompt|output|generated|completion|answer|response|context)\s+"
 _NODE = r"node|instance|server|machine"
-_PRICED = re.compile(
+_PRICED = Lazy(
     r"\b(?:cost|price)\w*\b[^.;?]{0,25}\b(?:a|one) million tokens|\b(?:a|one) million tokens\b(?:[^.;?]|\.(?=\d)){0,40}\bcost"
 )
 """A million that a price is asked for is a unit, and no corpus."""
-_IN_A_UNIT = re.compile(r"(?:\bper|/)\s*$")
+_IN_A_UNIT = Lazy(r"(?:\bper|/)\s*$")
 _DEVICE_TIME = r"\s*-?\s*(?:gpu|card|device|accelerator|node|chip|tpu|[ahbl]\d{2,3}s?)[\s-]*(?:hours?|hrs?|h|days?|weeks?|months?|years?)\b"
-_USER = re.compile(
+_USER = Lazy(
     rf"\s*{_PER_S}\s*(?:(?:concurrent|active|single|parallel)\s+)?(?:user|stream|request|sequence|client|session|conversation)\b|\s*(?:for|to)\s+(?:an?|one|each|every|a single|the)\s+(?:user|stream|session|client|person)\b|\s*(?:single[- ]stream|interactive)\b"
 )
 
@@ -107,14 +99,14 @@ def quantities(text: Text) -> list[Quantity]:
     return [_same_unit(text, *pair) for pair in zip(found, [None, *found], strict=False)]
 
 
-_LEFT_OUT = re.compile(
+_LEFT_OUT = Lazy(
     r"(?:\s*(?:at|for)?\s*(?:the\s+)?p(?:50|9[059]))?\s*[,;]?\s*(?:and|or|but)?\s*(?:within|under|below|at most|max)?\s*(?P<share>(?:at\s+)?p(?:50|9[059])\s*:?\s*)?"
 )
-_OF_THE_SAME = re.compile(
+_OF_THE_SAME = Lazy(
     r"[^.;\d]{0,15}?[,;.]?\s*(?:but\s+|and\s+|now\s+)*(?:(?:we|i|they|management)\s+)?(?:would\s+)?(?:wants?|needs?|goal|target|must|should|like|aim|has to|have to|->|→|down to|to)\b[^.;\d]{0,30}"
 )
 """Between a price for so much and a wished one: "we pay $4 per million tokens, want to get it under $1.50"."""
-_SHARE_AFTER = re.compile(r"\s*(?:at|for|in)?\s*(?:the\s+)?p(?:50|9[059])(?!\w)")
+_SHARE_AFTER = Lazy(r"\s*(?:at|for|in)?\s*(?:the\s+)?p(?:50|9[059])(?!\w)")
 
 
 def _same_unit(text: Text, number: Quantity, before: Quantity | None) -> Quantity:
@@ -129,23 +121,23 @@ def _same_unit(text: Text, number: Quantity, before: Quantity | None) -> Quantit
     unit = re.search(r"[a-z]+$", text.plain[before.span.start : before.span.end])
     if between is None or unit is None or not (between["share"] or _SHARE_AFTER.match(text.plain, number.span.end)):
         return number
-    factor = _factor(_SECONDS, unit[0]) or 1.0
+    factor = _SECONDS.get(unit[0]) or 1.0
     return Quantity(number.low * factor, number.high * factor, "time", number.span)
 
 
-_LABELS: tuple[tuple[str, Dimension, float], ...] = (
-    (r"rps|qps|r/s|q/s|(?:requests?|reqs?|queries)\s*(?:/\s*s(?:ec(?:ond)?)?|per\s+sec(?:ond)?|a\s+second)", "request rate", 1.0),
-    (r"rpm|(?:requests?|reqs?|queries)\s*(?:/\s*min(?:ute)?|per\s+min(?:ute)?)", "request rate", 1 / 60),
-    (r"rph|(?:requests?|reqs?|queries)\s*(?:/\s*(?:h|hr|hour)|per\s+hour)", "request rate", 1 / 3600),
-    (r"(?:requests?|reqs?|queries)\s*(?:/\s*d(?:ay)?|per\s+day)", "request rate", 1 / 86400),
-    (r"(?:tokens?|toks?)\s*(?:/\s*s(?:ec(?:ond)?)?|per\s+sec(?:ond)?)|tps", "token rate", 1.0),
-    (r"(?:\$|usd|cost|price|dollars)\s*(?:/|per)\s*(?:(?:1|one)?\s*m(?:illion|io)?\s*(?:output\s+|generated\s+)?tok(?:en)?s?|mtoks?)", "money per M tokens", 1.0),
-    (r"hourly\s+(?:price|rate|cost|fee)|(?:\$|usd|cost|price|rate|dollars)\s*(?:/|per)\s*(?:(?:gpu|card|device)[\s-]*)?(?:hour|hr|h)", "money per hour", 1.0),
+_LABELS: tuple[tuple[str, str, Dimension, float], ...] = (
+    ("rps|qps|r/s|q/s|req|quer", r"rps|qps|r/s|q/s|(?:requests?|reqs?|queries)\s*(?:/\s*s(?:ec(?:ond)?)?|per\s+sec(?:ond)?|a\s+second)", "request rate", 1.0),
+    ("rpm|req|quer", r"rpm|(?:requests?|reqs?|queries)\s*(?:/\s*min(?:ute)?|per\s+min(?:ute)?)", "request rate", 1 / 60),
+    ("rph|req|quer", r"rph|(?:requests?|reqs?|queries)\s*(?:/\s*(?:h|hr|hour)|per\s+hour)", "request rate", 1 / 3600),
+    ("req|quer", r"(?:requests?|reqs?|queries)\s*(?:/\s*d(?:ay)?|per\s+day)", "request rate", 1 / 86400),
+    ("tok|tps", r"(?:tokens?|toks?)\s*(?:/\s*s(?:ec(?:ond)?)?|per\s+sec(?:ond)?)|tps", "token rate", 1.0),
+    ("$|usd|cost|price|dollars", r"(?:\$|usd|cost|price|dollars)\s*(?:/|per)\s*(?:(?:1|one)?\s*m(?:illion|io)?\s*(?:output\s+|generated\s+)?tok(?:en)?s?|mtoks?)", "money per M tokens", 1.0),
+    ("hourly|$|usd|cost|price|rate|dollars", r"hourly\s+(?:price|rate|cost|fee)|(?:\$|usd|cost|price|rate|dollars)\s*(?:/|per)\s*(?:(?:gpu|card|device)[\s-]*)?(?:hour|hr|h)", "money per hour", 1.0),
 )  # fmt: skip
 """What a number is that stands behind these words: "rps: 12", "cost per million tokens below $2"."""
 _BEHIND = r"[)\]\"']?\s*(?:(?:[:=~]|<=?|>=?|is|of|at|to|under|below|within|up to|about|around|roughly|approx\.?|some|(?:at|no)\s+(?:most|least|more\s+than|less\s+than)|max(?:imum)?\.?|min(?:imum)?\.?)\s*)*(?P<money>(?:us)?\$\s*)?$"
-_LABELLED: tuple[tuple[re.Pattern[str], Dimension, float], ...] = tuple(
-    (re.compile(rf"(?<![\w$.])(?:{words}){_BEHIND}"), dimension, factor) for words, dimension, factor in _LABELS
+_LABELLED: tuple[tuple[Lazy, Dimension, float], ...] = tuple(
+    (Lazy(rf"(?<![\w$.])(?:{label}){_BEHIND}", words), dimension, factor) for words, label, dimension, factor in _LABELS
 )
 
 
@@ -188,7 +180,7 @@ def _made(number: Number, dimension: Dimension, start: int, end: int, factor: fl
     return Quantity(number.low * factor, number.high * factor, dimension, Span(start, end), note)
 
 
-_PAID = re.compile(
+_PAID = Lazy(
     r"\b(?:at|for|costs?(?: us)?|cost(?:ing)?|price[ds]?(?: at| of| is)?|rent(?:ed|s)?(?: at| for)?|pay(?:ing)?)\s*$"
 )
 _AN_HOUR = r"(?:\s*/\s*|\s+(?:per|an)\s+)(?:gpu[\s-]*)?(?:hours?|hrs?|h)\b"
@@ -233,13 +225,13 @@ def _money(text: Text, number: Number) -> Quantity | None:
     return _made(number, "money", start, end, factor)
 
 
-def _factor(table: dict[str, float], unit: str) -> float | None:
-    return next((value for names, value in table.items() if re.fullmatch(names, unit)), None)
+_VOLUME_S = 3600.0
+"""From this period on, tokens are a volume of traffic and no speed: "2 billion tokens a day"."""
 
 
 def _rate(text: Text, number: Number) -> Quantity | None:
     start, end = number.span.start, number.span.end
-    if found := _after(text, end, r"\s*(?:k\s*)?(rps|qps|rpm|rph|tps|tok/s|toks/s|t/s|r/s|q/s)\b"):
+    if found := _after(text, end, r"\s*(?:k\s*)?(rps|qps|fps|rpm|rph|tps|tok/s|toks/s|t/s|r/s|q/s)\b"):
         word = found[1]
         if word in ("tps", "tok/s", "toks/s", "t/s"):
             return _token_rate(text, number, start, found.end())
@@ -247,10 +239,14 @@ def _rate(text: Text, number: Number) -> Quantity | None:
     bare = _after(text, end, r"\s*(?:/\s*s(?:ec)?\b|(?:per|a|each|every) second\b)")
     if bare and re.search(r"\b(?:load|traffic|rate|requests|queries|arrivals?)\b[^.;\d]{0,12}$", text.plain[:start]):
         return _made(number, "request rate", start, bare.end())
-    if found := _after(text, end, rf"\s*(?:output\s+|generated\s+|decode\s+)?{_TOKEN}(?P<user>{_PER_S}\s*user)?"):
+    kind = r"(?:(?P<out>output|generated|decode)\s+|(?P<in>input|prompt)\s+)?"
+    if found := _after(text, end, rf"\s*{kind}{_TOKEN}(?P<user>{_PER_S}\s*user)?"):
         each = EACH.match(text.plain, found.end())
+        if each and lasts(each) >= _VOLUME_S and not found["user"]:
+            note = "output volume" if found["out"] else "input volume" if found["in"] else "volume"
+            return _made(number, "token rate", start, each.end(), 1 / lasts(each), note)
         note = "per user" if found["user"] else ""
-        return _token_rate(text, number, start, each.end(), 1 / lasts(each), note) if each else None
+        return _token_rate(text, number, start, each.end(), 1 / lasts(each), note) if each and not found["in"] else None
     if found := _THINGS.match(text.plain, end) or _OFTEN_THINGS.match(text.plain, end):
         period, stop, note = _busy(text, lasts(found), found.end())
         return _made(number, "request rate", start, stop, 1 / period, note)
@@ -266,11 +262,11 @@ def lasts(each: re.Match[str]) -> float:
         return _OFTEN[found["often"]]
     many = found.get("many")
     return (float(many) if many and many[0].isdigit() else spelled(many or "one") or 1.0) * (
-        _factor(_PERIOD, found["unit"]) or 1.0
+        _PERIOD.get(found["unit"]) or 1.0
     )
 
 
-_SPREAD = re.compile(
+_SPREAD = Lazy(
     r"[\s,(]*(?:(?:which|that|they|all|mostly|mainly|only|come|comes|coming|arrive|arriving|spread|distributed|squeezed|concentrated|evenly|out|are|is|and)\s+)*(?:over|in|within|during|across|into|between|from)\s+"
     rf"(?:(?:an?|the|our|about|around|roughly|only|just)\s+)*(?:(?P<hours>\d{{1,2}}(?:\.\d)?|{WORDS})[\s-]*{_KIND_OF_TIME}(?:hours?|hrs?|h)\b|(?P<office>(?:working|office|business|opening)\s+hours?)"
     r"|(?P<from>\d{1,2})\s*(?::00)?\s*(?:am)?\s*(?:-|to|and|till|until)\s*(?P<to>\d{1,2})\s*(?::00)?\s*(?:pm|h|o'clock)?\b(?!\s*(?:tok|req|gpu|%)))"
@@ -331,19 +327,19 @@ def _plain_unit(text: Text, number: Number) -> Quantity | None:
     if found := _after(text, end, r"\s*(?:concurrent|simultaneous|parallel|active|daily)?\s*(?:users?|sessions?|clients?|streams?|conversations?|customers?|people)\b|\s*(?:concurrent|simultaneous|parallel|in-flight)\s*(?:requests?|chats?|queries)"):  # fmt: skip
         return _made(number, "users", start, found.end())
     if not number.suffix:
-        for names, factor in _BYTES.items():
-            if found := _after(text, end, rf"\s*-?\s*(?:{names})\b(?!\s*/)"):
-                return _made(number, "memory", start, found.end(), factor)
-        for names, factor in _SECONDS.items():
-            whole = r"(?:(?:of\s+)?an?\s+)?" if number.high < 1 else ""  # "half a second"
-            if found := _after(text, end, rf"\s*{whole}-?\s*{_KIND_OF_TIME}(?:{names})\b"):
-                return _made(number, "time", start, found.end(), factor)
+        whole = r"(?:(?:of\s+)?an?\s+)?" if number.high < 1 else ""  # "half a second"
+        found = _after(text, end, r"\s*-?\s*(?P<unit>[a-z]+)\b(?!\s*/)")
+        if found and (factor := _BYTES.get(found["unit"])):
+            return _made(number, "memory", start, found.end(), factor)
+        found = _after(text, end, rf"\s*{whole}-?\s*{_KIND_OF_TIME}(?P<unit>[a-z]+)\b")
+        if found and (factor := _SECONDS.get(found["unit"])):
+            return _made(number, "time", start, found.end(), factor)
         if found := _after(text, end, r"\s*-?\s*bits?\b(?!\s*(?:/|per))"):
             return _made(number, "bits", start, found.end())
         if found := _UNIT_BEFORE.search(text.plain, 0, start):
-            if factor := _factor(_SECONDS, found["unit"]):
+            if factor := _SECONDS.get(found["unit"]):
                 return _made(number, "time", start, end, factor)
-            return _made(number, "memory", start, end, _factor(_BYTES, found["unit"]) or 1.0)
+            return _made(number, "memory", start, end, _BYTES.get(found["unit"]) or 1.0)
     elif number.suffix == "g" and number.high >= 1e9:
         return _made(number, "memory", start, end)
     elif number.suffix in ("b", "bn", "t", "m") and number.high >= 1e7:

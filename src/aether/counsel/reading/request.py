@@ -15,6 +15,7 @@ from aether.counsel.reading.followup import goes_on, merged
 from aether.counsel.reading.hardware import Found as Machine
 from aether.counsel.reading.leftover import unread
 from aether.counsel.reading.methods import Named
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.pricing import prices_apart
 from aether.counsel.reading.targets import AT_MOST, Bounded
 from aether.counsel.reading.text import Span, Text
@@ -258,13 +259,13 @@ def _places(found: Findings, intent: Intent) -> tuple[list[tuple[str, Span]], li
     return found.sources, found.subjects
 
 
-_ABOUT = re.compile(
+_ABOUT = Lazy(
     r"(?:explain|what(?:'s| is| are)(?: an?| the)?|how (?:does|do|is|are)|why (?:does|do|is|are)|tell me about|teach me(?: about)?|define|describe|introduction to|intro to|when (?:should|would) i use|"
     r"difference between|help me understand)\s+(?:the |an? )?(?:people |we |you |they |one |models |llms )?(?:use |do |need )?(?P<topic>[^?.,;\n]{2,80}?)(?:\s+(?:work|works|mean|means|matter|help|helps|to me|in simple terms|like i'm five|do)\b.*)?\s*(?:[?.,;\n]|$)"
 )
 
 
-_MORE_OF_A_NAME = re.compile(r"(?:\+{1,2}|[ -]?v?\d+(?:\.\d+)?)(?![\w%.]|\s*(?:bits?|steps?|gpus?|x)\b)")
+_MORE_OF_A_NAME = Lazy(r"(?:\+{1,2}|[ -]?v?\d+(?:\.\d+)?)(?![\w%.]|\s*(?:bits?|steps?|gpus?|x)\b)")
 """After a technique's name it makes another one of it: "LoRA+", "FlashAttention-4"."""
 
 

@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator
 
 from aether.counsel.reading.numbers import spelled
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.text import Text
 from aether.spec.brief import Brief
 
-_FACTOR = re.compile(
+_FACTOR = Lazy(
     r"\b(?P<word>doubl(?:e[sd]?|ing)|twice|tripl(?:e[sd]?|ing)|quadrupl(?:e[sd]?|ing)|halv(?:e[sd]?|ing)|half|(?:a )?third of|(?:a )?quarter of)\b"
     r"|(?<![\w.])(?P<times>\d+(?:\.\d+)?|three|four|five|ten)\s*(?:x|times|-?fold)(?![\w-])"
     r"|(?P<sign>[+-])?(?<![\w.])(?P<share>\d+(?:\.\d+)?)\s*(?:%|percent)\s*(?P<way>more|less|fewer|longer|shorter|higher|lower|bigger|smaller|of)?"
@@ -20,7 +21,7 @@ _WHATS = {
     "devices": r"gpus?|devices?|cards?|hardware|accelerators?|chips?|nodes?",
     "corpus": r"tokens|data|corpus",
 }
-_WHAT = re.compile("|".join(rf"\b(?P<{name}>{words})\b" for name, words in _WHATS.items()))
+_WHAT = Lazy("|".join(rf"\b(?P<{name}>{words})\b" for name, words in _WHATS.items()))
 
 
 def scaled(brief: Brief, text: Text) -> Brief:

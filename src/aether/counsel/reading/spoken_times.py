@@ -7,6 +7,7 @@ import calendar
 import re
 from datetime import datetime, timedelta
 
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.quantities import Quantity
 from aether.counsel.reading.text import Span, Text
 
@@ -36,11 +37,11 @@ _LONG = {
     )
     for name, (hours, words) in _LASTS.items()
 }
-_EARLIER = re.compile(r"\b(?:since|after|before|last|every|each|until|till|by)\s+(?:an?\s+|the\s+)?$")
+_EARLIER = Lazy(r"\b(?:since|after|before|last|every|each|until|till|by)\s+(?:an?\s+|the\s+)?$")
 """Before a weekend it makes it no time that there is."""
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_DAY = re.compile(
+_DAY = Lazy(
     r"(?<![\w-])(?:by|before|until|till|due|due on|due by|no later than|ready (?:by|on|for)|deadline(?: is|:)?)\s+(?:the\s+)?"
     r"(?:(?P<next>next|this|coming)\s+)?(?:(?P<day>mon|tue(?:s)?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?|(?P<tomorrow>tomorrow)"
     r"|(?P<end>end of (?:the |this )?(?P<what>week|month))|(?P<eo>eow|eom)|(?P<date>20\d\d-\d\d-\d\d))(?:\s+(?:morning|noon|evening))?(?![\w-])"

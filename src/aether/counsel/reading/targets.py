@@ -9,6 +9,7 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 
 from aether.counsel.reading.numbers import spelled
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.quantities import Quantity
 from aether.counsel.reading.text import Span, Text
 from aether.spec.metrics import METRICS
@@ -23,7 +24,7 @@ _LATENCY = {
     "itl": rf"itl|tbt|inter[\s-]?token|(?:{_WAIT}\s+)?between\s+(?:the\s+|two\s+)?(?:tokens|words)|token[\s-]to[\s-]token|decode(?=\s+(?:latency|time))",
     "e2e": rf"e2e|end[\s-]to[\s-]end(?:\s+response)?|(?:total|overall|whole)\s+(?:latency|time)|time[\s-]to[\s-](?:the[\s-])?last[\s-]token|turn[\s-]?around|round[\s-]trips?|(?:full|whole|complete)\s+(?:response|answer|request|reply)|(?:response|reply)\s+times?|request\s+latency|latency|latencies|respond|answers?\s+(?:within|in|under)|(?:be\s+)?(?:finished|complete|completed|done|fully there)\s+(?:within|in|under|after)|{_ANSWERS}",
 }
-_METRIC = re.compile(
+_METRIC = Lazy(
     "|".join(
         rf"(?P<{name}>(?<![\w-])(?:{words})(?:[\s-]+(?:latency|latencies|times?|delay|gap))?(?![a-z]|\d{{3}}|[\w]$))"
         for name, words in _LATENCY.items()
@@ -32,18 +33,18 @@ _METRIC = re.compile(
 _PERCENT = r"50|7[05]|8[05]|9[0589]|99\.\d+"
 _SPOKEN = rf"{_PERCENT}|fifty|eighty|ninety(?:[- ](?:five|eight|nine))?"
 _THINGS = r"(?:the\s+|all\s+|our\s+|my\s+)?(?:first\s+)?(?!load\b|traffic\b|memory\b|gpus?\b|capacity\b|budget\b|peak\b)[a-z]+"
-_SHARE = re.compile(
+_SHARE = Lazy(
     rf"(?:(?<=ttft)|(?<=tpot)|(?<=itl)|(?<=e2e))p?(?P<glued>{_PERCENT})(?!\w|\.\d)|(?<![\w.])(?:p[\s-]?(?P<p>{_PERCENT})(?!\w|\.\d)|\(\s*(?P<bracket>{_PERCENT})\s*(?:th|st|%)\s*\)|"
     rf"(?P<hundred>{_SPOKEN})\s*(?:in|of|out of) (?:a |every )?(?:100|hundred)\b(?!\s*(?:users|requests|cases))|(?P<ten>[89]|eight|nine)\s*(?:in|of|out of) (?:every )?(?:10|ten)\b|"
     rf"(?P<th>{_SPOKEN})\s*(?:th|st|-?%)?[\s-]*(?:percentile|pctl|pct|%ile|ile)|(?P<bare>{_PERCENT})(?:th|st)\b(?!\s+(?:of|percent|street|time))|"
     rf"(?:(?:in|for|of|with)\s+)?(?P<of>{_SPOKEN})\s*(?:%|percent|per cent|(?:in|of|out of) (?:a )?(?:100|hundred))\s+(?:of\s+{_THINGS}|(?:cases|(?:[a-z]+\s+)?(?:requests?|users?|calls?|queries|prompts?|answers?|responses?|replies|customers?|people|chats?|messages?|hits)|times?)\b)|"
     r"(?P<median>(?<!rps )(?<!qps )(?<!/s )(?<!/sec )(?<!second )(?:median|typical|average|avg|mean))\b(?!\s*(?:of\s*|about\s*)?\d[\d.,]*\s*k?\s*(?:rps|qps|req|requests|queries|tok|tokens|users)))"
 )
-_PER_TOKEN = re.compile(r"\s*(?:per|/|a|each)\s*(?:output\s+|generated\s+)?tok(?:en)?s?\b")
-AT_LEAST = re.compile(
+_PER_TOKEN = Lazy(r"\s*(?:per|/|a|each)\s*(?:output\s+|generated\s+)?tok(?:en)?s?\b")
+AT_LEAST = Lazy(
     r"(?:>=?|\+|\b(?:at[\s-]least|no less than|not less than|more than|over|above|exceed(?:s|ing)?|min(?:imum)?(?: of)?|or more|or better|or higher|upwards of|north of|greater than)\b)"
 )
-AT_MOST = re.compile(
+AT_MOST = Lazy(
     r"(?:<=?|\bsub-?|\b(?:at[\s-]most|no more than|not more than|less than|under|below|within|max(?:imum)?(?: of)?|up to|or less|or under|or faster|or below|cap(?:ped)?(?: at| of)?|ceiling of|limit(?:ed)?(?: of| to)?|budget|stay(?:s)? (?:under|below)|not exceed|tops|faster than|cheaper than|better than|no (?:later|slower|longer|higher|greater) than|not (?:above|over|beyond|later than|longer than)|(?:n't|not) (?:take|be|exceed|go)(?: (?:longer|more|above|over|higher|slower)(?: than)?)?|at the (?:most|latest))\b)"
 )
 
@@ -62,7 +63,7 @@ class Bounded:
     assumed: str = ""
 
 
-_LOWER_TOO = re.compile(r"(?:and|but|or|yet)\s+(?:at least|no less than|more than|over|above|min(?:imum)?)\s*$")
+_LOWER_TOO = Lazy(r"(?:and|but|or|yet)\s+(?:at least|no less than|more than|over|above|min(?:imum)?)\s*$")
 """A second bound on the metric that was just named."""
 
 
@@ -75,21 +76,17 @@ class _State:
     goals: Set[Quantity] = frozenset()
 
 
-_CORRECTS = re.compile(
-    r"\b(?:actually|sorry|correction|i mean|or rather|make that|no,|scratch that|better)\b[^.;]{0,25}$"
-)
-_IS_NOW = re.compile(
+_CORRECTS = Lazy(r"\b(?:actually|sorry|correction|i mean|or rather|make that|no,|scratch that|better)\b[^.;]{0,25}$")
+_IS_NOW = Lazy(
     r"\b(?:currently|at present|at the moment|right now|today|so far|as of now|we (?:see|get|have|measured?)|measured|observed|went from|up from|down from)\b[^,;.]{0,40}$"
 )
 """Before a time it makes it what is there already, and no bound."""
-_BY_IT = re.compile(r"\s*(?:to|for|until|till)?\s*(?:the\s+)?")
-_AND = re.compile(r"[^,;.\d]{0,25}\b(?:and|&)\b[^,;.\d]{0,30}")
+_BY_IT = Lazy(r"\s*(?:to|for|until|till)?\s*(?:the\s+)?")
+_AND = Lazy(r"[^,;.\d]{0,25}\b(?:and|&)\b[^,;.\d]{0,30}")
 """Joins a second metric to a first: it has the same percentile."""
 
 
-_NOT_MORE = re.compile(
-    r"(?:n't|\bnot|\bnever|\bnobody|\bno one)\b[^,.;]{0,25}\b(?:more|longer|over|above)(?:\s+than)?\s*$"
-)
+_NOT_MORE = Lazy(r"(?:n't|\bnot|\bnever|\bnobody|\bno one)\b[^,.;]{0,25}\b(?:more|longer|over|above)(?:\s+than)?\s*$")
 """Before a time: "should not wait more than"."""
 
 
@@ -219,13 +216,13 @@ def _share(shares, later, quantity: Quantity, text: Text, taken: list[Span]) -> 
 
 _KEPT = (50, 95, 99)
 """Percentiles that have a metric: another one is read as the next higher of them, and the reading says so."""
-_ONE_USER = re.compile(
+_ONE_USER = Lazy(
     r"(?<![\w.])(?:1|one|a single|single|just me|only me)[\s-]*(?:concurrent\s+)?user\b|\b(?:just|only) (?:for )?me\b|\bme (?:only|alone)\b|\bby myself\b"
 )
-_SHRINK = re.compile(
+_SHRINK = Lazy(
     r"\b(?:get|bring|shrink|squeeze|reduce|compress|quanti[sz]e|cut)\b(?:[^.;]|\.(?=\d)){0,40}\b(?:under|below|into|to|within)\s*$"
 )
-_INTO = re.compile(r"\b(?:ok(?:ay)?|possible|doable|works?|go|enough|feasible)\s+(?:in|with|within|on)\s*$")
+_INTO = Lazy(r"\b(?:ok(?:ay)?|possible|doable|works?|go|enough|feasible)\s+(?:in|with|within|on)\s*$")
 _ABOUT = {
     "size_on_disk": r"on disk|on the disk|\bfile\b|disk space|file size|model file|checkpoint size|download|artifact|artefact|model size|to ship",
     "device_memory": r"vram|gpu memory|per gpu|per device|device memory|hbm|memory|ram|fit|fits|fitting",
@@ -261,6 +258,8 @@ def find_other_bounds(
 def _other(text: Text, quantity: Quantity, serving: bool, here: bool) -> Bounded | None:
     near = _near(text, quantity)
     match quantity.dimension:
+        case "token rate" if quantity.note in ("volume", "input volume"):
+            return None
         case "token rate":
             each = (
                 quantity.note == "per user"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from aether.counsel.reading.languages import in_english
+from aether.counsel.reading.patterns import Pattern
 from aether.counsel.reading.seams import apart
 
 MAX_CHARACTERS = 20_000
@@ -83,7 +84,7 @@ class Text:
         """Whether nothing was read from these characters yet."""
         return not any(span.overlaps(other) for other in self.taken)
 
-    def search(self, pattern: re.Pattern[str], start: int = 0, end: int | None = None) -> Iterator[re.Match[str]]:
+    def search(self, pattern: Pattern, start: int = 0, end: int | None = None) -> Iterator[re.Match[str]]:
         """Matches whose characters are all free."""
         for match in pattern.finditer(self.plain, start, len(self.plain) if end is None else end):
             if match.end() > match.start() and self.is_free(Span(*match.span())):

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.quantities import Quantity
 from aether.counsel.reading.targets import near
 from aether.counsel.reading.text import Span, Text
@@ -14,38 +15,38 @@ _READ = rf"(?:{_IN}|documents?|docs?|questions?|passages?|articles?|e?-?mails?|t
 _LONG = r"(?:inputs?|prompts?|contexts?|documents?|passages?|articles?|transcripts?|e?-?mails?)"
 _OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|es?|ions|ing)|completions?|answers?|responses?|replies|reply|osl|decode|new tokens|summary|summaries|generated text|translations?|feedback)"
 _ABOUT_SO = r"(?:\s*(?:\(|like|say|just|only|pretty|quite|very|really|fairly|long|short|large|big|small|tiny|huge|more like|rather|closer to|now|of|is|are|be|being|between|from|to|run|runs|has|have|contains?|should|shall|will|would|may|can|must|could|usually|typically|often|mostly|:|=|x|~|about|around|roughly|some|averag\w*|approximately|approx\.?|ca\.?|circa|up to|under|below|at most|max(?:imum)?|at|with))*"
-_PAIRS = re.compile(
+_PAIRS = Lazy(
     r"\s*(?:(?!(?:and|with|for|of|to|in|from)\b)[\w/-]+\s+){0,2}(?:pairs?|rankings?|samples?|examples?|sets?|rows?|records?)\b"
 )
-_OUT_OF_PAIR = re.compile(r"\s*(?:tokens?\s+)?out(?:put)?\b")
+_OUT_OF_PAIR = Lazy(r"\s*(?:tokens?\s+)?out(?:put)?\b")
 """After a small number: "200 tokens in, 5 out"."""
-_OF_THEM = re.compile(r"\s*of\s+(?:them|those|these|which)\b")
-_COUNTED = re.compile(r"\s*(?:answers|responses|replies|generations|completions|summaries|prompts|inputs|outputs)\b")
+_OF_THEM = Lazy(r"\s*of\s+(?:them|those|these|which)\b")
+_COUNTED = Lazy(r"\s*(?:answers|responses|replies|generations|completions|summaries|prompts|inputs|outputs)\b")
 _NO_NUMBER = rf"(?!\s*(?:length|len|tokens?|size)?\s*(?:of|:|=|is|are)?\s*~?\d[\d,.]*k?(?:\s?(?:tokens?|toks?|tks?))?(?![\w.])(?![\s-]*(?:tokens?[\s-]+)?(?:in|out|input|output|prompt|answer|completion|response|generated|generation|{_READ})s?\b))"
 """A word with a number of its own after it says what that one is."""
-_PAIR = re.compile(
+_PAIR = Lazy(
     r"(?<![\w.,/])(\d[\d,]*(?:\.\d+)?k?)\s*(?:/|->|→|:|\+)\s*(\d[\d,]*(?:\.\d+)?k?)(?:\s*(?:tokens?|toks?|in/out|isl/osl))"
 )
-_BARE_PAIR = re.compile(
+_BARE_PAIR = Lazy(
     r"(?<![\w.,/$€])(\d[\d,]*(?:\.\d+)?k|\d{2,6})\s?(?:/|:|->|→)\s?(\d[\d,]*(?:\.\d+)?k|\d{2,6})(?=\s*(?:[,;.?!)|\n]|$)|\s+(?!(?:ms|msecs?|s|secs?|seconds|g|gb|gib|mb|tb|b|x|usd|dollars|questions|items|users|rps|qps|req\w*|hours?|h|days?|steps?|layers?|gpus?|per|of)\b|%|[/=-])[a-z@]|\s*->\s*[a-z])"
 )
 """Of a load alone: "800/200", "3k:400"."""
-_PREFIXED = re.compile(
+_PREFIXED = Lazy(
     r"(?<![\w-])in(?:put)?\s*[:=]?\s*(\d[\d,]*(?:\.\d+)?k?)\s*(?:tokens?|toks?)?\s*[,;/]?\s*(?:and\s+)?(?:(?:avg|average|mean|max|median)\s+)?out(?:put)?\s*[:=]?\s*(\d[\d,]*(?:\.\d+)?k?)(?![\w.])"
 )
-_NAMED_PAIR = re.compile(
+_NAMED_PAIR = Lazy(
     r"\b(?:isl|in(?:put)?|prompt)\s*[/:]\s*(?:osl|out(?:put)?|completion|answer|response)\s*(?:lengths?|tokens?|len)?\s*(?:[:=]|of|is)?\s*(\d[\d,]*(?:\.\d+)?k?)\s*[/:]\s*(\d[\d,]*(?:\.\d+)?k?)(?![\w.])"
 )
 """Names and lengths apart: "isl/osl 1024/128"."""
-_LABEL = re.compile(r"\b(?:tokens?|toks?|corpus|data|dataset)\s*(?:[:=]|of|is)\s*$")
-_SEQUENCE = re.compile(
+_LABEL = Lazy(r"\b(?:tokens?|toks?|corpus|data|dataset)\s*(?:[:=]|of|is)\s*$")
+_SEQUENCE = Lazy(
     r"sequence|seq\s?len|context (?:length|window|of)|ctx|seq_len|packed(?: to| at)?|max_length|block size"
 )
-_NUMBERED = re.compile(
+_NUMBERED = Lazy(
     r"\b(?:steps?|iter(?:ation)?s?|epochs?|updates?|lines?|layers?|rows?|ports?|seeds?|ids?|jobs?|pid|nodes?|ranks?|version|day|week|lr)\s*[#:=]?\s*$"
 )
 """Before a number it makes it the number of something, and no length."""
-_OTHER_THINGS = re.compile(
+_OTHER_THINGS = Lazy(
     r"[\s-]*(?:words?|characters?|chars?|letters|sentences?|lines?|pages?|chunks?|paragraphs?|bytes?|wörter|zeichen|seiten)\b"
 )
 """After a number: a length, but not in tokens."""

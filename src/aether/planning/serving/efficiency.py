@@ -6,13 +6,12 @@ tiles that are not full. A device of a generation without a fit takes the coeffi
 """
 
 import functools
-import tomllib
-from importlib.resources import files
 from typing import Literal
 
 from pydantic import Field
 
 from aether.knowledge.library import Device
+from aether.knowledge.tables import table
 from aether.spec.base import Noun
 from aether.spec.evidence import Kind
 
@@ -256,5 +255,4 @@ def generation(device: Device) -> str:
 @functools.cache
 def coefficients() -> Coefficients:
     """The fitted coefficients."""
-    text = files("aether.knowledge").joinpath("serving_efficiency.toml").read_text(encoding="utf-8")
-    return Coefficients.model_validate(tomllib.loads(text))
+    return Coefficients.model_validate(table("serving_efficiency.toml"))

@@ -8,12 +8,11 @@ the calibration's sources gets the quantile over sources left out, each source c
 
 import functools
 import math
-import tomllib
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Literal
 
 from aether.knowledge.library import Device
+from aether.knowledge.tables import table
 from aether.planning.training.setup import TrainingSetup
 from aether.planning.training.step import generation, residual_groups
 
@@ -83,8 +82,7 @@ class Calibration:
 @functools.cache
 def calibration() -> Calibration:
     """The shipped one."""
-    text = files("aether.knowledge").joinpath("training_efficiency.toml").read_text(encoding="utf-8")
-    data = tomllib.loads(text)
+    data = table("training_efficiency.toml")
     found = Calibration(
         parameters=data["parameters"],
         effects=data["effects"],
