@@ -1,6 +1,6 @@
 """The serving simulator against Aether's own server on this machine, over a sweep of loads it has not seen.
 
-    python -m benchmarks.simulator_accuracy [--shares 0.2 0.4 0.6 0.75] [--rounds 4] [--seconds 15] [--threads 1] [--json]
+    python -m benchmarks.simulator_accuracy [--shares 0.2 0.4 0.6 0.75] [--rounds 12] [--seconds 15] [--threads 1] [--json]
 
 A decoder with random weights is written and served. Then in every round: 1. `server_cost` asks the server in bursts and alone,
 and writes down what its steps cost; closed loops of requests of the same lengths tell what mixed traffic costs beside that.
@@ -42,8 +42,8 @@ from benchmarks.server_cost import Asker, ServerCost, calibrate
 
 BAR = 0.25
 METRICS = ("ttft_p50", "ttft_p99", "itl_p50", "itl_p99", "e2e_p50", "e2e_p99")
-LEAST_REQUESTS = 300
-"""Of a load in a round (a choice): the 99th percentile of four rounds of 300 is the twelfth largest."""
+LEAST_REQUESTS = 120
+"""Of a load in a round (a choice): the 99th percentile of twelve rounds of 120 is the fourteenth largest."""
 CROWD = (4, 8, 16, 32)
 """Clients of the closed loops that tell what mixed traffic costs beyond bursts."""
 
@@ -253,7 +253,7 @@ def markdown(found: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shares", type=float, nargs="+", default=[0.2, 0.4, 0.6, 0.75])
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each load in each round, at least")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")

@@ -210,9 +210,10 @@ def left_out(rows: list[Row]) -> dict[str, dict[str, dict[str, float]]]:
     some = fitting.cases(rows)
     families = np.array([case.family for case in some])
     found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
-    for name, key in fitting.GROUPS.items():
-        errors = fitting.leave_out(some, key)
-        relative, inside = np.abs(np.expm1(-errors)), fitting.coverage(some, errors, key)
+    without = {name: fitting.leave_out(some, key) for name, key in fitting.GROUPS.items()}
+    for name, errors in without.items():
+        relative = np.abs(np.expm1(-errors))
+        inside = fitting.coverage(some, errors, fitting.GROUPS[name], without["source"])
         for family in sorted(set(families)):
             chosen = families == family
             held = inside[chosen & ~np.isnan(inside)]

@@ -19,10 +19,10 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from aether.knowledge.library import Device
-from aether.planning.training.calibration import relative_width
+from aether.planning.training.calibration import error_classes, relative_width
 from aether.planning.training.memory import training_memory
 from aether.planning.training.setup import TrainingSetup
-from aether.planning.training.step import coefficient_terms, generation, model_class, residual_groups, step_terms
+from aether.planning.training.step import coefficient_terms, generation, residual_groups, step_terms
 from aether.planning.training.work import WORK_FIELDS, training_work
 from aether.spec.errors import InputError
 from benchmarks.planner_accuracy.setups import Row, device_of, setup_of
@@ -328,7 +328,7 @@ def halfwidths(some: list[Case], errors: dict[str, np.ndarray]) -> dict[str, flo
     found: dict[str, float] = {}
     between = {80: 0.0, 90: 0.0}
     errors = {name: one / _relative_widths(some) for name, one in errors.items()}
-    for kind in ("dense", "moe"):
+    for kind in ("dense", "moe", "fine-tuning"):
         rows = [i for i, case in enumerate(some) if _kind(case) == kind]
         alike, weight = [some[i] for i in rows], _pair_weights([some[i] for i in rows])
         for level in (80, 90):
@@ -355,7 +355,7 @@ def _relative_widths(some: list[Case]) -> np.ndarray:
 
 
 def _kind(case: Case) -> str:
-    return model_class(case.setup).split()[0]
+    return error_classes(case.setup)[-1]
 
 
 def _pair_weights(some: list[Case]) -> np.ndarray:
@@ -372,26 +372,38 @@ def _source_weights(some: list[Case]) -> np.ndarray:
     return weight / np.array([total[case.source] for case in some])
 
 
-def coverage(some: list[Case], errors: np.ndarray, key: Callable[[Case], str]) -> np.ndarray:
+def coverage(
+    some: list[Case], errors: np.ndarray, key: Callable[[Case], str], without_source: np.ndarray
+) -> np.ndarray:
     """Whether each case lies within the 80 % quantile of the left-out errors of all other groups of its class: an interval is
-    judged on groups that had no part in it. Not a number where its class has no other group."""
-    kinds = np.array([_kind(case) for case in some])
-    groups = np.array([key(case) for case in some])
-    errors = errors / _relative_widths(some)
+    judged on groups that had no part in it. A group with whom its source leaves the fit is judged as the planner would say it,
+    by the errors `without_source` where these are wider. Not a number where its class has no other group."""
+    kinds, groups, sources = (np.array([of(case) for case in some]) for of in (_kind, key, GROUPS["source"]))
+    errors, without_source = (np.abs(one) / _relative_widths(some) for one in (errors, without_source))
     inside = np.full(len(some), np.nan)
-    for group, kind in {(g, k) for g, k in zip(groups, kinds, strict=True)}:
-        held, others = (groups == group) & (kinds == kind), (groups != group) & (kinds == kind)
-        if not others.any():
-            continue
-        rest = [case for case, other in zip(some, others, strict=True) if other]
-        weight = _source_weights(rest) if key is GROUPS["source"] else np.ones(len(rest))
-        inside[held] = np.abs(errors[held]) <= _quantile(np.abs(errors[others]), weight, 0.8)
+    for i, case in enumerate(some):
+        widths = []
+        for kind in error_classes(case.setup):
+            if (others := (groups != groups[i]) & (kinds == kind)).any():
+                weight = _source_weights(_chosen(some, others)) if key is GROUPS["source"] else np.ones(others.sum())
+                widths.append(_quantile(errors[others], weight, 0.8))
+            elsewhere = (sources != sources[i]) & (kinds == kind)
+            if sources[i] not in sources[groups != groups[i]] and elsewhere.any():
+                weight = _source_weights(_chosen(some, elsewhere))
+                widths.append(_quantile(without_source[elsewhere], weight, 0.8))
+        if widths:
+            inside[i] = errors[i] <= max(widths)
     return inside
 
 
+def _chosen(some: list[Case], mask: np.ndarray) -> list[Case]:
+    return [case for case, taken in zip(some, mask, strict=True) if taken]
+
+
 def _quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
+    """The conformal one: what comes next is one value more, and may be the largest (Vovk et al. 2005)."""
     order = np.argsort(values)
-    share = np.cumsum(weights[order]) / weights.sum()
+    share = np.cumsum(weights[order]) / (weights.sum() + weights.mean())
     return float(values[order][min(int(np.searchsorted(share, level)), len(values) - 1)])
 
 

@@ -122,7 +122,7 @@ def tuning_of(row: Row) -> FineTuning:
     words = f"{row.get('task') or ''} {row.get('id') or ''}".lower()
     precision = str(row.get("precision") or "").lower()
     if not re.search(r"lora|adapter", words):
-        return FineTuning()
+        return FineTuning(kind="full" if re.search(r"sft|fine", str(row.get("task") or "").lower()) else "none")
     quantised = "nf4" in precision or "qlora" in words
     bits = (4.127 if "dq" in precision else 4.5) if quantised else (32.0 if precision == "fp32" else 16.0)
     kind = "qlora" if quantised else "lora"
@@ -251,7 +251,7 @@ def setup_of(row: Row) -> TrainingSetup | None:
         fine_tuning=tuning_of(row),
         software=software_of(row).model_copy(update={"overlapped_dispatch": bool(row.get("overlapped_dispatch"))}),
     )
-    large = found.devices >= 64 and found.fine_tuning.kind == "full" and "maxtext" not in words
+    large = found.devices >= 64 and not found.fine_tuning.frozen and "maxtext" not in words
     return _fastest(found, device) if large and not _stated_degrees(row) else found
 
 

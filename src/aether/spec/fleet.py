@@ -37,6 +37,8 @@ class FleetOption(Noun):
     estimates: tuple[Estimate, ...]
     complexity: Literal["low", "medium", "high"]
     standing: Standing
+    likely: bool
+    """Whether no target is missed by the predicted values themselves, whatever their intervals."""
 
     def estimate(self, metric: str) -> Estimate | None:
         """The estimate of `metric`, if this option has one."""

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aether.planning.search.decide import merit_of, plan_of, search
+from aether.planning.search.decide import merit_of, plan_of, rank, search
 from aether.planning.search.nearby import counts_of, nearest
 from aether.planning.search.pareto import dominates
 from aether.planning.search.problem import problem_of
+from aether.planning.search.standing import likely
 from aether.policy.brief_file import apply_settings, to_brief
 from aether.spec.errors import InputError
 
@@ -195,6 +196,19 @@ def test_a_bounded_cost_without_a_price_is_said_to_be_unknown():
     plan = plan_of(wanted, search(wanted))
     assert plan.decision.standing == "at_risk"
     assert any("cost_per_million_tokens is asked for and not known" in change for change in plan.would_change)
+
+
+def test_of_options_at_risk_those_come_first_whose_predictions_meet_the_targets():
+    """e2e_p50 of the two options: 1.47 and 2.2 s."""
+    raw = SMALL | {"targets": ["e2e_p50 <= 2000 ms"]}
+    options = found_for(SMALL | {"targets": ["e2e_p50 <= 2500 ms"]}).options
+    slow = next(o for o in options if o.estimate("e2e_p50").value > 2.0)
+    assert not likely(problem(raw).targets, {e.metric: e for e in slow.estimates})
+    fast = found_for(raw).options[0]
+    assert fast.likely
+    doubted = fast.model_copy(update={"standing": "at_risk", "complexity": "high"})
+    cheaper = doubted.model_copy(update={"likely": False, "complexity": "low"})
+    assert min((cheaper, doubted), key=rank) is doubted
 
 
 def test_what_software_does_not_reach_is_another_verdict():

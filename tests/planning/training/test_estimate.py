@@ -7,7 +7,7 @@ from training_setups import gpt, llama_8b, moe, setup
 
 from aether.knowledge.library import device
 from aether.models.accounting import training_flops_per_token
-from aether.planning.training.calibration import ADAPTERS, WIDER_BY_DOUBLING, calibration, relative_width
+from aether.planning.training.calibration import WIDER_BY_DOUBLING, calibration, error_classes, relative_width
 from aether.planning.training.estimate import (
     estimate_training,
     judge_memory,
@@ -177,14 +177,16 @@ def test_recomputation_costs_time_and_saves_memory(recompute):
     assert estimate_training(again).ledger.activations_bytes < estimate_training(none).ledger.activations_bytes
 
 
-def test_intervals_widen_with_devices_and_for_adapters():
-    """What is synchronous waits for the slowest of more; adapters' small products are not modelled."""
+def test_intervals_widen_with_devices_and_for_fine_tuning():
+    """What is synchronous waits for the slowest of more; packed examples and adapters' small products are not modelled."""
     fitted, few = calibration(), run_on_h100()
     many = few.model_copy(update={"devices": 2048})
-    tuned = few.model_copy(update={"fine_tuning": FineTuning(kind="lora")})
-    widths = [fitted.halfwidth(one, H100, source=fitted.sources[0]) for one in (few, many, tuned)]
+    tuned = [few.model_copy(update={"fine_tuning": FineTuning(kind=kind)}) for kind in ("full", "lora")]
+    widths = [fitted.halfwidth(one, H100, source=fitted.sources[0]) for one in (few, many, *tuned)]
     assert widths[1] / widths[0] == pytest.approx((1 + 5 * WIDER_BY_DOUBLING) / relative_width(few))
-    assert widths[2] / widths[0] == pytest.approx(ADAPTERS)
+    assert widths[2] == widths[3] > widths[0]
+    assert error_classes(few) == ("dense",)
+    assert error_classes(tuned[0]) == ("dense", "fine-tuning")
 
 
 def test_dispatch_beside_computing_is_hidden_up_to_the_computing():

@@ -89,7 +89,7 @@ def test_frozen_weights_in_four_bits_shrink_and_adapters_alone_have_states():
     full, frozen, four = (
         ledger(setup(llama_8b(), fine_tuning=kind), "none")
         for kind in (
-            FineTuning(),
+            FineTuning(kind="full"),
             FineTuning(kind="lora", rank=8),
             FineTuning(kind="qlora", rank=8, frozen_bits=4.5),
         )

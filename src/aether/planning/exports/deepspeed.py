@@ -96,7 +96,7 @@ def export_deepspeed(setup: TrainingSetup) -> tuple[ExportedFile, ...]:
         notes.append(f"recompute = {chosen.recompute!r} happens in the model: call {what}")
     if setup.software.compiled:
         notes.append("software.compiled: call engine.compile() in the program")
-    if setup.fine_tuning.kind != "full":
+    if setup.fine_tuning.frozen:
         notes.append(
             f"fine_tuning = {setup.fine_tuning.kind!r} (rank {setup.fine_tuning.rank}) is the program's: wrap the model with PEFT"
         )

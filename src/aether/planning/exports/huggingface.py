@@ -102,7 +102,7 @@ def _sft(setup: TrainingSetup, recompute: str) -> dict[str, Any]:
         "torch_compile": setup.software.compiled,
         "attn_implementation": _attention(setup),
     }
-    if tuning.kind != "full":
+    if tuning.frozen:
         found |= {"use_peft": True, "lora_r": tuning.rank, "lora_target_modules": ["all-linear"]}
     if tuning.kind == "qlora":
         found |= {

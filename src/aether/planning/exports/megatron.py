@@ -23,7 +23,7 @@ _PRECISION: dict[str, dict[str, Value]] = {
 }
 _ALLOWED = {
     "master_weights": (True,),
-    "fine_tuning.kind": ("full",),
+    "fine_tuning.kind": ("none", "full"),
     "optimiser": ("adamw", "sgd", "muon"),
 }
 _MENDS = {

@@ -53,7 +53,7 @@ _CONVERTERS = {"fp8": "Float8LinearConverter", "mxfp8": "MXFP8LinearConverter", 
 _ALLOWED = {
     "precision": ("fp32", "bf16", "fp8", "mxfp8", "nvfp4"),
     "optimiser": ("adamw",),
-    "fine_tuning.kind": ("full", "lora"),
+    "fine_tuning.kind": ("none", "full", "lora"),
     "layout.offload": ("none",),
     "software.attention": ("flash",),
 }

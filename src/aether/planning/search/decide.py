@@ -1,8 +1,9 @@
 """From a problem to a plan: search, rank, decide, say why and what would change it; or say what keeps it from being met.
 
 The decision is the cheapest option whose quality is known and whose targets are met at 90 %, or a simpler one that costs about
-as much; options at risk and options of unknown quality come after, in this order. What is offered are the options that no other beats. Nothing is made up: a quality
-or a price that nobody knows stays unknown, with the protocol that would settle it.
+as much; options at risk, first those that are predicted to meet their targets, and options of unknown quality come after. What is
+offered are the options that no other beats. Nothing is made up: a quality or a price that nobody knows stays unknown, with the
+protocol that would settle it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ from aether.spec.units import humanize, humanize_range
 if TYPE_CHECKING:
     from aether.planning.search.training import TrainingScreened
 
-_STANDING = {"met": 0, "at_risk": 1, "missed": 2}
+_STANDING = {"met": 0, "at_risk": 1, "missed": 3}
 _COMPLEXITY = {"low": 0, "medium": 1, "high": 2}
 
 
@@ -99,7 +100,7 @@ def merit_of(option: FleetOption) -> Merit:
         device_hours=cost.terms[0].value,
         device=option.device,
         complexity=_COMPLEXITY[option.complexity],
-        standing=_STANDING[option.standing],
+        standing=_STANDING[option.standing] + (option.standing == "at_risk" and not option.likely),
     )
 
 

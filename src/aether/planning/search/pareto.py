@@ -27,7 +27,8 @@ class Merit:
     device: str
     complexity: int
     standing: int = 0
-    """0 when all targets are met, 1 at risk, 2 missed: what misses a target does not beat what meets it."""
+    """0 when all targets are met, 1 at risk, 2 at risk and predicted to be missed, 3 missed: what misses a target does not beat what
+    meets it."""
 
 
 def _quality_not_worse(one: Merit, other: Merit) -> bool:

@@ -12,7 +12,7 @@ from aether.planning.search.corrected import Corrected
 from aether.planning.search.problem import Priced
 from aether.planning.search.quality import BITS
 from aether.planning.search.serving import Candidate, ServingSearch
-from aether.planning.search.standing import is_known, worst
+from aether.planning.search.standing import is_known, likely, worst
 from aether.planning.search.steady import BUSIEST, Batch, steady
 from aether.planning.serving.arrivals import Fixed, Poisson, Traffic
 from aether.planning.serving.efficiency import coefficients
@@ -132,6 +132,7 @@ def option_of(search: ServingSearch, one: Candidate) -> FleetOption:
         estimates=estimates,
         complexity=("low", "medium", "high")[min(2, one.complexity)],
         standing=worst(problem.targets, by_metric),
+        likely=likely(problem.targets, by_metric),
     )
 
 

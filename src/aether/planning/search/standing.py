@@ -24,6 +24,12 @@ def worst(targets: Iterable[Target], estimates: Mapping[str, Estimate]) -> Stand
     return "missed" if "missed" in found else "at_risk" if "at_risk" in found else "met"
 
 
+def likely(targets: Iterable[Target], estimates: Mapping[str, Estimate]) -> bool:
+    """Whether no predicted value misses its target."""
+    pairs = ((target, estimates.get(target.metric)) for target in targets)
+    return all(e is None or e.value is None or target.is_met_by(e.value) for target, e in pairs)
+
+
 def certain_end(target: Target, estimate: Estimate) -> float:
     """The value that is kept at 90 %."""
     assert estimate.value is not None

@@ -2,7 +2,7 @@
 
 from aether.planning.intervals import LEVEL
 from aether.planning.search.serving_options import cost_estimate
-from aether.planning.search.standing import worst
+from aether.planning.search.standing import likely, worst
 from aether.planning.search.training import CHECKPOINT_S, RESTART_S, TrainingCandidate, TrainingSearch, relative_ends
 from aether.planning.training.estimate import METHOD, estimate_training
 from aether.spec.brief import Target
@@ -32,6 +32,7 @@ def option_of(search: TrainingSearch, one: TrainingCandidate) -> FleetOption:
     )
     # What must fit is a target that nobody has to write.
     fits = Target(metric="device_memory", comparison="<=", value=float(device.memory_bytes), unit="byte")
+    targets, by_metric = (*search.problem.targets, fits), {e.metric: e for e in estimates}
     batch = f"micro-batch {one.layout.micro_batch}, recompute {setup.recompute}"
     name = f"{one.layout.text} {one.layout.precision} {setup.software.framework} on {setup.devices} {device.name} ({batch})"
     return FleetOption(
@@ -47,7 +48,8 @@ def option_of(search: TrainingSearch, one: TrainingCandidate) -> FleetOption:
         setup=setup.model_dump(mode="json"),
         estimates=estimates,
         complexity=("low", "low", "medium", "high")[min(3, one.complexity)],
-        standing=worst((*search.problem.targets, fits), {e.metric: e for e in estimates}),
+        standing=worst(targets, by_metric),
+        likely=likely(targets, by_metric),
     )
 
 

@@ -207,6 +207,7 @@ class TrainingSpace:
     def setup_of(self, one: TrainingLayout, recompute: Recompute) -> TrainingSetup:
         """The layout as the estimators take it."""
         method = self.training.method
+        kind = "none" if self.problem.task == "pretrain" else method
         sharded: Framework = "torchtitan" if one.layout.tp > 1 else "fsdp"
         framework: Framework = sharded if one.layout.zero_stage == 3 or method != "full" else "megatron"
         if one.priced.device.vendor == "Google":
@@ -221,10 +222,7 @@ class TrainingSpace:
             precision=one.precision,
             layout=one.layout,
             recompute=recompute,
-            fine_tuning=FineTuning(
-                kind="lora" if method == "lora" else "qlora" if method == "qlora" else "full",
-                frozen_bits=4.127 if method == "qlora" else 16.0,
-            ),
+            fine_tuning=FineTuning(kind=kind, frozen_bits=4.127 if method == "qlora" else 16.0),
             software=Software(framework=framework, compiled=framework != "megatron"),
         )
 

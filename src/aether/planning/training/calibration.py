@@ -14,7 +14,7 @@ from typing import Literal
 from aether.knowledge.library import Device
 from aether.knowledge.tables import table
 from aether.planning.training.setup import TrainingSetup
-from aether.planning.training.step import generation, residual_groups
+from aether.planning.training.step import generation, model_class, residual_groups
 
 Familiarity = Literal["known", "new model", "new hardware", "new both"]
 """What the calibration data hold: this model in this framework, only its class on this generation, neither, ..."""
@@ -27,15 +27,18 @@ WIDER_BY_DOUBLING = 0.15
 networks differ more than devices. From errors of fits without the model, device, generation or source (478 rows): 80 % of them
 are below 0.08, 0.09, 0.13 and 0.10 up to 64 devices, and below 0.14, 0.18, 0.19 and 0.21 from 1,024 on, about 1.75 times as much at 2,048."""
 _FEW = 64
-ADAPTERS = 1.4
-"""Factor on the interval where adapters are trained: their small products and packed examples are not modelled (80 % of the errors of ten
-fine-tuning rows without their model are below 0.12, of dense rows on as few devices 0.08)."""
 
 
 def relative_width(setup: TrainingSetup) -> float:
-    """How wide the interval of a setup is, over that of a pretraining on few devices."""
-    scale = 1.0 + WIDER_BY_DOUBLING * math.log2(max(1.0, setup.devices / _FEW))
-    return scale * (1.0 if setup.fine_tuning.kind == "full" else ADAPTERS)
+    """How wide the interval of a setup is, over that of the same on few devices."""
+    return 1.0 + WIDER_BY_DOUBLING * math.log2(max(1.0, setup.devices / _FEW))
+
+
+def error_classes(setup: TrainingSetup) -> tuple[str, ...]:
+    """Whose errors the interval of a setup holds, its own class last: a fine-tuning is wrong like a pretraining of its structure, and by
+    packed examples and the small products of adapters beside, which are not modelled."""
+    structure = model_class(setup).split()[0]
+    return (structure,) if setup.fine_tuning.kind == "none" else (structure, "fine-tuning")
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,9 @@ class Calibration:
     ) -> float:
         """Half of the interval, in the logarithm of time. `source` measures: one of `sources`, or anybody else, who differs from them
         as they do from each other."""
-        kind, suffix = residual_groups(setup, device)[0].split("|")[2].split()[0], "" if level == 80 else "|90"
-        width = self.halfwidths[f"{kind}|{self.familiarity(setup, device)}{suffix}"]
-        if source not in self.sources:
-            width = max(width, self.halfwidths[f"{kind}|new source{suffix}"])
+        suffix = "" if level == 80 else "|90"
+        known = (self.familiarity(setup, device), *(() if source in self.sources else ("new source",)))
+        width = max(self.halfwidths[f"{kind}|{name}{suffix}"] for kind in error_classes(setup) for name in known)
         return width * relative_width(setup) * (OTHER_MAKER if self.unmeasured(device) else 1.0)
 
 

@@ -94,7 +94,7 @@ def _tuning_bytes(setup: TrainingSetup, group: LayerGroup, m: float) -> float:
 
 def _mixer_bytes(setup: TrainingSetup, group: LayerGroup) -> float:
     """Kept per token by the mixer, without its norm, as (split by tensor parallelism, scores): the scores stand apart."""
-    mixer, frozen = group.mixer, setup.fine_tuning.kind != "full"
+    mixer, frozen = group.mixer, setup.fine_tuning.frozen
     if isinstance(mixer, Attention):
         value_size = mixer.value_size or mixer.head_size
         query, cached = mixer.heads * mixer.head_size, mixer.kv_heads * (mixer.head_size + value_size)
@@ -113,7 +113,7 @@ def _mixer_bytes(setup: TrainingSetup, group: LayerGroup) -> float:
 
 def _mlp_bytes(setup: TrainingSetup, group: LayerGroup, recompute: Recompute) -> float:
     """Kept per token by the feed-forward part, without its norm and input."""
-    mlp, frozen = group.mlp, setup.fine_tuning.kind != "full"
+    mlp, frozen = group.mlp, setup.fine_tuning.frozen
     if mlp is None:
         return 0.0
     width = mlp.size if isinstance(mlp, FeedForward) else mlp.active * mlp.size + mlp.shared_size
@@ -143,7 +143,7 @@ def _two_byte_activations(setup: TrainingSetup, group: LayerGroup, recompute: Re
     if recompute == "full":
         return 2.0 * m * hidden / split
     old = setup.software.attention == "materialised"
-    frozen = setup.fine_tuning.kind != "full"
+    frozen = setup.fine_tuning.frozen
     blocks = (group.mixer is not None) + (group.mlp is not None)
     # Per block: the norm's input, the block's input, and a dropout mask where there is dropout (as before 2023).
     inputs = 0.0 if frozen else 2.0
@@ -180,7 +180,7 @@ def _stored(setup: TrainingSetup) -> tuple[float, float, float]:
     layout, tuned, zero = setup.layout, setup.fine_tuning, setup.layout.zero_stage
     local, sharded = sum(local_parameters(setup)), sharded_parameters(setup)
     learning, learning_sharded = local, sharded
-    if tuned.kind != "full":
+    if tuned.frozen:
         learning = trainable_parameters(setup) / (layout.tp * layout.pp)
         learning_sharded = learning / (layout.dp * layout.cp)
     whole_gradients = zero < 2 or (setup.software.accumulates_whole and setup.micro_batches > 1)
@@ -189,7 +189,7 @@ def _stored(setup: TrainingSetup) -> tuple[float, float, float]:
     mixed = setup.master_weights and setup.precision != "fp32"
     value = _value_bytes(setup)
     states = STATE_BYTES[setup.optimiser] * (1.0 if mixed or value == 4.0 else 0.5)
-    if tuned.kind != "full":
+    if tuned.frozen:
         weights = _frozen_weights_bytes(setup, local, learning) * (sharded / local if zero == 3 else 1.0)
         return weights, gradients * value, updated * states
     gradient = {"megatron": 4.0}.get(setup.software.framework, 2.0) if mixed else value

@@ -68,15 +68,20 @@ class Layout(Noun):
 
 
 class FineTuning(Noun):
-    """Which weights learn. `lora`: frozen weights and low-rank updates; `qlora`: the frozen weights in four bits; `adapter` and
+    """What a fine-tuning trains. `none`: it is a pretraining; `full`: all weights; `lora`: frozen weights and low-rank updates; `qlora`: the frozen weights in four bits; `adapter` and
     `adapter_v2`: LLaMA-Adapter's prompts (arXiv 2303.16199), and scales and biases of every product (arXiv 2304.15010)."""
 
-    kind: Literal["full", "lora", "qlora", "adapter", "adapter_v2"] = "full"
+    kind: Literal["none", "full", "lora", "qlora", "adapter", "adapter_v2"] = "none"
     rank: int = 16
     trainable_parameters: int | None = Field(default=None, gt=0)
     """Where it is known; otherwise computed for adapters on every matrix of attention and feed-forward parts."""
     frozen_bits: float = Field(default=16.0, gt=0)
     """Bits of a frozen weight, scales included: 4.5 for NF4 in blocks of 64, 4.127 with double quantisation (QLoRA, section 3)."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the model's own weights stay and only what is added to them learns."""
+        return self.kind not in ("none", "full")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -128,7 +128,7 @@ def expert_replicas(layout: Layout) -> int:
 def trainable_parameters(setup: TrainingSetup) -> float:
     """Weights that learn: all, or the adapters. Adapters on all matrices: rank * (inputs + outputs) of each."""
     tuned, counts = setup.fine_tuning, parameters(setup.architecture)
-    if tuned.kind == "full":
+    if not tuned.frozen:
         return float(counts.total + counts.multi_token)
     if tuned.trainable_parameters:
         return float(tuned.trainable_parameters)
@@ -141,13 +141,13 @@ def trainable_parameters(setup: TrainingSetup) -> float:
 
 def model_flops_per_token(setup: TrainingSetup) -> float:
     """What the mathematics of the setup asks for, without recomputation: the numerator of MFU. Frozen weights have no gradients."""
-    adapters = None if setup.fine_tuning.kind == "full" else trainable_parameters(setup)
+    adapters = trainable_parameters(setup) if setup.fine_tuning.frozen else None
     return training_flops_per_token(setup.architecture, setup.seq_tokens, adapters)
 
 
 def passes(setup: TrainingSetup, recompute: Recompute) -> tuple[float, float]:
     """Forward-sized passes of matrix products and of attention in one training step."""
-    frozen = setup.fine_tuning.kind != "full"
+    frozen = setup.fine_tuning.frozen
     # Products: forward, gradient of the input, gradient of the weights (frozen weights have none).
     products = (2.0 if frozen else 3.0) + (recompute == "full")
     if recompute == "selective" and setup.software.framework == "torchtitan":
@@ -211,7 +211,7 @@ def _add_product(
 ) -> None:
     """One product's arithmetic, traffic and casts; `of`: its layers, its forward-sized passes, and whether it predicts ahead."""
     layers, times, ahead = of
-    bandwidth, learns = device.memory_bandwidth_bytes_per_s, setup.fine_tuning.kind == "full"
+    bandwidth, learns = device.memory_bandwidth_bytes_per_s, not setup.fine_tuning.frozen
     kind = "expert" if product.part == "experts" else "linear"
     for precision, share in computed_in(setup, product, ahead, is_hybrid(setup)):
         field = "linear16_s" if precision != setup.precision and precision == "bf16" else f"{kind}_s"
@@ -229,7 +229,7 @@ def _add_head(setup: TrainingSetup, device: Device, total: dict[str, float]) -> 
     arch, layout = setup.architecture, setup.layout
     m = tokens_per_micro_batch(setup)
     head = Product(m, arch.vocab_size / layout.tp, arch.hidden_size, 1 + arch.multi_token_layers)
-    times = 3.0 if setup.fine_tuning.kind == "full" else 2.0
+    times = 2.0 if setup.fine_tuning.frozen else 3.0
     peak16, bandwidth = peak_flops_per_s(device, "bf16"), device.memory_bandwidth_bytes_per_s
     layers_s = total["linear_s"] + total["expert_s"] + total["attention_s"]
     head_s = times * head.flops / peak16
@@ -293,7 +293,7 @@ def _kv_bytes(mixer: Attention | LatentAttention, setup: TrainingSetup) -> float
 
 def _replica_traffic(setup: TrainingSetup, net: Topology, recompute: Recompute) -> dict[str, float]:
     """Weights and gradients among data-parallel ranks: per step for stages 0 to 2, per micro-batch for stage 3."""
-    layout, tuned = setup.layout, setup.fine_tuning.kind != "full"
+    layout, tuned = setup.layout, setup.fine_tuning.frozen
     dense, experts = local_parameters(setup)
     if tuned:
         dense, experts = trainable_parameters(setup) / (layout.tp * layout.pp), 0.0
@@ -325,7 +325,7 @@ def training_work(setup: TrainingSetup, device: Device, recompute: Recompute, sh
     terms = _stage_sums(setup, device, recompute)
     terms |= _layer_traffic(setup, net, recompute) | _replica_traffic(setup, net, recompute)
     updated = sharded_parameters(setup) if layout.zero_stage else sum(local_parameters(setup))
-    if setup.fine_tuning.kind != "full":
+    if setup.fine_tuning.frozen:
         shards = layout.dp * layout.cp if layout.zero_stage else 1
         updated = trainable_parameters(setup) / (layout.tp * layout.pp) / shards
     update_bytes = updated * OPTIMISER_BYTES_PER_PARAMETER[setup.optimiser]
