@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from aether.knowledge import library
 from aether.knowledge.library import Device
@@ -58,7 +59,7 @@ class Training:
     sequence_tokens: int
     global_batch: int
     """Sequences of a step."""
-    method: str
+    method: Literal["full", "lora", "qlora"]
 
 
 @dataclass(frozen=True)
