@@ -70,6 +70,7 @@ def test_the_fewest_devices_that_keep_a_deadline_train() -> None:
         ("How long does pretraining llama-3.1-8b on 15T tokens take on 1024 H100?", True),
         ("qlora on llama-3.1-70b, two A100 80GB, 25M tokens; will it fit?", True),
         ("how much would it cost to train pythia-6.9b on 300B tokens, A100 at $1.2/h?", True),
+        ("how many days to fine-tune qwen2.5-7b with lora on 20M tokens on one A100?", True),
         ("serve llama-3.1-8b on 2 H100 at 5 requests/s", False),
         ("which data mixture for a code model?", False),
     ],

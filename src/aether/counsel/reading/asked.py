@@ -20,7 +20,7 @@ _VERDICT = Lazy(
     r"|\b(?:will|does|would) (?:it|they|this|that) (?:all )?(?:fit|run|work)\b"
 )
 _ESTIMATE = Lazy(
-    r"\bhow (?:long|fast|expensive|costly|quickly)\b|\bhow much (?:\w+ ){0,4}?(?:cost|time)\b|\bhow many (?:gpu|device|accelerator)[\s-]*(?:hours?|days?)\b"
+    r"\bhow (?:long|fast|expensive|costly|quickly)\b|\bhow much (?:\w+ ){0,4}?(?:cost|time)\b|\bhow many (?:(?:gpu|device|accelerator)[\s-]*)?(?:minutes?|hours?|days?|weeks?|months?)\b(?! of\b)"
     r"|\bwhat (?:\w+ ){0,3}?(?:ttft|latency|throughput|speed|cost)\b(?:[^.;?]|\.\w)*\b(?:expect|get|see)\b"
 )
 
