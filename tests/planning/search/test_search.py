@@ -247,5 +247,5 @@ def test_what_is_kept_between_searches_changes_none_of_them():
         other = SMALL | {"load": SMALL["load"] | {"requests_per_s": rate}, "hardware": {"name": "L40S", "count": count}}
         search(problem(other))
     assert [one.name for one in search(problem(SMALL)).options] == [one.name for one in whole.options]
-    short = search(problem(SMALL), one_is_enough=True)
+    short = search(problem(SMALL), wanted="one")
     assert short.feasible and short.options[0].standing == whole.options[0].standing

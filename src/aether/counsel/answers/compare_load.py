@@ -138,7 +138,7 @@ def _side(brief: Brief, model: str, on: str) -> Side:
     if not hardware.is_counted(on):
         return Side(*needed(alone))
     problem = problem_of(with_count(alone, hardware.count_of(on)))
-    return Side(problem, search(problem))
+    return Side(problem, search(problem, wanted="decision"))
 
 
 def _paid(side: Side) -> float:

@@ -76,7 +76,7 @@ def needed(brief: Brief) -> tuple[Problem, Found]:
     assert brief.model is not None and brief.model.name is not None and brief.hardware is not None
     _, architecture = architecture_of(brief.model.name)
     problem = problem_of(with_count(brief, _enough(architecture, brief, library.device(brief.hardware.name))))
-    found = search(problem)
+    found = search(problem, wanted="decision")
     if not found.feasible or found.shortfalls:
         return problem, found
     return problem_of(with_count(brief, found.options[0].devices)), found

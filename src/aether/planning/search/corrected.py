@@ -4,7 +4,7 @@ import functools
 import math
 from typing import NamedTuple
 
-from aether.planning.search.steady import Steady
+from aether.planning.search.steady import Batch, Steady, steady_within
 from aether.planning.serving.answers import UNMEASURED_WIDTH, distance, model_class, residual_of, traits
 from aether.planning.serving.closed_loop import ClosedLoop
 from aether.planning.serving.efficiency import coefficients
@@ -52,13 +52,22 @@ class Corrected:
         found = traits(setup, traffic)
         self.slower = math.exp(residual_of("token", found, fitted))
         self.seconds = self.model.costing(self.slower)
+        self.decoding = self.model.decoding(self.slower)
         """Of one step: (prompt tokens, positions that each sees, decoding sequences, positions that each attends to)."""
         self.first_slower = math.exp(residual_of("ttft", found, fitted))
+        self._states: dict[tuple[float, Batch], Steady] = {}
 
     @functools.cached_property
     def known(self) -> Known:
         """How wide the interval is, by how much of the setup was measured."""
         return known_of(self.setup)
+
+    def steady_at(self, requests_per_s: float, batch: Batch) -> Steady:
+        """A replica at a rate that it is known to keep up with; kept, since searches for near briefs ask for it again and again."""
+        key = (requests_per_s, batch)
+        if key not in self._states:
+            self._states[key] = steady_within(self.seconds, self.load, requests_per_s, batch)
+        return self._states[key]
 
     def first_s(self, simulated_s: float, state: Steady) -> float:
         """Time to first token as a client sees it, from the engine's own."""

@@ -18,6 +18,7 @@ from aether.planning.search.problem import Problem
 from aether.planning.search.quality import BITS
 from aether.planning.search.reasons import Pruned, Reason
 from aether.planning.search.serving import Screened, ServingSearch
+from aether.planning.search.serving_options import AS_CHEAP, Wanted
 from aether.planning.search.standing import certain_end, is_known, standing_of
 from aether.planning.search.steady import BUSIEST
 from aether.spec.brief import Target
@@ -47,16 +48,16 @@ class Found:
         return bool(self.options) and self.options[0].standing != "missed"
 
 
-def search(problem: Problem, bounded: bool = True, one_is_enough: bool = False) -> Found:
+def search(problem: Problem, bounded: bool = True, wanted: Wanted = "options") -> Found:
     """Every layout bounded, the survivors estimated, the best offered. `bounded` False: what comes nearest to the targets is
-    offered, even where no hardware could meet them. `one_is_enough`: deployments are simulated, cheap ones first, until one of
-    known quality meets every target."""
+    offered, even where no hardware could meet them. `wanted`: deployments
+    are simulated no further than the decision takes, or until one of known quality meets every target."""
     pruned: Pruned
     if problem.task == "serve":
         serving = ServingSearch(problem, bounded)
         hard = serving_bounds(problem, serving.space) if bounded else ()
         finalists, screened = serving.finalists()
-        options = serving_options.offered(serving, finalists if not hard else (), one_is_enough)
+        options = serving_options.offered(serving, finalists if not hard else (), wanted)
         considered, pruned = serving.space.considered, serving.pruned
         short = hard or (() if options else _without_serving(problem, screened, pruned))
     else:
@@ -106,8 +107,6 @@ def merit_of(option: FleetOption) -> Merit:
 
 NOTABLE_GOODPUT = 0.98
 """Below this share of the time that trains, failures are worth a word (chosen)."""
-AS_CHEAP = 1.05
-"""Costs that differ by less are not told apart, so that the simpler option is taken (chosen: half of the usual interval)."""
 
 
 def _class(option: FleetOption) -> tuple:

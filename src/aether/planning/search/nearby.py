@@ -140,7 +140,7 @@ def _promising(brief: Brief) -> Problem | None:
 
 def _offered(axis: str, change: Change, problem: Problem) -> Nearby | None:
     try:
-        found = search(problem, one_is_enough=True)
+        found = search(problem, wanted="one")
     except InputError:
         return None
     if found.shortfalls or not found.feasible:

@@ -14,7 +14,7 @@ from aether.planning.search.pareto import Merit, front
 from aether.planning.search.problem import Problem
 from aether.planning.search.reasons import Pruned, Reason
 from aether.planning.search.serving_space import CHUNKS, FORMATS, SEQUENCES, VARIANTS, Layout, ServingSpace
-from aether.planning.search.steady import BUSIEST, Batch, Steady, capacity_per_s, steady_within
+from aether.planning.search.steady import BUSIEST, Batch, Steady, capacity_per_s
 from aether.planning.serving.memory import ServingMemory, serving_memory
 from aether.planning.serving.setup import Engine, ServingSetup
 from aether.spec.brief import Target
@@ -116,6 +116,8 @@ class ServingSearch:
     def __init__(self, problem: Problem, bounded: bool = True) -> None:
         self.problem, self.load, self.pruned = problem, problem.load, Pruned()
         self.space = ServingSpace(problem, self.pruned, bounded)
+        self._mended = [t for t in problem.targets if t.metric != "cost_per_million_tokens"]
+        """Targets that more replicas come nearer to."""
         self.simulations: dict = {}
         """What was simulated of this load, see `serving_options`."""
 
@@ -141,15 +143,32 @@ class ServingSearch:
         replicas = one.replicas + 1
         if replicas * one.layout.devices > one.layout.priced.count:
             return None
-        state = steady_within(one.cost.seconds, self.load, self.load.requests_per_s / replicas, one.batch)
+        state = one.cost.steady_at(self.load.requests_per_s / replicas, one.batch)
         return replace(one, replicas=replicas, state=state)
 
     def promising(self) -> bool:
         """Whether some layout keeps up with the load and, at the good ends of its steady estimates, misses no target."""
         for layout in self.space.layouts():
-            one = self._best_of(layout, self._basis_of(layout))
+            basis = self._basis_of(layout)
+            one = self._best_of(layout, basis) if self._may_meet(layout, basis) else None
             if isinstance(one, Candidate) and not any(self._excess(one, t, -1.0) for t in self.problem.targets):
                 return True
+        return False
+
+    def _may_meet(self, layout: Layout, basis: _Basis) -> bool:
+        """Whether no target is missed for certain at the good ends of the estimates: by all the devices where more replicas mend it, by the
+        fewest where they cost more."""
+        replicas = layout.priced.count // layout.devices
+        for shaped, batch, capacity in basis.sized:
+            assert basis.cost is not None
+            rate = self.load.requests_per_s / max(1, replicas)
+            if replicas and rate <= BUSIEST * capacity:
+                state = basis.cost.steady_at(rate, batch)
+                one = Candidate(layout, shaped, basis.cost, batch, basis.memory, capacity, replicas, state, 0.0)
+                least = replace(one, replicas=max(1, math.ceil(self.load.requests_per_s / (BUSIEST * capacity))))
+                of_each = [(one if target in self._mended else least, target) for target in self.problem.targets]
+                if not any(self._excess(*pair, -1.0) for pair in of_each):
+                    return True
         return False
 
     def merit(self, one: Candidate) -> Merit:
@@ -291,17 +310,16 @@ class ServingSearch:
         if least > most:
             return capacity * most
 
-        mended = [t for t in self.problem.targets if t.metric != "cost_per_million_tokens"]
         known: dict[int, Candidate] = {}
 
         def at(replicas: int) -> Candidate:
             if replicas not in known:
-                state = steady_within(cost.seconds, self.load, rate / replicas, batch)
+                state = cost.steady_at(rate / replicas, batch)
                 known[replicas] = Candidate(layout, setup, cost, batch, memory, capacity, replicas, state, 0.0)
             return known[replicas]
 
         def misses(one: Candidate, margin: float) -> bool:
-            return any(self._excess(one, target, margin) for target in mended)
+            return any(self._excess(one, target, margin) for target in self._mended)
 
         def found(margin: float) -> Candidate:
             """The least replicas for what more of them mend; then everything is weighed, the cost too."""
@@ -333,8 +351,9 @@ class ServingSearch:
             if price is None:
                 return 0.0
             value = self.device_hours(one.devices) * price
-        sign = 1.0 if target.comparison == "<=" else -1.0
-        return max(0.0, sign * math.log(value / target.value))
+        if value <= target.value if target.comparison == "<=" else value >= target.value:
+            return 0.0
+        return abs(math.log(value / target.value))
 
     def latency_s(self, one: Candidate, metric: str) -> float:
         """A latency as the steady estimate and the fitted front end have it."""

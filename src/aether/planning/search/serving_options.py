@@ -6,6 +6,7 @@ the first token. Intervals are those of the fit (errors on models that it had no
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from aether.planning.intervals import LEVEL
 from aether.planning.search.corrected import Corrected
@@ -56,7 +57,7 @@ def simulated(one: Candidate, load: Load, seed: int, known: _Known | None = None
         output=Fixed(tokens=load.output_tokens),
         requests=requests,
     )
-    pool = Pool(one.cost.seconds, pool_of(one.setup).limits, replicas)
+    pool = Pool(one.cost.seconds, pool_of(one.setup).limits, replicas, decoding=one.cost.decoding)
     alike = [] if known is None else known.setdefault((id(one.cost), one.replicas, replicas, requests), [])
     for limits, spare, summary in alike:
         if _does_the_same(pool.limits, limits, spare):
@@ -77,13 +78,22 @@ def _does_the_same(new: EngineLimits, old: EngineLimits, spare: int) -> bool:
     return same and room and new.max_sequences >= old.max_sequences
 
 
-def offered(search: ServingSearch, finalists: Sequence[Candidate], one_is_enough: bool) -> list[FleetOption]:
+Wanted = Literal["options", "decision", "one"]
+"""All options, those that the decision may fall on, or one that shows that there are some."""
+AS_CHEAP = 1.05
+"""Costs that differ by less are not told apart, so that the simpler option is taken (chosen: half of the usual interval)."""
+
+
+def offered(search: ServingSearch, finalists: Sequence[Candidate], wanted: Wanted) -> list[FleetOption]:
     """The finalists as options. One of known quality that its simulation finds at risk gets another replica, while that is cheaper
-    than what meets every target. `one_is_enough`: in the order of a decision, known quality and more bits first, no more are simulated than
-    it takes to make it."""
+    than what meets every target. Where only a decision or one option is wanted, known quality comes first, and no more are simulated than
+    it takes."""
     found: list[FleetOption] = []
-    cheapest, group = math.inf, None
-    for finalist in sorted(finalists, key=lambda one: _before(search, one)) if one_is_enough else finalists:
+    cheapest, group, one_is_enough = math.inf, None, wanted == "one"
+    for finalist in finalists if wanted == "options" else sorted(finalists, key=lambda one: _before(search, one)):
+        unknown, _ = _before(search, finalist)
+        if wanted == "decision" and cheapest < math.inf and (unknown or search.price(finalist) > AS_CHEAP * cheapest):
+            continue
         if one_is_enough and _before(search, finalist) != group:
             if any(option.standing != "missed" for option in found):
                 break  # what follows comes after in every decision

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from aether.planning.serving.arrivals import Request, Trace, Traffic
 from aether.planning.serving.memory import sequence_bytes_per_device, serving_memory
 from aether.planning.serving.setup import ServingSetup
-from aether.planning.serving.simulator_replica import EngineLimits, Job, Replica, StepCost
+from aether.planning.serving.simulator_replica import DecodeCost, EngineLimits, Job, Replica, StepCost
 from aether.planning.serving.step import step_model
 from aether.spec.errors import InputError
 
@@ -35,6 +35,8 @@ class Pool:
     limits: EngineLimits
     replicas: int = 1
     routing: Routing = "least_loaded"
+    decoding: DecodeCost | None = None
+    """The same cost of steps that only decode, where it is known apart: most steps of a long answer are such."""
 
     def __post_init__(self) -> None:
         if self.replicas < 1:
@@ -112,7 +114,7 @@ class _Router:
     """Sends each request of a pool to a replica."""
 
     def __init__(self, pool: Pool, first: int) -> None:
-        self.replicas = [Replica(pool.cost, pool.limits) for _ in range(pool.replicas)]
+        self.replicas = [Replica(pool.cost, pool.limits, pool.decoding) for _ in range(pool.replicas)]
         self.first, self._turn, self._least = first, 0, pool.routing == "least_loaded"
 
     def choose(self) -> int:

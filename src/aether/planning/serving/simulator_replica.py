@@ -20,6 +20,8 @@ from aether.spec.errors import InputError
 StepCost = Callable[[float, float, float, float], float]
 """(prompt tokens, mean positions that each of them sees, decoding sequences, mean positions that each attends to) -> seconds
 of one step."""
+DecodeCost = Callable[[float], Callable[[float], float]]
+"""Decoding sequences -> (mean positions that each attends to -> seconds of a step that only decodes)."""
 
 
 class EngineLimits(Noun):
@@ -81,8 +83,9 @@ class Job:
 class Replica:
     """The engine's state between steps. `now_s` is the end of its last step."""
 
-    def __init__(self, cost: StepCost, limits: EngineLimits) -> None:
+    def __init__(self, cost: StepCost, limits: EngineLimits, decoding: DecodeCost | None = None) -> None:
         self._cost, self.limits, self._block_tokens = cost, limits, limits.block_tokens
+        self._decode_cost: DecodeCost = decoding or (lambda many: lambda context: cost(0, 0.0, many, context))
         self.now_s, self.busy_s, self.number, self.preemptions = 0.0, 0.0, 0, 0
         self.free = 1 << 60 if limits.cache_blocks is None else limits.cache_blocks
         self.least_free, self.limited = self.free, False
@@ -95,8 +98,8 @@ class Replica:
         self._decoding, self._positions = 0, 0
         self._residues = [0] * limits.block_tokens
         """Decoding sequences by (positions - step) modulo the block: those that need a new block are found at once."""
-        self._coasted: dict[int, dict[int, float]] = {}
-        """Seconds of a step that only decodes, by sequences and positions: at a low load the same ones come again and again."""
+        self._coasted: dict[int, tuple[Callable[[float], float], dict[int, float]]] = {}
+        """By sequences: the cost of a step that only decodes, and its seconds by positions: at a low load the same ones come again and again."""
         self.ends_s: list[float] = []
         self.emitted: list[int] = []
         """Tokens that came out at the end of each step."""
@@ -150,20 +153,24 @@ class Replica:
         if self.waiting or self._reading or not self._decoding:
             return
         decoding, number, now_s, positions, free = self._decoding, self.number, self.now_s, self._positions, self.free
-        next_end, busy_s, known = self._ending[0][0], self.busy_s, self._coasted.setdefault(decoding, {})
+        next_end, busy_s = self._ending[0][0], self.busy_s
+        if decoding not in self._coasted:
+            self._coasted[decoding] = (self._decode_cost(decoding), {})
+        cost, known = self._coasted[decoding]
+        residues, block, ends_s = self._residues, self._block_tokens, self.ends_s
         while number < next_end and now_s < until_s:
-            due = self._residues[-number % self._block_tokens]
+            due = residues[-number % block]
             if due > free:
                 break
             free -= due
             seconds = known.get(positions)
             if seconds is None:
-                seconds = known[positions] = self._cost(0, 0.0, decoding, positions / decoding + 1.0)
+                seconds = known[positions] = cost(positions / decoding + 1.0)
                 assert seconds > 0, "a step takes time"
             now_s += seconds
             busy_s += seconds
             positions += decoding
-            self.ends_s.append(now_s)
+            ends_s.append(now_s)
             number += 1
         self.emitted += [decoding] * (number - self.number)
         self.number, self.now_s, self.busy_s, self._positions, self.free = number, now_s, busy_s, positions, free

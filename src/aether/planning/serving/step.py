@@ -10,7 +10,7 @@ import copy
 import functools
 import math
 from bisect import bisect_right
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aether.planning.serving.efficiency import Coefficients, Roofline, coefficients, generation
+from aether.planning.serving.grid import GRID, GRID_G, Position, line
 from aether.planning.serving.operators import Matrix, Mixing, Operators, operators
 from aether.planning.serving.rooflines import (
     HIDDEN_BYTES,
@@ -30,12 +31,9 @@ from aether.planning.serving.rooflines import (
     smooth_max,
 )
 from aether.planning.serving.setup import STORED_BYTES, Format, ServingSetup
-from aether.planning.serving.simulator_replica import StepCost
+from aether.planning.serving.simulator_replica import DecodeCost, StepCost
 
 Floats = NDArray[np.float64]
-
-_GRID_G = np.unique(np.round(np.geomspace(1, 131_072, 60)))
-"""Tokens at which the parts that depend on tokens alone are computed; between them they are interpolated."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +121,8 @@ class StepModel:
         self._layers_G = self._small_kernels().tolist()
         self._head_G = self._matrix_times((self.operators.head,)).tolist()
         parts = (self._matrices_G, self._experts_G, self._communication_G, self._layers_G)
-        self._dense_line = _line([sum(values) for values in zip(*parts, strict=True)])
-        self._head_line = _line(self._head_G)
+        self._dense_line = line([sum(values) for values in zip(*parts, strict=True)])
+        self._head_line = line(self._head_G)
         self.seconds = self.costing()
 
     def with_setup(self, setup: ServingSetup) -> "StepModel":
@@ -171,7 +169,7 @@ class StepModel:
         return Rates(peak_flops_per_s(self.setup.device, stored_as), self._bandwidth)
 
     def _matrix_times(self, matrices: tuple[Matrix, ...]) -> Floats:
-        total_G, engine = np.zeros_like(_GRID_G), self.engine
+        total_G, engine = np.zeros_like(GRID_G), self.engine
         for matrix in matrices:
             fit, stored = self.fitted.of("matrix", self.generation, matrix.stored_as), STORED_BYTES[matrix.stored_as]
             shape = (matrix.outputs, matrix.inputs, stored)
@@ -182,17 +180,17 @@ class StepModel:
         return total_G
 
     def _expert_times(self) -> Floats:
-        total_G = np.zeros_like(_GRID_G)
+        total_G = np.zeros_like(GRID_G)
         for part in self.operators.experts:
             fit = self.fitted.of("experts", self.generation, part.stored_as)
-            tokens_G, rates = _GRID_G * self.setup.attn_dp, self._rates(part.stored_as)
+            tokens_G, rates = GRID_G * self.setup.attn_dp, self._rates(part.stored_as)
             spent_G = grouped_s(part, tokens_G, rates, fit, self.fitted.expert_skew)
             total_G += part.count * (self.engine.expert_scale * spent_G + self.engine.launch_scale * fit.launch_s)
         return total_G
 
     def _communication(self) -> Floats:
-        setup, total_G = self.setup, np.zeros_like(_GRID_G)
-        hidden_bytes_G = _GRID_G * setup.architecture.hidden_size * HIDDEN_BYTES
+        setup, total_G = self.setup, np.zeros_like(GRID_G)
+        hidden_bytes_G = GRID_G * setup.architecture.hidden_size * HIDDEN_BYTES
         if setup.tp > 1:
             total_G += self.operators.reductions * self.all_reduce_s(hidden_bytes_G, setup.tp)
         if self.operators.exchanges:
@@ -210,7 +208,7 @@ class StepModel:
 
     def _small_kernels(self) -> Floats:
         setup, engine = self.setup, self.engine
-        moved_G = self.hidden_vectors * _GRID_G * setup.architecture.hidden_size * HIDDEN_BYTES
+        moved_G = self.hidden_vectors * GRID_G * setup.architecture.hidden_size * HIDDEN_BYTES
         launches = engine.layer_s * self.small_kernels
         launches += 0.0 if setup.compiled else engine.eager_layer_s * self.operators.layers
         return launches + engine.hidden_copies * moved_G / self._bandwidth
@@ -230,9 +228,9 @@ class StepModel:
     ) -> StepTime:
         """One step. Tokens and sequences are of the whole replica; see `step_time`."""
         prompt, decode, sampled = self._shares(prefill_tokens, decode_sequences)
-        at = _Position(max(1.0, prompt + decode))
+        at = Position(max(1.0, prompt + decode))
         return StepTime(
-            matrices_s=at.of(self._matrices_G) + _Position(sampled).of(self._head_G),
+            matrices_s=at.of(self._matrices_G) + Position(sampled).of(self._head_G),
             experts_s=at.of(self._experts_G),
             prefill_attention_s=self._prefill_attention_s(prompt, prefill_context),
             cache_s=self._cache_s(decode, decode_context),
@@ -245,7 +243,7 @@ class StepModel:
         search and simulation, so everything is looked up beforehand and written out."""
         share, step_s, sequence_s = self._share, self.engine.step_s, self.engine.sequence_s
         (intercepts, slopes), (head_intercepts, head_slopes) = self._dense_line, self._head_line
-        grid, last = _GRID, len(_GRID) - 2
+        grid, last = GRID, len(GRID) - 2
         prefilling, decoding = self._prefilling, [(*d[:3], *d.compute_s, *d.memory_s, d.order) for d in self._decoding]
 
         def seconds(prompts: float, prompt_context: float, sequences: float, context: float) -> float:
@@ -277,6 +275,37 @@ class StepModel:
             return slower * total
 
         return seconds
+
+    def decoding(self, slower: float = 1.0) -> DecodeCost:
+        """`costing` of steps that only decode, by their sequences: what does not depend on the context is added up once for all of them, in
+        the same order."""
+        share, decoding = self._share, [(*d[:3], *d.compute_s, *d.memory_s, d.order) for d in self._decoding]
+
+        def of(sequences: float) -> Callable[[float], float]:
+            decode, rest_s = sequences * share, self._beside_attention_s(sequences)
+
+            def at(context: float) -> float:
+                spent = 0.0
+                for launch_s, scale, window, f_seen, f_any, f_fixed, m_seen, m_any, m_fixed, order in decoding:
+                    seen = context if context < window else window
+                    compute_s, memory_s = (
+                        seen * f_seen + context * f_any + f_fixed,
+                        seen * m_seen + context * m_any + m_fixed,
+                    )
+                    spent += launch_s + decode * scale * (compute_s**order + memory_s**order) ** (1.0 / order)
+                return slower * (rest_s + spent)
+
+            return at
+
+        return of
+
+    def _beside_attention_s(self, sequences: float) -> float:
+        decode = sequences * self._share
+        tokens = decode if decode > 1.0 else 1.0
+        (intercepts, slopes), (head_intercepts, head_slopes) = self._dense_line, self._head_line
+        place = min(bisect_right(GRID, tokens) - 1, len(GRID) - 2)
+        total = self.engine.step_s + self.engine.sequence_s * sequences + (intercepts[place] + slopes[place] * tokens)
+        return total + (head_intercepts[place] + head_slopes[place] * tokens)
 
     def _shares(self, prefill_tokens: float, decode_sequences: float) -> tuple[float, float, float]:
         """Prompt tokens, sequences and sampled tokens of one device's micro-batch."""
@@ -310,42 +339,16 @@ _NETWORK_BYTES_PER_S = 25e9
 """200 Gbit/s for each device, where a group spans nodes and the network is not known (assumed)."""
 
 
-class _Position:
-    """A place between two points of the grid."""
-
-    def __init__(self, tokens: float) -> None:
-        right = min(len(_GRID) - 1, max(1, bisect_right(_GRID, tokens)))
-        self.left = right - 1
-        self.share = (tokens - _GRID[self.left]) / (_GRID[right] - _GRID[self.left])
-
-    def of(self, values: Sequence[float]) -> float:
-        """The value there, on the line through the two points (beyond the grid too)."""
-        low = values[self.left]
-        return low + self.share * (values[self.left + 1] - low)
-
-
 @functools.lru_cache(maxsize=2048)
 def _grid_product_s(shape: tuple[float, float, float], rates: Rates, fit: ProductFit) -> Floats:
     """`product_s` over the grid. Layouts of one search share most of their products."""
     outputs, inputs, stored_bytes = shape
-    return product_s(_GRID_G, outputs, inputs, stored_bytes, rates, fit)
-
-
-_GRID = [float(v) for v in _GRID_G]
+    return product_s(GRID_G, outputs, inputs, stored_bytes, rates, fit)
 
 
 def _share(setup: ServingSetup) -> float:
     """Of the replica's tokens in one device's micro-batch."""
     return 1.0 / (setup.attn_dp * setup.pp)
-
-
-_GAPS = np.diff(_GRID_G)
-
-
-def _line(values: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Intercepts and slopes of the lines between the points of the grid."""
-    slopes = (np.diff(values) / _GAPS).tolist()
-    return [value - slope * tokens for value, slope, tokens in zip(values, slopes, _GRID, strict=False)], slopes
 
 
 _KEPT = 2048

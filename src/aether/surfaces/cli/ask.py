@@ -1,5 +1,6 @@
 """`aether ask`."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -31,13 +32,14 @@ def ask(
     "-" reads the text from standard input. What is missing is asked (exit code 2); what cannot be met is said with its arithmetic
     (3); what is not helped with is declined (4).
     """
-    from aether.counsel import ask as door
-    from aether.counsel.answering import EXIT_CODES
-    from aether.counsel.sessions import recall, remember
-
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no product here is worth the threads that numpy would start
     words = sys.stdin.read() if text == ("-",) else " ".join(text)
-    earlier = recall(session) if follow else None
     with uncollected():
+        from aether.counsel import ask as door
+        from aether.counsel.answering import EXIT_CODES
+        from aether.counsel.sessions import recall, remember
+
+        earlier = recall(session) if follow else None
         answer = door.ask(words, earlier, accept_defaults, settings)
     if answer.status != "declined":
         remember(answer.request, session)
