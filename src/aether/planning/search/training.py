@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from aether.knowledge.library import Device
 from aether.planning.exports.training import TOOLS, expressible
 from aether.planning.reliability import TrainingJob, best_interval_s, shares
 from aether.planning.search.pareto import Merit, front
@@ -20,7 +21,7 @@ from aether.planning.search.training_space import RECOMPUTE, TrainingLayout, Tra
 from aether.planning.training.calibration import calibration
 from aether.planning.training.estimate import MEMORY_HALFWIDTH, step_parts
 from aether.planning.training.memory import Memory, ledger
-from aether.planning.training.setup import TrainingSetup
+from aether.planning.training.setup import Recompute, TrainingSetup
 from aether.spec.plan import Estimate
 
 ESTIMATED, LEAST_ESTIMATED = 420, 40
@@ -71,6 +72,24 @@ class TrainingScreened:
     found: list[TrainingCandidate] = field(default_factory=list)
     least_excess: tuple[float, TrainingLayout] | None = None
     """The smallest memory that a layout lacks, in bytes, and which."""
+
+
+class _Held:
+    """A layout with its recomputation, what it takes of memory and, where that is asked for, of time: neither changes with the targets or
+    the tokens of a brief."""
+
+    def __init__(self, setup: TrainingSetup, recompute: Recompute, device: Device) -> None:
+        self.setup, self.device, self.memory = setup, device, ledger(setup, recompute)
+
+    @cached_property
+    def step_s(self) -> float:
+        """Seconds of a step."""
+        return sum(step_parts(self.setup, self.device).values())
+
+
+_KEPT = 16_384
+"""Layouts that are kept (chosen: more than the searches for near briefs visit)."""
+_held: dict[tuple, _Held] = {}
 
 
 class TrainingSearch:
@@ -154,29 +173,29 @@ class TrainingSearch:
             fitting = self._fitting(one, seen)
             if fitting is not None:
                 estimated[group] += 1
-                seen.found.append(self._candidate(one, *fitting))
+                seen.found.append(self._candidate(one, fitting))
         return seen
 
-    def _fitting(self, one: TrainingLayout, seen: TrainingScreened) -> tuple[TrainingSetup, Memory] | None:
+    def _fitting(self, one: TrainingLayout, seen: TrainingScreened) -> _Held | None:
         """With the least recomputation that surely fits, else with the most if it fits at all."""
         room = one.priced.device.memory_bytes
-        last: tuple[TrainingSetup, Memory] | None = None
+        last: _Held | None = None
         for index, recompute in enumerate(RECOMPUTE):
             if recompute == "selective" and self.space.training.method == "qlora":
                 # Four-bit weights are TRL's alone, whose Trainer recomputes everything or nothing.
                 self.pruned.add(Reason.TOOL, f"{one.named}, recompute {recompute}")
                 continue
-            setup = self.space.setup_of(one, recompute)
-            memory = ledger(setup, recompute)
+            held = self._held_by(one, recompute)
+            memory = held.memory
             if memory.total_bytes * _SAFE <= room:
                 self.pruned.add(Reason.RECOMPUTE, one.named, len(RECOMPUTE) - 1 - index)
                 if last is not None:
                     self.pruned.add(Reason.ACTIVATIONS, one.named)
-                return setup, memory
+                return held
             if memory.total_bytes <= room:
                 if last is not None:
                     self.pruned.add(Reason.ACTIVATIONS, one.named)
-                last = setup, memory
+                last = held
                 continue
             lacks = memory.total_bytes - room
             if seen.least_excess is None or lacks < seen.least_excess[0]:
@@ -184,15 +203,27 @@ class TrainingSearch:
             self.pruned.add(Reason.ACTIVATIONS, f"{one.named}, micro-batch {one.micro_batch}, recompute {recompute}")
         return last
 
-    def _candidate(self, one: TrainingLayout, setup: TrainingSetup, memory: Memory) -> TrainingCandidate:
-        device = one.priced.device
-        step_s = sum(step_parts(setup, device).values())
+    def _held_by(self, one: TrainingLayout, recompute: Recompute) -> _Held:
+        """Kept: searches for the nearest feasible brief ask for the same layouts again and again."""
+        training, arch, device = self.space.training, self.problem.architecture, one.priced.device
+        run = (training.sequence_tokens, training.global_batch, training.method)
+        # What is kept holds the architecture and the device, so that their numbers are not given away.
+        key = (id(arch), id(device), one.priced.count, one.precision, one.layout, one.micro_batch, recompute, run)
+        found = _held.get(key)
+        if found is None:
+            if len(_held) >= _KEPT:
+                _held.clear()
+            found = _held[key] = _Held(self.space.setup_of(one, recompute), recompute, device)
+        return found
+
+    def _candidate(self, one: TrainingLayout, held: _Held) -> TrainingCandidate:
+        setup, device, step_s = held.setup, one.priced.device, held.step_s
         work_s = step_s * self.space.steps
         goodput = self.goodput(setup.devices)
         return TrainingCandidate(
             layout=one,
             setup=setup,
-            memory=memory,
+            memory=held.memory,
             step_s=step_s,
             halfwidth=calibration().halfwidth(setup, device),
             run_s=work_s / goodput,

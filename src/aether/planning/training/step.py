@@ -6,6 +6,7 @@ precision, software family and year, and fitted once for all hardware (`knowledg
 on floats or on arrays alike: the planner and the fit share it. Not modelled: stragglers, thermal throttling, input stalls.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -72,7 +73,12 @@ def power_margin(device: Device) -> float:
 
 def generation(device: Device) -> str:
     """The family of the device's matrix units."""
-    name = device.name.upper().replace(" ", "-")
+    return _generation(device.name)
+
+
+@functools.cache
+def _generation(called: str) -> str:
+    name = called.upper().replace(" ", "-")
     matches = [(len(p), key) for key, prefixes in _GENERATIONS.items() for p in prefixes if name.startswith(p)]
     return max(matches)[1] if matches else "other"
 
