@@ -84,3 +84,38 @@ def test_what_a_diagnosis_weighs_is_not_said_to_be_unread():
 
 def test_votes_are_an_evaluation():
     assert read_request("model A beats B 54 to 46. is A better?").intent == "evaluate"
+
+
+@pytest.mark.parametrize(
+    ("said", "fields"),
+    [
+        ("each query 2500 tokens", {"prompt_tokens": 2500}),
+        ("900 tokens a frame, 30 tokens back", {"prompt_tokens": 900, "output_tokens": 30}),
+        ("150 tokens each way", {"prompt_tokens": 150, "output_tokens": 150}),
+        ("600 token pages, 80 token abstracts", {"prompt_tokens": 600, "output_tokens": 80}),
+        ("1k/1k and tpot p50 below 15 ms", {"prompt_tokens": 1000, "output_tokens": 1000, "target tpot_p50": 0.015}),
+        ("no request slower than 12 s", {"target e2e_p99": 12}),
+        ("40 tok/s per agent", {"target tpot_p50": 0.025}),
+        ("price of a GPU-hour 3.60 USD", {"price": 3.6}),
+    ],
+)
+def test_what_is_said_of_one(said, fields):
+    found = fields_of(read_request(f"serve qwen2.5-7b on 4 L40S, {said}"))
+    assert {name: found.get(name) for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("serve llama-3.1-8b on 2 nodes, 16 H100, 9 rps", 16),
+        ("serve llama-3.1-8b on 2 nodes, 8 H100, 9 rps", 16),
+        ("serve llama-3.2-3b on T4s (we have 4), 9 rps", 4),
+    ],
+)
+def test_counts_of_nodes_and_of_what_is_there(text, count):
+    assert fields_of(read_request(text))["count"] == count
+
+
+def test_work_that_is_to_be_done_in_a_time_is_a_rate():
+    text = "translate 2 million product descriptions over the weekend with gemma-3-12b on 3 L40S"
+    assert fields_of(read_request(text))["requests_per_s"] == pytest.approx(2e6 / 48 / 3600)

@@ -126,7 +126,7 @@ def _around(one: Span, other: Span) -> Span:
 
 _WORK = r"(?:sentences?|reviews?|articles?|pages?|reports?|invoices?|transcripts?|posts?|products?|files?|claims?|comments?|descriptions?|letters?|abstracts?|papers?|items?|paragraphs?|cases?)"
 _BATCH = Lazy(
-    rf"\s*(?:[a-z][a-z-]*\s+){{0,2}}?(?:{REQUEST}|{_WORK})\b(?P<rest>[^;\n.\d]{{0,40}}?)\b(?:in|within|over|inside|every)\s+(?:the\s+|about\s+|under\s+|less than\s+)?$"
+    rf"\s*(?:[a-z][a-z-]*\s+){{0,2}}?(?:{REQUEST}|{_WORK})\b(?P<rest>[^;\n.\d]{{0,40}}?)(?:\b(?:in|within|over|inside|every)\s+(?:the\s+|about\s+|under\s+|less than\s+)?|(?<=\s))$"
 )
 
 
@@ -136,7 +136,7 @@ def find_batch(text: Text, found: list[Quantity]) -> tuple[list[Field], list[Qua
         return [], found
     for many in found:
         for time in found:
-            if many.dimension not in ("none", "users") or time.dimension != "time" or time.high < 60.0:
+            if many.dimension not in ("none", "users", "parameters") or time.dimension != "time" or time.high < 60.0:
                 continue
             if many.span.end < time.span.start and _BATCH.fullmatch(text.plain, many.span.end, time.span.start):
                 said = f"{many.high:,.6g} in {time.high:,.6g} s = {many.high / time.high:.6g} requests/s"
@@ -147,16 +147,16 @@ def find_batch(text: Text, found: list[Quantity]) -> tuple[list[Field], list[Qua
     return [], found
 
 
-_EXAMPLE = r"(?:examples?|samples?|pairs?|conversations?|dialog(?:ue)?s?|documents?|docs|tickets?|e?-?mails?|rows?|records?|instructions?|transcripts?|articles?|answers?|messages?|chats?|posts?|reports?|prompts?|comparisons?|preferences?|notes?|files|functions?|snippets?|items|lines|pages|questions?)"
+_EXAMPLE = r"(?:examples?|samples?|pairs?|conversations?|dialog(?:ue)?s?|documents?|docs|tickets?|e?-?mails?|rows?|records?|instructions?|transcripts?|articles?|answers?|messages?|chats?|posts?|reports?|prompts?|comparisons?|preferences?|notes?|files|functions?|snippets?|items|lines|pages|questions?|(?:pull |merge )?requests|prs|reviews?|memos?|commits?|issues?|threads?|contracts?|invoices?|cases?|paragraphs?|stories|descriptions?|ex|exs)"
 _EXAMPLES = Lazy(rf"\s*(?:(?!(?:and|or|of|with|for|in|at|on)\b)[a-z][a-z/-]*\s+){{0,3}}?{_EXAMPLE}\b")
 _EACH_LONG = Lazy(
-    rf"\s*(?:each|apiece|(?:long\s+)?on average|long|avg|in (?:the )?(?:mean|median)|per {_EXAMPLE}|an? {_EXAMPLE}|/\s*{_EXAMPLE})\b"
+    rf"\s*(?:each|apiece|(?:long\s+)?on average|long|avg|in (?:the )?(?:mean|median)|per {_EXAMPLE}|an? {_EXAMPLE}|ex\b|/\s*{_EXAMPLE})\b"
 )
 _LENGTH = Lazy(
     r"\b(?:of|at|with|averag\w*|avg|mean|median|about|around|roughly|~|each|long|are|is|x)\s*[:=]?\s*(?:about|around|roughly|some|up to|~|on average|each|average|avg)?\s*~?\s*$|[*x~(]\s*$"
 )
 _SEQUENCE = Lazy(r"\b(?:context|ctx|sequence|seq\w*|window|max\w*|packed|length)\b[^,;.]{0,15}$")
-_PASSES = Lazy(r"\s*(?:full\s+)?(?:epochs?|passes)\b")
+_PASSES = Lazy(r"\s*(?:full\s+)?(?:epochs?|passes|eps?)\b")
 
 
 def find_corpus(text: Text, found: list[Quantity]) -> tuple[list[Field], list[Quantity]]:

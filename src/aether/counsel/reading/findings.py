@@ -234,7 +234,9 @@ def find(original: str, before: Any = None, today: datetime | None = None) -> Fi
     models = _of_a_kind(text, models, intent)
     corpus, rest = find_corpus(text, rest) if training else ([], rest)
     sources = [*sources, *(find_corpora(text) if training else ())]
-    crowd, rest = find_batch(text, rest) if intent == "serve" and not crowd else (crowd, rest)
+    if intent == "serve" and not crowd:
+        crowd, left = find_batch(text, [*rest, *_spoken(text, rest, today)])
+        rest = left if crowd else rest
     fields, rest = find_traffic(text, rest, training)
     if intent == "serve":  # "3M tokens in a day" are no corpus
         fields = [one for one in fields if one.field != "model.tokens"]

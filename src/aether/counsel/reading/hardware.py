@@ -19,7 +19,7 @@ _BEFORE = Lazy(
 _CARDS = r"(?:gpus?|cards?|accelerators?|chips?|devices)"
 _PIECES = r"(?:pcs|pieces?|units?|nos|qty|quantity|count|number)\.?"
 _AFTER = Lazy(
-    rf"\s*(?:{_CARDS}|s)?\s*[(\[]?\s*(?:x|\*|times)\s*(?P<count>\d+)(?!\w|\.\d)\s*[)\]]?|-(?P<slice>\d+)(?!\w|\.\d)"
+    rf"\s*(?:{_CARDS}|s)?\s*[(\[]?\s*(?:x|\*|times)\s*(?P<count>\d+)(?!\w|\.\d)\s*[)\]]?|-(?P<slice>\d+)(?!\w|\.\d)|s?\s*\((?:we|i|they)?\s*(?:have|got|own|rent)\s*(?P<held>\d+)(?!\w|\.\d)\s*(?:of (?:them|those))?\)"
     rf"|\s*{_CARDS}?\s*[,:(\[-]?\s*{_PIECES}\s*(?:of|[:=])?\s*(?P<labelled>\d+)(?!\w|\.\d)\s*[)\]]?"
     rf"|\s*{_CARDS}?\s*(?:[:(\[]|\s-)\s*(?P<told>\d+)\s*(?:(?:{_PIECES}|{_CARDS})\s*[)\]]?|[)\]]|(?=\s*(?:[,;\n]|\.\s|$)))"
 )
@@ -51,7 +51,7 @@ _COUNT_LABEL = Lazy(
     r"(?:\b|_)(?:count|num|number of gpus|n?_?gpus|devices|num_devices|cards|world_size)\s*[:=]\s*(?P<count>\d{1,6})\b"
 )
 _MEMORY = Lazy(r"[\s_-]*\(?(?:sxm\d?|pcie|nvl)?[\s_-]*(?P<gb>\d{2,3})\s*(?:gb|gib|g)\b\)?")
-_BARE_MEMORY = Lazy(r"[-_](?:sxm\d?|pcie)?[-_]?(?P<gb>40|80)(?=s?(?![\w.]))")
+_BARE_MEMORY = Lazy(r"[-_](?:sxm\d?|pcie)?[-_]?(?P<gb>40|80)(?=s?(?!\w|\.\d))")
 """After a device: "A100-40"."""
 _FORM = Lazy(r"[\s_-]*\(?(?P<form>sxm\d?|pcie|nvl)\b\)?")
 _EACH_HOLDS = Lazy(
@@ -232,7 +232,9 @@ def _count_around(text: Text, start: int, end: int, name: str) -> tuple[int, int
         if count and (outer := re.search(r"(?<![\w.])(\d+)\s*x\s*$", text.plain[:start])):
             count, start = count * int(outer[1]), outer.start()  # "2x8 H100"
         elif nodes := _NODES.search(text.plain, 0, start):
-            count, start = (count or 1) * (_counted(nodes["count"]) or 1), nodes.start()
+            many, each = _counted(nodes["count"]) or 1, device(name).devices_per_node or 8
+            whole = nodes[0].rstrip().endswith(",") and count and count > each and count % many == 0
+            count, start = (count or 1) * (1 if whole else many), nodes.start()  # "2 nodes, 16 H100" are 16
     if (count is None or re.match(r"an?\b", text.plain[start:])) and (after := _AFTER.match(text.plain, end)):
         count, end = int(next(filter(None, after.groups()))), after.end()
     if (plain := _NODE_WORD.match(text.plain, end)) and (outer := _OUTER.search(text.plain, 0, start)):

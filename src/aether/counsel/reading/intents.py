@@ -39,7 +39,7 @@ _PAST = Lazy(r"\b(?:after|since|during|post|following|on top of|ever since)[\s-]
 """Before a step it makes it one that was done already."""
 _STATE = Lazy(r"\b(?:in|at|as|with)\s+(?:an?\s+)?$")
 """Before a number format it says how a model is, not what is to be done to it."""
-_ITS_RUN = Lazy(r"\s+(?:\w+\s+)?(?:runs?|jobs?|training|logs?)\b")
+_ITS_RUN = Lazy(r"\s+(?:\w+\s+)?(?:runs?|jobs?|training|logs?)\b(?!\s*:)")
 """After a technique it makes a thing of it that is there."""
 _DONE = Lazy(
     r"\b(?:after|since|ever since|once|tried|now that)\b[^.;?]{0,30}\w+(?:ing|ed|ation)\b|\b(?:my|our)\s+(?:\w+[- ]){0,2}(?:fine-?tuned|finetuned|quanti[sz]ed|pruned|merged|distilled|trained)\b"
@@ -210,7 +210,7 @@ def _count_phrases(scores: _Scores, text: Text, methods: list[Named], signs: Sig
 
 def _means_another(text: Text, intent: Intent, words: str, span: Span) -> bool:
     """Whether a phrase of an intent asks for something else here: "our fine-tune", "how do I serve", "after pruning", "eval loss"."""
-    if intent == "finetune" and words.startswith(("fine", "fin")) and _OWN.search(text.plain[: span.start]):
+    if intent == "finetune" and words.startswith(("fine", "fin", "tune")) and _OWN.search(text.plain[: span.start]):
         return True
     if intent == "explain" and words == "how do" and _WE.match(text.plain, span.end):
         return True

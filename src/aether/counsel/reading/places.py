@@ -51,7 +51,7 @@ def find_places(text: Text, kind: Pattern | None = None) -> tuple[list[tuple[str
         span = Span(match.start(), match.end() - (1 if match[0].endswith(".") else 0))
         words = text.words(span)
         if re.fullmatch(r"[\w-]+/[\w-]+", words) and not re.match(
-            r"(?:runs?|data|datasets?|corpus|logs?|src|configs?|scripts?|models?|checkpoints?|ckpts?|out|outputs?|results?|exp|experiments?|merged|adapters?|weights|\.)/(?!out|in\b|output)",
+            r"(?:runs?|data|datasets?|corpus|logs?|src|configs?|scripts?|models?|checkpoints?|ckpts?|out|outputs?|results?|exp|experiments?|merged|adapters?|weights|fts?|tunes?|finetunes?|loras?|evals?|\.)/(?!out|in\b|output)",
             words,
         ):
             continue  # "and/or", "input/output", "Qwen/Qwen3"

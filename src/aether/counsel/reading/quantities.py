@@ -84,7 +84,7 @@ _PRICED = Lazy(
 _IN_A_UNIT = Lazy(r"(?:\bper|/)\s*$")
 _DEVICE_TIME = r"\s*-?\s*(?:gpu|card|device|accelerator|node|chip|tpu|[ahbl]\d{2,3}s?)[\s-]*(?:hours?|hrs?|h|days?|weeks?|months?|years?)\b"
 _USER = Lazy(
-    rf"\s*{_PER_S}\s*(?:(?:concurrent|active|single|parallel)\s+)?(?:user|stream|request|sequence|client|session|conversation)\b|\s*(?:for|to)\s+(?:an?|one|each|every|a single|the)\s+(?:user|stream|session|client|person)\b|\s*(?:single[- ]stream|interactive)\b"
+    rf"\s*{_PER_S}\s*(?:(?:concurrent|active|single|parallel)\s+)?(?:user|stream|request|sequence|client|session|conversation|agent|person|seat|chat|developer|dev|reader)\b|\s*(?:for|to)\s+(?:an?|one|each|every|a single|the)\s+(?:user|stream|session|client|person)\b|\s*(?:single[- ]stream|interactive)\b"
 )
 
 
@@ -132,6 +132,7 @@ _LABELS: tuple[tuple[str, str, Dimension, float], ...] = (
     ("req|quer", r"(?:requests?|reqs?|queries)\s*(?:/\s*d(?:ay)?|per\s+day)", "request rate", 1 / 86400),
     ("tok|tps", r"(?:tokens?|toks?)\s*(?:/\s*s(?:ec(?:ond)?)?|per\s+sec(?:ond)?)|tps", "token rate", 1.0),
     ("$|usd|cost|price|dollars", r"(?:\$|usd|cost|price|dollars)\s*(?:/|per)\s*(?:(?:1|one)?\s*m(?:illion|io)?\s*(?:output\s+|generated\s+)?tok(?:en)?s?|mtoks?)", "money per M tokens", 1.0),
+    ("hour", r"(?:price|cost|rate)\s+(?:of|for|per)\s+(?:an?\s+|one\s+|each\s+)?(?:gpu|card|device|accelerator)?[\s-]*(?:hour|hr)", "money per hour", 1.0),
     ("hourly|$|usd|cost|price|rate|dollars", r"hourly\s+(?:price|rate|cost|fee)|(?:\$|usd|cost|price|rate|dollars)\s*(?:/|per)\s*(?:(?:gpu|card|device)[\s-]*)?(?:hour|hr|h)", "money per hour", 1.0),
 )  # fmt: skip
 """What a number is that stands behind these words: "rps: 12", "cost per million tokens below $2"."""

@@ -117,11 +117,17 @@ def _quality_loss(found: Findings) -> tuple[float, Span] | None:
             near,
         ) and (
             re.search(r"\b(?:quality|accuracy|perplexity|ppl|score)\b", near)
-            or (found.wanted.intent == "compress" and AT_MOST.search(near))
+            or (found.wanted.intent == "compress" and (AT_MOST.search(near) or _MAY_LOSE.search(near)))
         )
         if quantity.dimension == "share" and 0 < quantity.high < 1 and loses:
             return quantity.high, quantity.span
     return None
+
+
+_MAY_LOSE = Lazy(
+    r"\b(?:may|can|could|allowed to|ok(?:ay)? to|fine to|willing to|prepared to)\s+(?:lose|drop|cost|give up|sacrifice)\b",
+    "lose|drop|cost|give|sacrifice",
+)
 
 
 def _around(found: Findings, span: Span) -> str:
@@ -313,7 +319,7 @@ def _topics(found: Findings, wanted: list[Named], known: list[tuple[str, Span]])
     if said:
         return tuple(dict.fromkeys(name for name, _ in sorted(said, key=lambda one: one[1].start)))
     match = _ABOUT.search(found.text.plain)
-    if match is None:
+    if match is None or (found.wanted.intent == "compare" and (found.machines or found.models.names)):
         return ()
     span = Span(match.start("topic"), match.end("topic"))
     return tuple(

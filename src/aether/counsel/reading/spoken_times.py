@@ -25,13 +25,7 @@ _LONG = {
         hours,
         re.compile(
             rf"(?<![\w-])(?:this\s+(?:{words})|(?:over|during|in|within|for|have|got|takes?|and|just|only)\s+{_ONE}\s+(?:{words})|(?:one|an?|single)\s+(?:{words})"
-            + (
-                r"|over-?\s?night"
-                if name == "night"
-                else rf"|(?:{words})[\s-]+(?:job|project|run)"
-                if name == "weekend"
-                else ""
-            )
+            + (r"|over-?\s?night" if name == "night" else rf"|(?:{words})[\s-]+(?:job|project|run)")
             + r")(?![\w-])"
         ),
     )

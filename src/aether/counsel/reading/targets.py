@@ -22,7 +22,7 @@ _LATENCY = {
     "ttft": rf"ttfts?|ttfb|(?:{_WAIT}[\s-](?:to|until|till|before|for)[\s-](?:the[\s-])?)?{_FIRST}|prefill(?=\s+(?:latency|time))|{_STARTS}",
     "tpot": rf"tpot|{_WAIT}[\s-](?:per|for each|of each)[\s-](?:(?:output|generated)[\s-])?token|per[\s-](?:output[\s-])?token(?=[\s-]+(?:latency|time|delay))|(?:ms|milliseconds?|seconds?)\s+per\s+(?:output\s+)?token",
     "itl": rf"itl|tbt|inter[\s-]?token|(?:{_WAIT}\s+)?between\s+(?:the\s+|two\s+)?(?:tokens|words)|token[\s-]to[\s-]token|decode(?=\s+(?:latency|time))",
-    "e2e": rf"e2e|end[\s-]to[\s-]end(?:\s+response)?|(?:total|overall|whole)\s+(?:latency|time)|time[\s-]to[\s-](?:the[\s-])?last[\s-]token|turn[\s-]?around|round[\s-]trips?|(?:full|whole|complete)\s+(?:response|answer|request|reply)|(?:response|reply)\s+times?|request\s+latency|latency|latencies|respond|answers?\s+(?:within|in|under)|(?:be\s+)?(?:finished|complete|completed|done|fully there)\s+(?:within|in|under|after)|{_ANSWERS}",
+    "e2e": rf"(?:no|not (?:one|a single)|no single)\s+(?:requests?|answers?|repl(?:y|ies)|responses?|calls?|quer(?:y|ies))\s+(?:(?:may|should|must|can|is|be|takes?)\s+)*(?:slower|longer|later|more)\s+than|e2e|end[\s-]to[\s-]end(?:\s+response)?|(?:total|overall|whole)\s+(?:latency|time)|time[\s-]to[\s-](?:the[\s-])?last[\s-]token|turn[\s-]?around|round[\s-]trips?|(?:full|whole|complete)\s+(?:response|answer|request|reply)|(?:response|reply)\s+times?|request\s+latency|latency|latencies|respond|answers?\s+(?:within|in|under)|(?:be\s+)?(?:finished|complete|completed|done|fully there)\s+(?:within|in|under|after)|{_ANSWERS}",
 }
 _METRIC = Lazy(
     "|".join(
@@ -45,7 +45,7 @@ AT_LEAST = Lazy(
     r"(?:>=?|\+|\b(?:at[\s-]least|no less than|not less than|more than|over|above|exceed(?:s|ing)?|min(?:imum)?(?: of)?|or more|or better|or higher|upwards of|north of|greater than)\b)"
 )
 AT_MOST = Lazy(
-    r"(?:<=?|\bsub-?|\b(?:at[\s-]most|no more than|not more than|less than|under|below|within|max(?:imum)?(?: of)?|up to|or less|or under|or faster|or below|cap(?:ped)?(?: at| of)?|ceiling of|limit(?:ed)?(?: of| to)?|budget|stay(?:s)? (?:under|below)|not exceed|tops|faster than|cheaper than|better than|no (?:later|slower|longer|higher|greater) than|not (?:above|over|beyond|later than|longer than)|(?:n't|not) (?:take|be|exceed|go)(?: (?:longer|more|above|over|higher|slower)(?: than)?)?|at the (?:most|latest))\b)"
+    r"(?:<=?|\bsub-?|\b(?:at[\s-]most|no more than|not more than|less than|under|below|within|max(?:imum)?(?: of)?|up to|or less|or under|or faster|or below|cap(?:ped)?(?: at| of)?|ceiling of|limit(?:ed)?(?: of| to)?|budget|stay(?:s)? (?:under|below)|not exceed|tops|faster than|cheaper than|better than|smaller than|lighter than|shorter than|no (?:later|slower|longer|higher|greater) than|not (?:above|over|beyond|later than|longer than)|(?:n't|not) (?:take|be|exceed|go)(?: (?:longer|more|above|over|higher|slower)(?: than)?)?|at the (?:most|latest))\b)"
 )
 
 
@@ -86,7 +86,9 @@ _AND = Lazy(r"[^,;.\d]{0,25}\b(?:and|&)\b[^,;.\d]{0,30}")
 """Joins a second metric to a first: it has the same percentile."""
 
 
-_NOT_MORE = Lazy(r"(?:n't|\bnot|\bnever|\bnobody|\bno one)\b[^,.;]{0,25}\b(?:more|longer|over|above)(?:\s+than)?\s*$")
+_NOT_MORE = Lazy(
+    r"(?:n't|\bnot|\bnever|\bnobody|\bno one|\bno (?:requests?|answers?|repl(?:y|ies)|responses?|calls?|quer(?:y|ies)|users?))\b[^,.;]{0,25}\b(?:more|longer|over|above)(?:\s+than)?\s*$"
+)
 """Before a time: "should not wait more than"."""
 
 
@@ -217,12 +219,14 @@ def _share(shares, later, quantity: Quantity, text: Text, taken: list[Span]) -> 
 _KEPT = (50, 95, 99)
 """Percentiles that have a metric: another one is read as the next higher of them, and the reading says so."""
 _ONE_USER = Lazy(
-    r"(?<![\w.])(?:1|one|a single|single|just me|only me)[\s-]*(?:concurrent\s+)?user\b|\b(?:just|only) (?:for )?me\b|\bme (?:only|alone)\b|\bby myself\b"
+    r"(?<![\w.])(?:1|one|a single|single|just me|only me)[\s-]*(?:concurrent\s+)?user\b|\b(?:just|only) (?:for )?(?:me|myself)\b|\b(?:the )?only user\b|\bi'?m alone\b|\bme (?:only|alone)\b|\bby myself\b"
 )
 _SHRINK = Lazy(
-    r"\b(?:get|bring|shrink|squeeze|reduce|compress|quanti[sz]e|cut)\b(?:[^.;]|\.(?=\d)){0,40}\b(?:under|below|into|to|within)\s*$"
+    r"\b(?:get|bring|shrink|squeeze|reduce|compress|quanti[sz]e|cut)\b(?:[^.;]|\.(?=\d)){0,40}\b(?:under|below|into|onto|to|within)\s+(?:an?|one|a single|my|our|the)?\s*$"
 )
-_INTO = Lazy(r"\b(?:ok(?:ay)?|possible|doable|works?|go|enough|feasible)\s+(?:in|with|within|on)\s*$")
+_INTO = Lazy(
+    r"\b(?:ok(?:ay)?|possible|doable|works?|go|enough|feasible|runs?|fits?|lives?)\s+(?:in|with|within|on)\s*$"
+)
 _ABOUT = {
     "size_on_disk": r"on disk|on the disk|\bfile\b|disk space|file size|model file|checkpoint size|download|artifact|artefact|model size|to ship",
     "device_memory": r"vram|gpu memory|per gpu|per device|device memory|hbm|memory|ram|fit|fits|fitting",
@@ -292,6 +296,8 @@ def _other(text: Text, quantity: Quantity, serving: bool, here: bool) -> Bounded
 
 def _memory(quantity: Quantity, near: str, here: bool) -> Bounded | None:
     if re.search(_ABOUT["size_on_disk"], near):
+        return Bounded("size_on_disk", quantity.high, quantity.span)
+    if re.search(r"\bgguf\b[^|]{0,20}$", near.split("|")[0]):
         return Bounded("size_on_disk", quantity.high, quantity.span)
     if _SHRINK.search(near.split("|")[0]):
         return Bounded("serving_memory" if here else "device_memory", quantity.high, quantity.span)

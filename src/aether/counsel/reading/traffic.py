@@ -10,10 +10,10 @@ from aether.counsel.reading.text import Span, Text
 from aether.spec.units import humanize
 
 _IN = r"(?:in(?:put)?s?|prompts?|contexts?|ctx|isl|prefill)"
-_READ = rf"(?:{_IN}|documents?|docs?|questions?|passages?|articles?|e?-?mails?|transcripts?|files|pages|tickets?|reports?|contracts?|essays?|letters?|claims?|invoices?|papers?|reviews?|submissions?|requests?(?=\s+(?:size|len)))"
+_READ = rf"(?:{_IN}|documents?|docs?|questions?|passages?|articles?|e?-?mails?|transcripts?|files|pages|tickets?|reports?|contracts?|essays?|letters?|claims?|invoices?|papers?|reviews?|submissions?|requests?(?=\s+(?:size|len))|quer(?:y|ies)|tweets|comments?|threads?|chunks?|frames?|memos?|cases?|pages?|records?)"
 """Things that a model is given to read: they have a length when it stands after them."""
 _LONG = r"(?:inputs?|prompts?|contexts?|documents?|passages?|articles?|transcripts?|e?-?mails?)"
-_OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|es?|ions|ing)|completions?|answers?|responses?|replies|reply|osl|decode|new tokens|summary|summaries|generated text|translations?|feedback)"
+_OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|es?|ions|ing)|completions?|answers?|responses?|replies|reply|osl|decode|new tokens|summary|summaries|generated text|translations?|feedback|abstracts?|labels?|captions?|headlines?|verdicts?)"
 _ABOUT_SO = r"(?:\s*(?:\(|like|say|just|only|pretty|quite|very|really|fairly|long|short|large|big|small|tiny|huge|more like|rather|closer to|now|of|is|are|be|being|between|from|to|run|runs|has|have|contains?|should|shall|will|would|may|can|must|could|usually|typically|often|mostly|:|=|x|~|about|around|roughly|some|averag\w*|approximately|approx\.?|ca\.?|circa|up to|under|below|at most|max(?:imum)?|at|with))*"
 _PAIRS = Lazy(
     r"\s*(?:(?!(?:and|with|for|of|to|in|from)\b)[\w/-]+\s+){0,2}(?:pairs?|rankings?|samples?|examples?|sets?|rows?|records?)\b"
@@ -27,6 +27,10 @@ _NO_NUMBER = rf"(?!\s*(?:length|len|tokens?|size)?\s*(?:of|:|=|is|are)?\s*~?\d[\
 _PAIR = Lazy(
     r"(?<![\w.,/])(\d[\d,]*(?:\.\d+)?k?)\s*(?:/|->|→|:|\+)\s*(\d[\d,]*(?:\.\d+)?k?)(?:\s*(?:tokens?|toks?|in/out|isl/osl))"
 )
+_EACH_WAY = Lazy(
+    r"(?<![\w.,/])(\d[\d,]*(?:\.\d+)?k?)\s*(?:tokens?|toks?)?\s*(?:each way|both ways|either way|(?:per|in each|in either) direction|in and out)\b",
+    "way|direction|in and out",
+)
 _BARE_PAIR = Lazy(
     r"(?<![\w.,/$€])(\d[\d,]*(?:\.\d+)?k|\d{2,6})\s?(?:/|:|->|→)\s?(\d[\d,]*(?:\.\d+)?k|\d{2,6})(?=\s*(?:[,;.?!)|\n]|$)|\s+(?!(?:ms|msecs?|s|secs?|seconds|g|gb|gib|mb|tb|b|x|usd|dollars|questions|items|users|rps|qps|req\w*|hours?|h|days?|steps?|layers?|gpus?|per|of)\b|%|[/=-])[a-z@]|\s*->\s*[a-z])"
 )
@@ -38,7 +42,13 @@ _NAMED_PAIR = Lazy(
     r"\b(?:isl|in(?:put)?|prompt)\s*[/:]\s*(?:osl|out(?:put)?|completion|answer|response)\s*(?:lengths?|tokens?|len)?\s*(?:[:=]|of|is)?\s*(\d[\d,]*(?:\.\d+)?k?)\s*[/:]\s*(\d[\d,]*(?:\.\d+)?k?)(?![\w.])"
 )
 """Names and lengths apart: "isl/osl 1024/128"."""
+_OF_ONE = Lazy(
+    r"\s*(?:/|\b(?:a|an|per|each|in each|for each)\s)\s*(?P<thing>(?!user|day|hour|minute|second|month|week|year|gpu|device|card|node|step|batch|stream|sequence|replica|server|answer)[a-z]{3,})\b"
+)
+"""After a number of tokens: "a frame", "per page"."""
 _LABEL = Lazy(r"\b(?:tokens?|toks?|corpus|data|dataset)\s*(?:[:=]|of|is)\s*$")
+_OF_A_STEP = Lazy(r"\b(?:batch(?:es)?(?:\s*size)?|gbs|bsz?)\s*(?:of|:|=|is|at)?\s*$", "batch|gbs|bs")
+"""Before a number of millions: "batch 4M"."""
 _SEQUENCE = Lazy(
     r"sequence|seq\s?len|context (?:length|window|of)|ctx|seq_len|packed(?: to| at)?|max_length|block size"
 )
@@ -50,6 +60,8 @@ _OTHER_THINGS = Lazy(
     r"[\s-]*(?:words?|characters?|chars?|letters|sentences?|lines?|pages?|chunks?|paragraphs?|bytes?|wörter|zeichen|seiten)\b"
 )
 """After a number: a length, but not in tokens."""
+_SERVED = Lazy(r"\b(?:rps|qps|ttft|tpot|itl)\b", "rps|qps|ttft|tpot|itl")
+"""Only a load has these."""
 _LEAST = 8
 """Tokens that a prompt or an answer has at least (assumed): "24/7" is no pair."""
 _LONGEST_ANSWER = 131_072
@@ -72,7 +84,8 @@ class Field:
 def find_traffic(text: Text, found: list[Quantity], training: bool) -> tuple[list[Field], list[Quantity]]:
     """Fields of load, model and hardware; the quantities that are left."""
     found, lower = _of_the_peak(text, found)
-    fields = _pairs(text, any(q.dimension in ("request rate", "token rate", "money per M tokens") for q in found))
+    rated = any(q.dimension in ("request rate", "token rate", "money per M tokens") for q in found)
+    fields = _pairs(text, rated or bool(_SERVED.search(text.plain)))
     rest: list[Quantity] = []
     for quantity in found:
         if not text.is_free(quantity.span):
@@ -116,6 +129,10 @@ def _own_words(text: Text, one: Quantity, others: list[Quantity]) -> str:
 
 def _pairs(text: Text, loaded: bool) -> list[Field]:
     fields = []
+    for match in text.search(_EACH_WAY):
+        span = Span(*match.span())
+        fields += [_length(which, _tokens(match[1]), Span(*match.span(1))) for which in ("prompt", "output")]
+        text.take(span)
     for match in [
         *text.search(_PAIR),
         *text.search(_PREFIXED),
@@ -149,6 +166,8 @@ def _field(text: Text, quantity: Quantity, training: bool) -> Field | None:
             return Field("hardware.price_usd_per_hour", quantity.high, quantity.span, f"{quantity.high:.6g} USD/h")
         case "tokens" | "none":
             return _lengths(text, quantity, training)
+        case "parameters" if training and _OF_A_STEP.search(text.plain, 0, quantity.span.start):
+            return Field("model.batch_tokens", quantity.high, quantity.span, f"{quantity.high:,.0f} tokens a step")
         case "parameters" if re.match(
             r"\s*(?:training\s+)?(?:tokens?|toks?)\b", text.plain[quantity.span.end :]
         ) or _LABEL.search(text.plain, 0, quantity.span.start):
@@ -178,6 +197,13 @@ def _lengths(text: Text, quantity: Quantity, training: bool) -> Field | None:
         return Field("model.tokens", value, quantity.span, humanize(value, "token"))
     if training and (_SEQUENCE.search(left) or _SEQUENCE.match(right.lstrip(" -"))):
         return Field("model.sequence_tokens", value, quantity.span, f"{value:,.0f} tokens")
+    if (
+        training
+        and quantity.dimension == "tokens"
+        and re.search(r"\b(?:at|with)\s+$", left)
+        and not re.match(r"\s*(?:of|in|from)\b", right)
+    ):
+        return Field("model.sequence_tokens", value, quantity.span, f"{value:,.0f} tokens")  # "at 8192 tokens"
     if training and re.search(r"\b(?:context|ctx|window|sequences?|seq)\b", text.plain[slice(*_ends(text, quantity))]):
         return Field("model.sequence_tokens", value, quantity.span, f"{value:,.0f} tokens")
     own = (
@@ -217,6 +243,8 @@ def _which(left: str, right: str, tokens: bool, training: bool, counted: bool) -
         right,
     ):
         return "prompt" if plain[1] == "in" else "output"
+    if counted and not training and (one := _OF_ONE.match(right)) and not re.match(rf"(?:{_OUT})\b", one["thing"]):
+        return "prompt"  # "900 tokens a frame"
     if _PAIRS.match(right) or _OF_THEM.match(right) or (not (tokens and not training) and _COUNTED.match(right)):
         return None  # "15k answer pairs", "82 of 100 answers"
     if re.match(rf"{joint}(?:{_OUT})\b{_NO_NUMBER}", right):

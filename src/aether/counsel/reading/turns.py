@@ -7,20 +7,20 @@ from aether.counsel.reading.patterns import Lazy
 from aether.spec.answer import Intent
 
 _SIGNAL = (
-    r"\b(?:loss(?:es)?|ppl|perplexity|grad(?:ient)?s?|norms?|rewards?|entropy|kl|accuracy|acc|score|throughput|tput|tokens?(?:/s(?:ec)?| per second| a second)|tok/s|tps|mfu|"
+    r"\b(?:loss(?:es)?|logps?|margins?|advantages?|(?:q?lora|sft|dpo|ppo|grpo|kto|orpo|simpo|rlhf|pretraining|fine-?tun\w+)|ppl|perplexity|grad(?:ient)?s?|norms?|rewards?|entropy|kl|accuracy|acc|score|throughput|tput|tokens?(?:/s(?:ec)?| per second| a second)|tok/s|tps|mfu|"
     r"utili[sz]ation|gpu util\w*|gpus?|step[ -]time|iterations?|steps?|vram|memory|training|runs?|jobs?|outputs?|generations?|completions?|win[ -]?rate|ranks?|workers?|latency|ttft|curves?|eval|validation|"
     r"server|pod|container|checkpoints?|it|everything|model|answers?|responses?|network|policy|bot|dataloader|data ?loading|epochs?)\b"
 )
 _MOVES = (
     r"\b(?:spik(?:es?|ed|ing)|diverg(?:es?|ed|ing)|explod(?:es?|ed|ing)|blows? up|blew up|blowing up|go(?:es|ing)? (?:up|down|to (?:nan|zero|inf\w*)|nan|crazy|wild|bad)|gone (?:up|down|bad|nan)|went (?:up|down|to|nan|crazy|bad)|"
     r"climb(?:s|ed|ing)|drop(?:s|ped|ping)|fell|f[ae]ll(?:s|ing)|sank|sinks|jump(?:s|ed|ing)|collaps(?:es?|ed|ing)|(?:is |are |gets? |got |stays? |stayed |seems? )?stuck|(?:is |are |stays? |stayed |remains? |looks? |totally |completely )+flat|"
-    r"flatlin\w+|plateau\w*|stall(?:s|ed|ing)?|hangs?|hung|freez\w+|froze|crash(?:es|ed|ing)?|dies|died|(?:gets? |got |is |was |are |keeps? (?:getting |being )?)killed|slow(?:s|ed)? down|(?:is|are|gets?|got|became|runs?|so|very|too|much) (?:so |very |too |much |way |really )?slow(?:er)?|"
+    r"flatlin\w+|plateau\w*|stall(?:s|ed|ing)?|hangs?|hung|freez\w+|froze|crash(?:es|ed|ing)?|dies|died|(?:gets? |got |is |was |are |keeps? (?:getting |being )?)killed|slow(?:s|ed)? (?:down|to a crawl)|crawl(?:s|ed|ing)|(?:shoots?|shot|skyrockets?|creeps?|crept) up|balloon(?:s|ed|ing)|(?:is|are|gets?|got|became|runs?|so|very|too|much) (?:so |very |too |much |way |really )?slow(?:er)?|"
     r"(?:is|are|stays?|stayed|remains?) (?:always |constantly |still |exactly )?(?:at )?(?:zero|0(?:\.0+)?|constant|the same|negative)\b|grows? and grows?|keeps? (?:grow|ris|climb|fall|dropp|increas)ing|oscillat\w+|unstable|(?:is|are|was|becomes?|became|turns?|turned|shows?|says?|=)\s*(?:\w+ )?(?:nans?|inf)\b|nans?\b|halved|degrad(?:es|ed|ing)|(?:gets?|got|getting|is|are|much|became) (?:much |a lot |way )?worse|through the roof|forg[eo]ts? (?:everything|how)|forgot (?:everything|how|most)|(?:endless|infinite|constant|never-?ending)(?:ly)? (?:repetition|loops?|repeat\w*)|(?:won't|doesn't|doesnt|dont|don't|does not|do not|isn't|is not|not|never|no longer|refuses to|stopped) "
     r"(?:\w+ )?(?:decreas|improv|converg|learn|go down|going down|mov|drop|chang|start|respond|fall|budg)\w*|repeat(?:s|ing) (?:itself|the same|tokens?)|gibberish|garbage|rubbish|nonsense|idle|out of memory|oom(?:s|ed|ing)?|times? out|timed out|(?:only|just|at) (?:about |around |ca\.? )?\d+ ?(?:%|percent)|"
     r"\d+ ?(?:%|percent|x|times) (?:lower|higher|slower|worse|less)|(?:cut |down )?by half|half (?:of )?what)"
 )
 _MOVE_WORDS = (
-    "spik|diverg|explod|blow|blew|go|gone|went|climb|drop|fell|fall|fael|sank|sink|jump|collaps|stuck|flat|plateau|stall|hang|hung|freez|froze|crash|dies|died|killed|slow|zero| 0|constant|negative|same|"
+    "spik|diverg|explod|blow|blew|go|gone|went|climb|drop|fell|fall|fael|sank|sink|jump|collaps|stuck|flat|crawl|shoot|shot|skyrocket|creep|crept|balloon|plateau|stall|hang|hung|freez|froze|crash|dies|died|killed|slow|zero| 0|constant|negative|same|"
     "grow|keep|oscillat|unstable|nan|inf|halved|degrad|worse|roof|forg|endless|repet|loop|repeat|n't|dont|doesnt|not|never|no longer|refuse|stop|gibberish|garbage|rubbish|nonsense|idle|memory|oom|"
     "time out|times out|timed out|%|percent| lower| higher| less|half"
 )
@@ -29,6 +29,7 @@ _LOWER_SIZE = r"\b(?:reduc\w+|cut(?:ting)?|lower(?:ing)?|trim\w*|slim\w*|halv\w+
 TURNS: dict[Intent, tuple[Lazy, ...]] = {
     "diagnose": (
         Lazy(rf"{_SIGNAL}(?![^.;?!\n]{{0,30}}\b(?:at most|no more than|under|below|must|should)\b)[^.;!\n]{{0,45}}?{_MOVES}", _MOVE_WORDS),
+        Lazy(r"\b(?:val\w*|eval\w*|test|held-?out)[ -]loss\s*(?:is|of|at|=|:)?\s*\d[\d.]*[^.;\n]{0,20}?\btrain\w*[ -]loss\s*(?:is|of|at|=|:)?\s*\d|\btrain\w*[ -]loss\s*(?:is|of|at|=|:)?\s*\d[\d.]*[^;\n]{0,20}?\b(?:val\w*|eval\w*|test)[ -]loss\s*(?:is|of|at|=|:)?\s*\d", "loss"),
         Lazy(r"\bwhy (?:is|are|does|do|did|has|would|am)\b.{0,12}\b(?:my|our)\b", "why"),
         Lazy(r"\bwhy (?:is|are|does|do|did|has|have)\b.{0,40}\b(?:suddenly|all of a sudden|since|lately|after)\b", "why"),
         Lazy(r"\bwhat(?:'s| is| went| has gone|s| might be| could be)\b.{0,10}\b(?:wrong|happening|going on|broken|causing)\b", "what"),
@@ -44,13 +45,13 @@ TURNS: dict[Intent, tuple[Lazy, ...]] = {
         Lazy(r"\b(?:fold|bake|burn|absorb|put|fuse)\b.{0,40}\b(?:adapters?|loras?|deltas?)\b.{0,40}\b(?:into|back|in)\b", "adapter|lora|delta"),
         Lazy(r"\w*merg(?:e|es|ed|ing)\b", "merg"),
         Lazy(r"\b(?:averag\w+|interpolat\w+|mix(?:ing)?|blend\w*|combin\w+|fus(?:e|ing)|join(?:ing)?)\b.{1,50}\b(?:checkpoints?|ckpts?|weights|models|fine-?tun\w+|fts|adapters|variants|experts)\b", "averag|interpolat|mix|blend|combin|fus|join"),
-        Lazy(r"\bsoup\b", "soup"),
+        Lazy(r"\b(?:model|checkpoint|weight|lora|uniform|greedy)s?[- ]soups?\b|\bsoup (?:of|from|the|my|our|these|those|them)\b|^\W*soup\b", "soup"),
     ),
     "evaluate": (
         Lazy(r"\b(?:beats?|won(?!')|wins?|lost|preferred|outvot\w+)\b[^.;\n]{0,40}?(?<![\w.])\d[\d,]*\s*(?:times\s*)?(?:to|-|:|vs\.?|against|and|,)\s*(?:(?:lost|loses?|lose)\s+)?\d[\d,]*(?![\w.]*\d)(?!\s*(?:%|percent|ms|s|gb|tok\w*|x|usd)\b)|\b\d+\s*(?:wins|votes)\b[^.;\n]{0,25}?\b\d+\s*(?:loss(?:es)?|votes|ties)\b", "beat|won|win|lost|preferred|outvot|votes"),
         Lazy(r"\bcontaminat\w*|\bdecontaminat\w*|\btell\b.{1,50}\bapart\b|\bbetter than (?:the|its) base\b|\bevaluate (?:both|them)\b", "contaminat|apart|better than|evaluate both|evaluate them"),
         Lazy(r"\b(?:measure|test|quantify|assess|rate|grade|judge|score|check|verify|prove)\b(?! set).{0,40}\b(?:quality|accuracy|hallucinat\w*|bias(?:es|ed)?|robustness|performance on|skills?|capabilit\w+|toxicity|safety|regress\w*|perplexity|factual\w*|calibration|better|worse|it|them)\b", "measure|test|quantify|assess|rate|grade|judge|score|check|verify|prove"),
-        Lazy(r"\bis (?:that|this|it|the (?:difference|gain|gap|improvement)|a .{1,30})\b.{0,15}\b(?:real|noise|significant|meaningful|luck|chance)\b|\b(?:just|only|by|statistical) (?:noise|luck|chance)\b", "real|noise|significan|meaningful|luck|chance"),
+        Lazy(r"\bis (?:that|this|it|the (?:difference|gain|gap|improvement)|a .{1,30})\b.{0,15}\b(?:real|noise|significant|meaningful|luck|chance)\b|\b(?:just|only|by|statistical) (?:noise|luck|chance)\b|\b(?:noise|luck|chance|real) or (?:not|noise|luck|chance|real)\b", "real|noise|significan|meaningful|luck|chance"),
         Lazy(r"\b(?:sample size|statistical power|\d+ ?% power|error bars?|confidence intervals?|p-?value|bootstrap|inter-?annotator|annotator agreement|significance)\b", "sample size|statistical power|% power|error bar|confidence interval|p-value|pvalue|bootstrap|annotator|significance"),
         Lazy(r"\bhow many\b.{0,20}\b(?:items?|questions?|samples?|prompts?|examples?|annotators?|raters?|seeds?|votes?|comparisons?|problems?)\b.{0,40}\b(?:detect|tell|need|see|show|distinguish|resolve|enough)\b|\b(?:detect|distinguish|resolve)\b.{0,30}\b(?:difference|diff|gap|gain|points?|pts?|pp)\b", "how many|detect|distinguish|resolve"),
         Lazy(r"\b(?:scores?|scored|gets?|got|reach(?:es|ed)?)\b.{0,25}\d.{0,40}\b(?:vs\.?|versus|against|old|before|baseline|other|previous)\b.{0,25}\d", "score|get|got|reach"),
@@ -70,8 +71,9 @@ TURNS: dict[Intent, tuple[Lazy, ...]] = {
     "align": (
         Lazy(r"\b(?:stop|quit|keep .{1,20} from)\b.{0,25}\b(?:being|saying|halluc\w+|refus\w+|rambl\w+|mak\w+ things up|apologi[sz]\w+|swear\w*|lying|flatter\w*)\b", "stop|quit|keep"),
         Lazy(r"\bmake\b.{0,40}\b(?:(?:more|less|be more|be less) (?:helpful|verbose|polite|honest|toxic|harmful|harmless|concise|friendly|sycophan\w+|formal|aligned|truthful|cautious)|safer|politer|nicer|refuse|behave|friendlier|honest)\b", "make"),
-        Lazy(r"\b(?:preferences?|pairwise|preferred|thumbs|up-?votes?|ratings?|chosen|likes? and dislikes?)\b.{0,40}\b(?:pairs?|data|labels?|feedback|votes?|rejected|comparisons?|ratings?|answers?|responses?|logs?|down)\b", "preference|pairwise|preferred|thumbs|up-vote|upvote|rating|chosen|dislike"),
+        Lazy(r"\b(?:preferences?|pairwise|preferred|thumbs|up-?votes?|ratings?|chosen|likes? and dislikes?)\b.{0,40}\b(?:pairs?|data|labels?|feedback|votes?|rejected(?! (?:logps?|log-?probs?|rewards?|margins?))|comparisons?|ratings?|answers?|responses?|logs?|down)\b", "preference|pairwise|preferred|thumbs|up-vote|upvote|rating|chosen|dislike"),
         Lazy(r"\b(?:better|good|best|winning|right)\b.{0,10}\b(?:and|or|vs\.?)\b.{0,10}\b(?:worse|bad|worst|losing|wrong) (?:answers?|responses?|completions?|ones?|examples?)", "worse|bad|worst|losing|wrong"),
+        Lazy(r"\b(?:marked|labell?ed|tagged|rated|flagged|judged)\s+(?:as\s+)?(?:good|bad|helpful|unhelpful|better|worse|liked|disliked)\b", "marked|label|tagged|rated|flagged|judged"),
         Lazy(r"\b(?:rl|reinforcement learning)\b.{0,60}\b(?:rewards?|tests|verif\w+|math|code|on|for|with)\b|\bhuman feedback\b", "rl|reinforcement|human feedback"),
     ),
     "continue": (
@@ -84,6 +86,7 @@ TURNS: dict[Intent, tuple[Lazy, ...]] = {
     "finetune": (
         Lazy(r"\bteach\s+(?!me\b|us\b|yourself\b)[\w.-]*\d", "teach"),
         Lazy(r"\b(?:train|tune|adapt|fit|speciali[sz]e|customi[sz]e|personali[sz]e)\b.{0,60}\b(?:to our|on our|to my|on my|for our|to the style|to write|to answer|to speak|to extract|to follow|to classify)\b", "train|tune|adapt|fit|speciali|customi|personali"),
+        Lazy(r"\b(?:pick up|adopt|learn|absorb|know|speak|use|understand)\b[^.;\n]{0,20}\b(?:our|my)\b[^.;\n]{0,20}\b(?:terminology|style|tone|jargon|vocabulary|domain|language|voice|wording|terms)\b|\b(?:answer|write|sound|talk|respond|reply|speak)\w*\s+(?:just\s+)?(?:like|as|in the style of)\s+(?:our|my)\b", "our|my"),
         Lazy(r"\b(?:fft|ft)\b|\bfine[ -]?tun\w*", "ft|tun"),
     ),
     "pretrain": (
