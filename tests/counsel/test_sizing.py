@@ -110,3 +110,9 @@ def test_the_most_load_is_found_and_more_of_it_is_not_held() -> None:
 def devices(answer: Answer) -> float:
     """What the decision says."""
     return next(evidence.value for evidence in answer.page.evidence if evidence.id == "plan.devices")
+
+
+def test_a_question_for_the_time_has_no_deadline_and_says_so() -> None:
+    answer = ask("how long does it take to pretrain llama-3.2-1b on 100B tokens with 8 H100?")
+    assert answer.status == "answered"
+    assert "stands for no bound" in page_markdown(answer.page)

@@ -245,8 +245,8 @@ def with_settings(brief: Brief, settings: tuple[str, ...]) -> Brief:
 
 CRITICAL = ("intent", CONTRADICTIONS, "model.name", "hardware.name")
 """What is asked even where an estimate is wanted: there is no answer that would do for any of them."""
-_NO_DEADLINE = "build_time <= 3650 d"
-"""For "how long does it take": the time is what comes out."""
+NO_DEADLINE = "build_time <= 3650 d"
+"""For "how long does it take": the time is what comes out, and a brief of a training names a bound."""
 
 
 def with_defaults(request: Request) -> tuple[Request, tuple[str, ...]]:
@@ -293,5 +293,5 @@ def _default(question: Question, request: Request) -> str | None:
     hardware = request.brief.hardware
     counted = hardware is not None and all(map(hardware.is_counted, hardware.names))
     if "estimate" in request.sought and counted and (question.default or "").startswith("build_time"):
-        return _NO_DEADLINE
+        return NO_DEADLINE
     return "1" if question.field == "hardware.count" and "load" in request.sought else question.default

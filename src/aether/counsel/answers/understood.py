@@ -5,6 +5,7 @@ Nothing is papered over: a word with a number or a name that no field took is sh
 
 from collections.abc import Sequence
 
+from aether.counsel.answers.asking import NO_DEADLINE
 from aether.counsel.answers.at_once import at_once, names_at_once
 from aether.counsel.answers.draft import Draft, command, items, name, note, paragraph, table
 from aether.report.pieces import user
@@ -45,9 +46,14 @@ def _field(path: str) -> str:
 def accepted(draft: Draft, taken: Sequence[str]) -> None:
     """The defaults that were taken in the person's place."""
     if taken:
-        listed = items(*(text_of(name(setting)) for setting in taken))
+        listed = items(*((*text_of(name(setting)), *_meant(setting)) for setting in taken))
         said = paragraph("Taken where nothing was said. Each can be changed with ", command("--set FIELD=VALUE"), ":")
         draft.section("defaults", "Defaults taken", said, listed)
+
+
+def _meant(setting: str) -> Text:
+    """What a default stands for, where its words alone would mislead."""
+    return text_of(" stands for no bound: the time is what is asked for") if setting == f"targets={NO_DEADLINE}" else ()
 
 
 def still_open(draft: Draft) -> None:
