@@ -23,10 +23,11 @@ _LASTS: dict[str, tuple[float, str]] = {
 _LONG = {
     name: (
         hours,
-        re.compile(
+        Lazy(
             rf"(?<![\w-])(?:this\s+(?:{words})|(?:over|during|in|within|for|have|got|takes?|and|just|only)\s+{_ONE}\s+(?:{words})|(?:one|an?|single)\s+(?:{words})"
             + (r"|over-?\s?night" if name == "night" else rf"|(?:{words})[\s-]+(?:job|project|run)")
-            + r")(?![\w-])"
+            + r")(?![\w-])",
+            name.removesuffix("end"),
         ),
     )
     for name, (hours, words) in _LASTS.items()

@@ -13,7 +13,7 @@ _IN = r"(?:in(?:put)?s?|prompts?|contexts?|ctx|isl|prefill)"
 _READ = rf"(?:{_IN}|documents?|docs?|questions?|passages?|articles?|e?-?mails?|transcripts?|files|pages|tickets?|reports?|contracts?|essays?|letters?|claims?|invoices?|papers?|reviews?|submissions?|requests?(?=\s+(?:size|len))|quer(?:y|ies)|tweets|comments?|threads?|chunks?|frames?|memos?|cases?|pages?|records?)"
 """Things that a model is given to read: they have a length when it stands after them."""
 _LONG = r"(?:inputs?|prompts?|contexts?|documents?|passages?|articles?|transcripts?|e?-?mails?)"
-_OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|es?|ions|ing)|completions?|answers?|responses?|replies|reply|osl|decode|new tokens|summary|summaries|generated text|translations?|feedback|abstracts?|labels?|captions?|headlines?|verdicts?)"
+_OUT = r"(?:out(?:put)?s?|generat(?:ed|ion|es?|ions|ing)|completions?|answers?|responses?|replies|reply|osl|decode|new tokens|summary|summaries|generated text|translations?|feedback|abstracts?|labels?|rollouts?|captions?|headlines?|verdicts?)"
 _ABOUT_SO = r"(?:\s*(?:\(|like|say|just|only|pretty|quite|very|really|fairly|long|short|large|big|small|tiny|huge|more like|rather|closer to|now|of|is|are|be|being|between|from|to|run|runs|has|have|contains?|should|shall|will|would|may|can|must|could|usually|typically|often|mostly|:|=|x|~|about|around|roughly|some|averag\w*|approximately|approx\.?|ca\.?|circa|up to|under|below|at most|max(?:imum)?|at|with))*"
 _PAIRS = Lazy(
     r"\s*(?:(?!(?:and|with|for|of|to|in|from)\b)[\w/-]+\s+){0,2}(?:pairs?|rankings?|samples?|examples?|sets?|rows?|records?)\b"
@@ -21,7 +21,9 @@ _PAIRS = Lazy(
 _OUT_OF_PAIR = Lazy(r"\s*(?:tokens?\s+)?out(?:put)?\b")
 """After a small number: "200 tokens in, 5 out"."""
 _OF_THEM = Lazy(r"\s*of\s+(?:them|those|these|which)\b")
-_COUNTED = Lazy(r"\s*(?:answers|responses|replies|generations|completions|summaries|prompts|inputs|outputs)\b")
+_COUNTED = Lazy(
+    r"\s*(?:answers|responses|replies|generations|completions|summaries|prompts|inputs|outputs|rollouts|labels|abstracts|captions|headlines|verdicts|queries)\b"
+)
 _NO_NUMBER = rf"(?!\s*(?:length|len|tokens?|size)?\s*(?:of|:|=|is|are)?\s*~?\d[\d,.]*k?(?:\s?(?:tokens?|toks?|tks?))?(?![\w.])(?![\s-]*(?:tokens?[\s-]+)?(?:in|out|input|output|prompt|answer|completion|response|generated|generation|{_READ})s?\b))"
 """A word with a number of its own after it says what that one is."""
 _PAIR = Lazy(
