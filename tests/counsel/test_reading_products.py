@@ -95,6 +95,8 @@ def test_votes_are_an_evaluation():
         ("600 token pages, 80 token abstracts", {"prompt_tokens": 600, "output_tokens": 80}),
         ("1k/1k and tpot p50 below 15 ms", {"prompt_tokens": 1000, "output_tokens": 1000, "target tpot_p50": 0.015}),
         ("no request slower than 12 s", {"target e2e_p99": 12}),
+        ("notes of 700 tokens and summaries of 150", {"prompt_tokens": 700, "output_tokens": 150}),
+        ("tickets, each 800 tok", {"prompt_tokens": 800}),
         ("40 tok/s per agent", {"target tpot_p50": 0.025}),
         ("price of a GPU-hour 3.60 USD", {"price": 3.6}),
     ],

@@ -48,6 +48,11 @@ _OF_ONE = Lazy(
     r"\s*(?:/|\b(?:a|an|per|each|in each|for each)\s)\s*(?P<thing>(?!user|day|hour|minute|second|month|week|year|gpu|device|card|node|step|batch|stream|sequence|replica|server|answer)[a-z]{3,})\b"
 )
 """After a number of tokens: "a frame", "per page"."""
+_OF_THINGS = Lazy(
+    r"(?:\b(?:each|every|apiece)|\b(?!batches|chunks|windows|blocks|steps|contexts|limits|caches)[a-z]{3,}s\s+of)\s*(?:about|around|roughly|~|avg)?\s*~?\s*$",
+    "each|every|apiece|s of",
+)
+"""Before a number of tokens: "notes of", "tickets, each"."""
 _LABEL = Lazy(r"\b(?:tokens?|toks?|corpus|data|dataset)\s*(?:[:=]|of|is)\s*$")
 _OF_A_STEP = Lazy(r"\b(?:batch(?:es)?(?:\s*size)?|gbs|bsz?)\s*(?:of|:|=|is|at)?\s*$", "batch|gbs|bs")
 """Before a number of millions: "batch 4M"."""
@@ -281,4 +286,5 @@ def _which(left: str, right: str, tokens: bool, training: bool, counted: bool) -
         )
     ):
         return "prompt"  # "a claim has about 3,500 tokens"
-    return None
+    of_things = _OF_THINGS.search(left) or re.match(r"\s*(?:each|apiece)\b", right)
+    return "prompt" if counted and not training and of_things else None
