@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aether.planning.serving.arrivals import Clients, Fixed, Geometric, Poisson, Trace, Traffic
 from aether.planning.serving.simulator import Pool, simulate
 from aether.planning.serving.simulator_replica import EngineLimits
 from aether.planning.serving.simulator_report import (
     Limits,
+    Quantiles,
     batch_means,
     forecast,
     replicas_needed,
@@ -108,3 +111,13 @@ def test_cost_is_the_price_over_the_throughput_or_nothing():
 def test_a_warm_up_is_a_share():
     with pytest.raises(InputError, match="warm_up"):
         summarise(simulate(POOL, load(5, 10)), warm_up=1.0)
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 10), st.integers(0, 5)), min_size=1, max_size=40))
+def test_quantiles_of_counted_values_are_those_of_all_of_them(pairs):
+    values, many = np.array([value for value, _ in pairs]), np.array([count for _, count in pairs])
+    whole, counted = Quantiles.of(np.repeat(values, many)), Quantiles.counted(values, many)
+    assert (whole is None) == (counted is None)
+    if whole and counted:
+        assert (counted.p50, counted.p95, counted.p99) == (whole.p50, whole.p95, whole.p99)
+        assert counted.mean == pytest.approx(whole.mean)

@@ -75,6 +75,10 @@ class Outcome:
     preemptions: int
     busy_share: float
     """Share of the time that engines were in a step, mean over all engines."""
+    steps_s: tuple[Floats, ...]
+    """When each step of an engine ended."""
+    runs: tuple[tuple[tuple[int, int, int], ...], ...]
+    """(engine, first step, last step) of each run of steps that gave a request its tokens."""
     spare_blocks: int | None = None
     """Cache blocks that were free on every engine at all times; None where sequences or blocks held somebody back. An engine that takes more
     sequences, and has no more than so many blocks less, does the same."""
@@ -229,10 +233,8 @@ class _Simulation:
     def outcome(self) -> Outcome:
         """What happened, request by request."""
         ends_s = [np.asarray(engine.ends_s) for engine in self.engines]
-        tokens_s = tuple(
-            np.concatenate([ends_s[engine][a : b + 1] for engine, job in parts for a, b in job.segments])
-            for parts in self.parts
-        )
+        runs = tuple(tuple((engine, a, b) for engine, job in parts for a, b in job.segments) for parts in self.parts)
+        tokens_s = tuple(np.concatenate([ends_s[engine][a : b + 1] for engine, a, b in run]) for run in runs)
         end_s = max(float(ends[-1]) for ends in ends_s if len(ends))
         return Outcome(
             arrival_s=self.arrival_s,
@@ -241,6 +243,8 @@ class _Simulation:
             waited_s=self.waited_s,
             preemptions=sum(engine.preemptions for engine in self.engines),
             busy_share=sum(engine.busy_s for engine in self.engines) / (end_s * len(self.engines)),
+            steps_s=tuple(ends_s),
+            runs=runs,
             spare_blocks=None
             if self.handoff or any(engine.limited for engine in self.engines)
             else min(engine.least_free for engine in self.engines),

@@ -8,8 +8,10 @@ nobody gave.
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from aether.planning.serving.arrivals import Trace, Traffic
@@ -21,6 +23,7 @@ from aether.spec.plan import Estimate, Term
 
 WARM_UP = 0.1
 """Share of the requests that is left out of every figure (assumed)."""
+_SHARES = (0.5, 0.95, 0.99)
 _BATCHES = 10
 """Batches of one run for an interval (assumed; 10 to 30 are usual)."""
 
@@ -45,13 +48,30 @@ class Quantiles(Noun):
     p99: float
 
     @classmethod
-    def of(cls, values: Floats, last: bool = False) -> "Quantiles | None":
-        """None when there are no values. `last`: nobody needs their order afterwards, so that they are not copied."""
+    def of(cls, values: Floats) -> "Quantiles | None":
+        """None when there are no values."""
         if not len(values):
             return None
-        mean = float(values.mean())
-        p50, p95, p99 = np.quantile(values, [0.5, 0.95, 0.99], overwrite_input=last).tolist()
-        return cls(mean=mean, p50=p50, p95=p95, p99=p99)
+        p50, p95, p99 = np.quantile(values, _SHARES).tolist()
+        return cls(mean=float(values.mean()), p50=p50, p95=p95, p99=p99)
+
+    @classmethod
+    def counted(cls, values: Floats, many: NDArray[np.int64]) -> "Quantiles | None":
+        """The same of values of which there are so many each; None when there are none. Between two values as `np.quantile` has it."""
+        held = many > 0
+        values, many = values[held], many[held]
+        if not len(values):
+            return None
+        order = np.argsort(values, kind="stable")
+        values, upto = values[order], np.cumsum(many[order])
+        at = (upto[-1] - 1) * np.array(_SHARES)
+        low = np.floor(at)
+        before, after = (
+            values[np.searchsorted(upto, place, "right")] for place in (low, np.minimum(low + 1, upto[-1] - 1))
+        )
+        share, apart = at - low, after - before
+        p50, p95, p99 = np.where(share < 0.5, before + apart * share, after - apart * (1 - share)).tolist()
+        return cls(mean=float(values @ many[order] / upto[-1]), p50=p50, p95=p95, p99=p99)
 
 
 class Summary(Noun):
@@ -101,7 +121,7 @@ def summarise(outcome: Outcome, limits: Limits | None = None, warm_up: float = W
     return Summary(
         requests=len(counted),
         ttft_s=first,
-        gap_s=Quantiles.of(gaps, last=True),
+        gap_s=gaps,
         token_s=Quantiles.of(means[~np.isnan(means)]),
         e2e_s=ended,
         requests_per_s=rate,
@@ -116,17 +136,25 @@ def summarise(outcome: Outcome, limits: Limits | None = None, warm_up: float = W
     )
 
 
-def _gaps(outcome: Outcome, counted: np.ndarray) -> tuple[Floats, Floats]:
-    """All gaps pooled, and each request's mean gap (NaN for an answer of one token)."""
-    times = [outcome.tokens_s[index] for index in counted]
-    ends = np.cumsum([len(each) for each in times])
-    gaps = np.diff(np.concatenate(times))
-    # One request after the other: what lies between two of them is no gap.
-    own = np.asarray(np.delete(gaps, ends[:-1] - 1), np.float64)
-    starts = np.concatenate(([0], ends[:-1])).tolist()
-    pieces = [gaps[start : end - 1] for start, end in zip(starts, ends.tolist(), strict=True)]
-    means = np.array([np.add.reduce(piece) / len(piece) if len(piece) else math.nan for piece in pieces])
-    return own, means
+def _gaps(outcome: Outcome, counted: np.ndarray) -> tuple["Quantiles | None", Floats]:
+    """Of all gaps between tokens, and each request's mean gap (NaN for an answer of one token). Requests that decode in one step have its gap
+    together, so that gaps are counted by step: there are a thousand times as many of them."""
+    steps = [np.diff(ends, prepend=ends[:1]) for ends in outcome.steps_s]
+    changes = [[0] * (len(ends) + 1) for ends in outcome.steps_s]
+    means, between = [], []
+    for index in counted.tolist():
+        runs = outcome.runs[index]
+        for engine, first, last in runs:
+            changes[engine][first + 1] += 1
+            changes[engine][last + 1] -= 1
+        engine, first, last = runs[0]
+        piece = steps[engine][first + 1 : last + 1] if len(runs) == 1 else np.diff(outcome.tokens_s[index])
+        means.append(np.add.reduce(piece) / len(piece) if len(piece) else math.nan)
+        for (engine, _, last), (other, start, _) in pairwise(runs):
+            between.append(outcome.steps_s[other][start] - outcome.steps_s[engine][last])
+    many = [np.cumsum(each)[:-1] for each in changes]
+    values = np.concatenate([*steps, np.array(between, np.float64)])
+    return Quantiles.counted(values, np.concatenate([*many, np.ones(len(between), np.int64)])), np.array(means)
 
 
 def _good(limits: Limits | None, ttft_s: Floats, means_s: Floats, e2e_s: Floats) -> np.ndarray:
