@@ -57,6 +57,32 @@ def test_honest_replies_are_left_alone():
     assert len(replies) >= 200 and len(flagged) <= 0.02 * len(replies), "\n".join(map(str, flagged))
 
 
+def test_what_is_still_wrong_does_not_grow():
+    """Replies of two batches of fifty and fifty that the check judges wrongly: they are left out of the sets above, and counted here."""
+    rows = [json.loads(line) for line in (GOLDEN / "claims_open.jsonl").read_text(encoding="utf-8").splitlines()]
+    wrong = [
+        row for row in rows if check(row["reply"], recorded(row["ground"].split()[1])).is_supported != row["honest"]
+    ]
+    assert sum(row["honest"] for row in wrong) <= 13 and sum(not row["honest"] for row in wrong) <= 8
+
+
+@pytest.mark.parametrize(
+    "conversation, told, turned",
+    [
+        ("specdec", "A pass yields (1 - 0.8^5) / (1 - 0.8) = 3.36 tokens for a = 0.8 and k = 4.", "A pass yields (1 - 0.8^5) / (1 - 0.8) = 4.1 tokens for a = 0.8 and k = 4."),
+        ("full7", "MFU drops from 53.5 % in bf16 to 38.3 % with fp8.", "MFU rises from 38.3 % in bf16 to 53.5 % with fp8."),
+        ("dense72", "Option 3 has the shortest gaps between tokens of the three.", "Option 3 has the longest gaps between tokens of the three."),
+        ("widths", "int8 is 1.46 times as fast as the base model.", "int8 is 2.2 times as fast as the base model."),
+        ("b200", "fp8 needs more memory per GPU than bf16 here.", "fp8 needs less memory per GPU than bf16 here."),
+        ("diverged", "The gradient norm rose from 0.85 to 21.9.", "The gradient norm fell from 21.9 to 0.85."),
+    ],
+)  # fmt: skip
+def test_sides_are_not_swapped(conversation, told, turned):
+    known = recorded(conversation)
+    assert check(told, known).is_supported, check(told, known).problems
+    assert not check(turned, known).is_supported
+
+
 def test_only_the_wrong_sentence_is_struck(known):
     reply = filled("TTFT p99 is {ttft_p99}. It scores 86 on MMLU. Measure the rest.")
     shown = check(reply, known).struck()

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from aether.counsel.claims.around import OF_INTERVAL
-from aether.counsel.claims.equations import Equation, Part, equations
+from aether.counsel.claims.equations import Equation, Part, equations, formulas
 from aether.counsel.claims.facts import Fact, Ground
 from aether.counsel.claims.identities import identities
 from aether.counsel.claims.names import benchmarks_in, models_in
 from aether.counsel.claims.numbers import Said
-from aether.counsel.claims.ratios import of_the_decided
 from aether.counsel.claims.support import supported
 from aether.counsel.claims.tables import cited
 from aether.counsel.claims.values import close
@@ -46,22 +45,27 @@ def computed(
             for equation in written:
                 found |= by_place.settled(equation)
         wrong = [bare[e.start : e.end].strip() for e in written if by_place.is_wrong(e)]
+        for formula in formulas(bare):
+            if formula.holds(lambda part: part.value):
+                found |= {n.start for n in said if n is by_place.at(formula.result)}
+            else:
+                wrong.append(bare[formula.start : formula.end].strip())
         untrue = [e for e in written if _SIGN.search(bare[e.start : e.end]) and not by_place.comes_out(e)]
         open_results = {n.start for e in untrue if (n := by_place.at(e.result))}
+        if _LN_2.search(text):
+            found |= {
+                n.start for n in said if n.unit == "count" and close(n.high, math.log(2), n.step) and n.step < 0.1
+            }
         found |= {n.start for n in said if _is_constant(n.high, text) and _OPERATED.search(bare[: n.start])}
     found |= {
         m.start("a")
         for m in _DIVIDES.finditer(bare)
         if int(m["a"]) and (int(m["b"]) % int(m["a"]) == 0) != bool(m["no"])
     }
-    found |= _sums(said, text, context, ground)
-    return (
-        found | {n.start for n in said if n.ratio and of_the_decided(n, said, text, context, ground)},
-        wrong,
-        open_results,
-    )
+    return found, wrong, open_results
 
 
+_LN_2 = re.compile(r"\b(?:ln|log)\s*\(?2\b")
 _DIGITS = 3
 """So many are not met by chance."""
 _FORMAT = re.compile(r"\b(?:int|fp|nf|nvfp|mxfp)\d{1,2}\b", re.IGNORECASE)
@@ -151,6 +155,9 @@ class _ByPlace:
     def _known(self, part: Part, number: Said | None, result: Said | None) -> bool:
         """Whether a part of a sum has a source: in its own unit, in that of the result, or as a number on record."""
         ground, value = self.ground, part.value
+        again = (n for n in self.said if n is not number and n.low == n.high and n is not result)
+        if any(value == n.high or (value == _shown(n) and len(f"{value:g}") > 2) for n in again):
+            return True  # it stands there once more, and is judged there
         if any(_same_digits(value, r, part.step) for r in self.results) or value in ground.device_counts:
             return True
         if any(_same_digits(value, e, part.step) for n in self.earlier for e in (n.high, _shown(n))):
@@ -242,8 +249,9 @@ def _over_devices(ground: Ground) -> Iterator[float]:
 
 
 def _is_duration(part: Part, ground: Ground) -> bool:
-    """Whether a bare number is the hours or days that follow for a training."""
-    times = [f.value for f in identities(ground) if f.unit == "s" and "day" in f.words]
+    """Whether a bare number is the hours or days of a record, or those that follow for a training."""
+    times = [f.value for f in ground.facts if f.kind == "record" and f.unit == "s" and not f.end]
+    times += [f.value for f in identities(ground) if f.unit == "s" and "day" in f.words]
     return any(close(part.value, seconds / span, part.step) for seconds in times for span in (3600.0, 86400.0))
 
 
@@ -297,21 +305,6 @@ def _anywhere(number: Said, ground: Ground) -> bool:
 
 _OF_A_WHOLE = frozenset({"fraction", "ratio", "level", "probability"})
 """Units of what may be said in percent."""
-
-
-def _sums(said: list[Said], text: str, context: str, ground: Ground) -> set[int]:
-    """A number that is the sum of two others of the sentence: "2300 tokens, 2000 for the prompt and 300 for the answer"."""
-    known = [n for n in said if not n.ratio and (supported(n, text, context, ground) or _of_the_person(n, ground))]
-    return {
-        n.start
-        for n in said
-        if n.unit in ("count", "token", "byte")
-        and any(
-            math.isclose(n.high, a.high + b.high, rel_tol=1e-9)
-            for a, b in itertools.combinations(known, 2)
-            if n not in (a, b)
-        )
-    }
 
 
 def _of_the_person(number: Said, ground: Ground) -> bool:

@@ -37,6 +37,11 @@ _PRODUCT_VERSION = re.compile(
 )
 _VERSION = re.compile(r"\bv\d+\.\d+(?:\.\d+)*\b|(?<![\w.])\d+\.\d+\.\d+(?:[.\w]*)?(?![\w%])")
 _CHINESE = re.compile(r"[〇零一二三四五六七八九十百千万亿两]{2,}|[〇零一二三四五六七八九十百千]+\s*[%分倍点]")
+_FOREIGN_COUNT = re.compile(
+    r"\b(?:zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|zwölf|zwanzig|hundert|deux|trois|quatre|cinq|sept|huit|neuf|dix|vingt|cent|dos|tres|cuatro|cinco|seis|siete|ocho|nueve|diez|veinte|cien) "
+    r"(?:stunden|tagen?|minuten|sekunden|wochen|punkten?|prozent|heures|jours|minutes|secondes|semaines|horas|días|minutos|segundos|semanas|puntos)\b",
+    re.IGNORECASE,
+)
 _SPLIT_DIGITS = re.compile(r"\b(?=\w*\d)(?=\w*[OolISB])\d*[OolISB]\d+%?|\b[OolIS]\d\.\d|\d[OolI]%")
 
 
@@ -176,7 +181,7 @@ class _Reader:
         for match in _PRODUCT_VERSION.finditer(text):
             if match["version"] not in known_versions() and match["version"] not in ground.literals:
                 yield Problem("number", match[0], "no such release was looked up")
-        for match in _CHINESE.finditer(text):
+        for match in (*_CHINESE.finditer(text), *_FOREIGN_COUNT.finditer(text)):
             yield Problem("number", match[0], UNKNOWN)
         for match in _SPLIT_DIGITS.finditer(bare):
             yield Problem("number", match[0], "digits and letters mixed")

@@ -63,7 +63,7 @@ def operand(number: Said) -> Operand:
 
 
 def follows(number: Said, sentence: str, operands: list[Operand]) -> bool:
-    """Whether one operation, that the sentence names, leads from two of the operands (or three, in a product) to this number."""
+    """Whether one operation, that the sentence names, leads from two of the operands to this number."""
     asked = operand(number)
     slack = asked.slack
     near = sentence[max(0, number.start - 24) : number.start + 4]
@@ -107,7 +107,8 @@ def _same_kind(unit: str, number: Said) -> bool:
     if unit == "ratio":
         return number.ratio or number.unit in ("ratio", "fraction") or (number.unit == "count" and number.high < 100)
     if unit == "share":
-        return number.unit == "fraction" and not number.ratio
+        part = number.ratio and number.spelled and number.high < 1  # "two thirds"
+        return part or (number.unit == "fraction" and not number.ratio)
     if unit == "points":
         return number.unit in ("point", "fraction")
     if unit == "count":
@@ -166,8 +167,6 @@ def _results(sentence: str, number: Said, operands: list[Operand]) -> Iterator[R
             if middle and a.dimensions == b.dimensions and a.unit == b.unit and a.value > b.value:
                 yield (a.value + b.value) / 2, a.dimensions, (a.slack + b.slack) / 2, "count"
                 yield (a.value - b.value) / 2, a.dimensions, (a.slack + b.slack) / 2, "count"
-            if whole and a.start < b.start:
-                yield from _of_three(a, b, operands)
 
 
 def _of_two(a: Operand, b: Operand, less: bool, whole: bool, each: bool, ratio: bool) -> Iterator[Result]:
@@ -208,14 +207,6 @@ def _of_two(a: Operand, b: Operand, less: bool, whole: bool, each: bool, ratio: 
             yield share / 100, dims, hidden / 100, "count"
     if each and a.unit in _COUNTED and b.unit in _COUNTED:
         yield share, _PURE, hidden, "count"
-
-
-def _of_three(a: Operand, b: Operand, operands: list[Operand]) -> Iterator[Result]:
-    for c in operands:
-        if c.start > b.start and (min(a.start, b.start) > ELSEWHERE) and a.value and b.value and c.value:
-            value = a.value * b.value * c.value
-            dims = tuple(x + y + z for x, y, z in zip(a.dimensions, b.dimensions, c.dimensions, strict=True))
-            yield value, dims, value * sum(o.slack / o.value for o in (a, b, c)), "count"
 
 
 _SPANS = (("hour", 3600.0), ("day", 86400.0), ("week", 604800.0), ("month", 2592000.0), ("minute", 60.0))

@@ -3,6 +3,7 @@
 Both as the digits stand and in canonical units, so that "61 ms + 119 x 9.2 ms = 1.16 s" holds too. One bracket deep, no variables.
 """
 
+import ast
 import itertools
 import math
 import re
@@ -77,7 +78,9 @@ class Equation:
 
     def _fits(self, found: float, wanted: float, slack: float) -> bool:
         slack = max(slack, _ABOUT * abs(wanted) if self.about else 0.0) * (1 + 1e-6) + 1e-12 * abs(wanted)
-        factors = (1.0, 100.0, 1e3, 1e-3, 1e6, 1e-6, 1e9, 1e-9) if self.result.step < 0.03 * abs(wanted) else (1.0,)
+        factors = (
+            (1.0, 100.0, 0.01, 1e3, 1e-3, 1e6, 1e-6, 1e9, 1e-9) if self.result.step < 0.03 * abs(wanted) else (1.0,)
+        )
         return any(abs(found * factor - wanted) <= slack for factor in factors)
 
     @staticmethod
@@ -95,6 +98,41 @@ def equations(text: str) -> Iterator[Equation]:
             if found is not None:
                 yield found
                 yield from _tails(text, found)
+
+
+_FORMULA = re.compile(
+    rf"(?<![\w.,)^])(?P<left>\((?:[\d.\s()^x×*·/÷+−-]|,(?=\d{{3}}))*[)\d])\s*(?P<is>[=≈]){_SO}(?P<right>{_NUMBER})"
+)
+_AS_CODE = str.maketrans({"×": "*", "x": "*", "·": "*", "÷": "/", "−": "-", ",": None})
+
+
+def formulas(text: str) -> Iterator[Equation]:
+    """Sums of bare numbers with powers and brackets in brackets: "(1 - 0.8^5) / (1 - 0.8) = 3.36". Only their results are judged by them."""
+    for match in _FORMULA.finditer(text):
+        try:
+            value = _of_tree(ast.parse(match["left"].translate(_AS_CODE).replace("^", "**"), mode="eval").body)
+        except (SyntaxError, ArithmeticError, ValueError, RecursionError):
+            continue
+        shown = re.match(_NUMBER, match["right"], re.IGNORECASE)
+        if "^" in match["left"] and shown is not None:
+            result = _part(shown, match.start("right"))
+            yield Equation(
+                (Part(match.start(), value, 0.0),), (), result, match.start(), match.end(), match["is"] == "≈"
+            )
+
+
+def _of_tree(node: ast.expr) -> float:
+    """The value of an expression of numbers."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return float(node.value)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_of_tree(node.operand)
+    steps = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+    if isinstance(node, ast.BinOp) and type(node.op) in steps:
+        return _STEPS[steps[type(node.op)]](_of_tree(node.left), _of_tree(node.right))
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        return float(math.pow(_of_tree(node.left), _of_tree(node.right)))
+    raise ValueError(ast.dump(node))
 
 
 def _tails(text: str, whole: Equation) -> Iterator[Equation]:

@@ -5,7 +5,7 @@ From evidence records, from the text of tools, from what the person wrote, from 
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from aether.spec.evidence import Evidence
 
 _SAME = {
     "ttft": {"ttft", "first"}, "itl": {"itl", "inter", "between", "gap"}, "tpot": {"tpot", "output", "token"}, "e2e": {"e2e", "end", "request", "whole", "latency"},
-    "throughput": {"throughput", "tokens"}, "memory": {"memory", "peaked", "gb", "holds", "hold", "fit", "fits", "vram", "weights", "hbm"}, "cost": {"cost", "costs", "price", "usd", "dollar", "dollars", "spend"},
+    "wall": {"time", "took", "takes", "take", "long", "training", "run", "hours"}, "throughput": {"throughput", "tokens"}, "memory": {"memory", "peaked", "gb", "holds", "hold", "fit", "fits", "vram", "weights", "hbm"}, "cost": {"cost", "costs", "price", "usd", "dollar", "dollars", "spend"},
     "time": {"time", "takes", "take", "long", "hours", "days", "minutes", "duration"}, "loss": {"loss", "losses"}, "mfu": {"mfu", "utilisation", "utilization"},
     "difference": {"difference", "gain", "better", "improvement", "lead", "gap", "rise", "improved", "delta", "worse", "higher", "lower", "point", "pt"},
     "accuracy": {"accuracy", "correct", "correctly", "right", "accurate"},
@@ -95,15 +95,13 @@ class Ground:
     """Titles and addresses that tools cited."""
     literals: set[str] = field(default_factory=set)
     """Numbers as they stand in tools' texts and in what the person wrote: code may use them."""
-
     siblings: Siblings = field(default_factory=Siblings)
     """Which numbers are of the same kind, and by what they differ."""
     tools: set[str] = field(default_factory=set)
     """Those that were called."""
     said_before: tuple[Said, ...] = ()
     """Numbers of the reply before that stood."""
-    implied: tuple[int, tuple[Fact, ...]] | None = None
-    """What follows from so many facts (`identities`)."""
+    implied: tuple[int, tuple[Fact, ...]] | None = None  # what follows from so many facts (`identities`)
     of_value: tuple[int, dict[tuple[object, ...], tuple[Fact, ...]]] | None = None
     """The facts of so many that have a value, by the value and its unit (`support`)."""
     _about: frozenset[str] = frozenset()
@@ -121,9 +119,8 @@ class Ground:
         before = re.search(r"([A-Za-z][\w-]{5,})\s+$", text[: number.start])
         return number.unit == "count" and before is not None and squeezed(before[1] + number.words) in self.heard
 
-    def add_evidence(self, records: Iterable[Evidence], option: str = "") -> None:
+    def add_evidence(self, records: Sequence[Evidence], option: str = "") -> None:
         """Records of a tool's reply: value, ends of the interval, level, n. `option` is what they are of, where there are several."""
-        records = tuple(records)
         ends_known = {
             (f"{end:.3g}", r.unit) for r in records if r.interval for end in (r.interval.low, r.interval.high)
         }
@@ -179,7 +176,7 @@ class Ground:
         """A tool's whole reply."""
         self.add_told(reply.text, reply.evidence, getattr(reply.data, "references", ()))
 
-    def add_told(self, text: str, records: Iterable[Evidence], references: Iterable[Reference] = ()) -> None:
+    def add_told(self, text: str, records: Sequence[Evidence], references: Iterable[Reference] = ()) -> None:
         """What a tool told, in words and in records: of the option that it decided, or that its first line names."""
         decided = _DECIDED.search(text)
         first = re.match(r"\*\*(.+?)\*\*", text)  # "**llama-3.1-70b on 8 x H100, bf16, tp8, 32 clients**"
@@ -188,11 +185,15 @@ class Ground:
             self.decided = traits_of(option)
         if decided and (traits := traits_of(decided[1] or decided[2])):
             self.chosen = traits
-        before = len(self.facts) if not decided and option else None
+        start = len(self.facts)
+        before = start if not decided and option else None
         if before is not None:
             self.alone.add(traits_of(option))
         self.add_evidence(records, option)
         self.add_tool_text(text, references, traits_of(option))
+        if all(one.kind == "cited" for one in records):  # the page says its published numbers again
+            published = {f"{one.value:.3g}" for one in records}
+            self.facts[start:] = [replace(f, seen=f.seen or f"{f.value:.3g}" in published) for f in self.facts[start:]]
         if before is not None and (held := conditions_in(option)):
             self.facts[before:] = [replace(fact, conditions=fact.conditions | held) for fact in self.facts[before:]]
 

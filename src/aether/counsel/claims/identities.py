@@ -35,7 +35,6 @@ def fleet_prices(ground: "Ground") -> set[float]:
 def _all(ground: "Ground") -> Iterator["Fact"]:
     asked = [f for f in ground.facts if f.kind == "person"]
     counts = sorted(c for c in ground.device_counts if c > 1)
-    yield from _fleet(ground, asked, counts)
     yield from _training(ground, asked)
     yield from _load(ground, asked)
     yield from _pretraining(ground, asked, counts)
@@ -58,21 +57,6 @@ def _fact(value: float, unit: str, words: str, metric: str = "", needed: int = 1
         of_metric(metric) if metric else NAMELESS,
         seen=False,
     )
-
-
-def _fleet(ground: "Ground", asked: list["Fact"], counts: list[int]) -> Iterator["Fact"]:
-    prices = {f.value for f in asked if f.unit == "USD per hour"}
-    for count in counts:
-        for price in prices:
-            for seconds, words in ((_HOUR, "hour"), (_DAY, "day 24"), (30 * _DAY, "month 30"), (_MONTH, "month 730")):
-                yield _fact(count * price * seconds / _HOUR, "USD", f"{words}", "cost")
-    records = [f for f in ground.facts if f.kind == "record" and not f.end and f.value]
-    for fact in records:
-        for count in counts:
-            if fact.unit == "s" and fact.words & {"build", "wall", "train"} and fact.subject.percentile is None:
-                yield _fact(count * fact.value, "s", "gpu device card accelerator hour")
-            if fact.unit == "token/s" and "per_device" in fact.source:
-                yield _fact(count * fact.value, "token/s", "all across together total cluster fleet gpu", "throughput")
 
 
 def _training(ground: "Ground", asked: list["Fact"]) -> Iterator["Fact"]:
@@ -107,6 +91,7 @@ def _pretraining(ground: "Ground", asked: list["Fact"], counts: list[int]) -> It
     rates = [f.value for f in records if f.unit == "token/s" and "per_device" in f.source]
     steps = [f.value for f in records if f.unit == "s" and f.group == "step_time"]
     for rate in (each * count for each in rates for count in counts):
+        yield _fact(rate, "token/s", "all across together total cluster fleet gpu", "throughput")
         yield from (_fact(rate * step, "token", "step batch global update") for step in steps)
         yield from (_fact(total / (rate * step), "count", "step update") for step in steps for total in tokens)
     for each, total, count in itertools.product(rates, tokens, counts):
@@ -114,6 +99,12 @@ def _pretraining(ground: "Ground", asked: list["Fact"], counts: list[int]) -> It
         yield _fact(seconds, "s", "run train training take token day hour time gpu")
         yield _fact(seconds * count, "s", "gpu device card accelerator hour")
         yield from (_fact(seconds * count / _HOUR * price, "USD", "cost total run training") for price in prices)
+    times = [f.value for f in records if f.unit == "s" and f.group == "build_time" and not f.ran]
+    ran = [f.value for f in records if f.ran and f.unit == "s" and f.group in ("build_time", "wall_clock")]
+    read = [f.value for f in records if f.ran and f.unit == "token/s" and "training" in f.words]
+    yield from (_fact(rate * seconds, "token", "token training run process") for rate in read for seconds in ran)
+    for total, seconds in itertools.product(tokens, times):
+        yield _fact(total / seconds, "token/s", "all across together total overall token", "throughput")
     sizes = {f.value for f in cited() if f.unit == "parameter" and f.names & ground.main}
     runs = {(size, total) for size in sizes for total in tokens}
     runs |= {
@@ -153,12 +144,17 @@ def _load(ground: "Ground", asked: list["Fact"]) -> Iterator["Fact"]:
     }
     answered = {f.value for f in asked if f.noun in ("out", "output", "answer") and f.value < 1e6}
     prices = {
-        f.value for f in ground.facts if f.kind == "record" and not f.end and f.group.startswith("cost_per_million")
+        f.value: f.subject
+        for f in ground.facts
+        if f.kind == "record" and not f.end and f.group.startswith("cost_per_million")
     }
     for price, rate, length in itertools.product(prices, rates, answered):
         hour = price * rate * length * _HOUR / 1e6
         for hours, words in ((1, "hour"), (24, "day"), (24 * 30, "month 30"), (730, "month 730")):
-            yield _fact(hours * hour, "USD", words, "cost")
+            yield replace(_fact(hours * hour, "USD", words, "cost"), subject=prices[price])
+    yield from (
+        _fact(a + b, "token", "conversation request sequence context") for a, b in itertools.combinations(lengths, 2)
+    )
     for rate in rates:
         for length in lengths:
             yield _fact(rate * length, "token/s", "output prompt input generate second token throughput")

@@ -38,7 +38,7 @@ _NAMES = (
     r"\bO\([^)]*\)",
     r"\b(?:SHA|UTF|ISO|RFC|CVE|BF|FP|INT|NF|TF)-?\d[\d-]*\b",
     r"\b(?:GPT|Llama|Qwen|Gemma|Mistral|Mixtral|Phi|OLMo|DeepSeek|Mamba|RWKV|FlashAttention|ZeRO|FSDP|YaRN|EAGLE|Eagle|Medusa|GLM|Kimi|Claude|Gemini|Falcon|BLOOM|OPT|T5|BERT|Pythia|Granite|Nemotron|Grok|PaLM|Chinchilla|LLaMA|Yi|InternLM|SmolLM|StableLM|Jamba|Zamba|Command|DBRX|MiniMax|gpt-oss|o)[- ]?v?\d+(?:\.\d+)*(?:[- ]?\d+x\d+[bB]|[- ]?\d+(?:\.\d+)?[bBmM])?(?:-[A-Za-z]\w*)*(?![\w.%]*\d)",
-    r"\b(?:H|A|B|L|T|V|P|MI|GB|GH|RTX|GTX|RX|TPU|M|EPYC|Xeon|Gaudi|Trainium|Inferentia|DGX|HGX|SXM|NVL|PCIe|NVLink|CUDA|ROCm|HBM|DDR|sm_|SM|Arc)[- ]?v?\d[\dA-Za-z.+-]*(?![\w%])",
+    r"\b(?:H|A|B|L|T|V|P|MI|GB|GH|RTX|GTX|RX|TPU|M|EPYC|Xeon|Gaudi|Trainium|Inferentia|DGX|HGX|SXM|NVL|PCIe|NVLink|CUDA|ROCm|HBM|DDR|sm_|SM|Arc)[- ]?v?\d[\dA-Za-z.+-]*(?![\w%]|,\d)",
     r"(?:(?<=\bthe )|(?<=\bThe )|(?<=\bone )|(?<=\byour ))(?:3060|3070|3080|3090|4070|4080|4090|5080|5090)s?\b(?![,.]?\d)(?! ?(?:tokens?|steps?|requests?|pairs?|examples?|items?|ms|GB|USD|%))",
     r"\b(?:top|Top|pass|Pass|hit|rank|recall|precision|exact match|best|maj|cons|k|n|N|K)[-@=]\d+\b",
     r"\b[Dd]ouble[- ](?:quanti[sz](?:ation|ed)|quant|descent|buffer(?:ing|ed)?|precision|q)\b",

@@ -295,12 +295,23 @@ def _said(sentence: str, quantity: Quantity, start: int, end: int) -> Said | Non
     return Said(quantity.low * factor, quantity.high * factor, unit, step, words, start, ratio, not digits)
 
 
+_COARSEST = 0.12
+"""Of the low end of a range: assumed."""
+_AND_A_HALF = re.compile(r"\band a half\b", re.IGNORECASE)
+
+
 def _step(words: str, quantity: Quantity, before: str) -> float:
     """The value of the last digit, in the canonical unit: of "1.5 GB" a tenth of one. "about 400" may be rounded to hundreds."""
     match = re.search(r"\d[\d,_ ]*\d|\d", words)
+    if quantity.low != quantity.high:  # a range is as coarse as the coarser of its ends
+        shown = sorted(re.findall(r"\d[\d,_]*(?:\.\d+)?", words)[:2], key=lambda one: float(re.sub("[,_]", "", one)))
+        ends = zip(shown, sorted((quantity.low, quantity.high), key=abs), strict=False)
+        steps = [_step(one, replace(quantity, low=end, high=end), before) for one, end in ends]
+        return min(max(steps, default=0.0), max(_COARSEST * abs(quantity.low), min(steps, default=0.0)))
     fraction = re.search(r"\d\.(\d+)", words)
     if match is None:
-        return abs(quantity.high) * 0.02
+        rough = _AND_A_HALF.search(words) or _ABOUT.search(before)
+        return abs(quantity.high) * (0.1 if rough else 0.02)
     digits = re.sub(
         r"[,_ ]",
         "",

@@ -12,7 +12,7 @@ from aether.counsel.claims.around import RESULT, Around, around_of, part_of
 from aether.counsel.claims.derived import ALL, EACH, ELSEWHERE, LESS, RATIO, Operand
 from aether.counsel.claims.facts import Ground
 from aether.counsel.claims.numbers import Said
-from aether.counsel.claims.reckoning import BOUND, Quantity, quantity
+from aether.counsel.claims.reckoning import BOUND, Quantity
 from aether.counsel.claims.support import MEASURED
 from aether.counsel.claims.wording import HEDGED
 
@@ -60,6 +60,6 @@ def pool(number: Said, text: str, context: str, ground: Ground, known: list[Oper
     for one in known:
         if one.start != number.start and (counts or one.unit != "count" or one.start > ELSEWHERE):
             bound = one.start <= ELSEWHERE and one.unit in ("s", "fraction", "USD", "byte")
-            yield quantity(one, 0 if one.start >= 0 else 1, BOUND if bound else "")
+            yield Quantity(one.value, one.dimensions, one.unit, 0 if one.start >= 0 else 1, BOUND if bound else "")
     if counts:
         yield from (Quantity(float(n), (0, 0, 0, 0), "count", 1) for n in ground.device_counts if n > 1)

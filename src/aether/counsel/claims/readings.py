@@ -44,7 +44,7 @@ def readings_of(number: Said, said: list[Said], text: str, context: str) -> Iter
         )
 
 
-_THOUSANDS = re.compile(r"\d\s?[kK]\b")
+_THOUSANDS = re.compile(r"\d\s?(?:[kK]\b|thousand\b|million\b|billion\b)")
 _LEAST = 1000.0
 
 

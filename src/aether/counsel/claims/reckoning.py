@@ -51,11 +51,6 @@ class Quantity:
     of: str = ""
 
 
-def quantity(one: Operand, tier: int, of: str = "") -> Quantity:
-    """An operand as a quantity."""
-    return Quantity(one.value, one.dimensions, one.unit, tier, of)
-
-
 def reckoned(number: Said, asked: Operand, known: Iterable[Quantity], text: str) -> bool:
     """Whether some reckoning gives this number, and would seldom give another one."""
     value = abs(asked.value)

@@ -20,10 +20,10 @@ from aether.counsel.claims.derived import (
 )
 from aether.counsel.claims.facts import Ground
 from aether.counsel.claims.identities import fleet_prices, identities
-from aether.counsel.claims.implied import RELATIVE, implied
 from aether.counsel.claims.labels import AFTER, BEFORE
 from aether.counsel.claims.names import without_names
 from aether.counsel.claims.numbers import Said, numbers_of
+from aether.counsel.claims.pairs import RELATIVE, apart, of_one
 from aether.counsel.claims.pools import may_be_reckoned, pool
 from aether.counsel.claims.readings import readings_of
 from aether.counsel.claims.reckoning import reckoned
@@ -90,7 +90,8 @@ class Sentence:
         for number in self.said:
             if (reading := self.supported(number)) is not None:
                 self.stands[number.start] = reading
-            elif any(implied(r, self.text, self.context, self.ground) for r in self.readings[number.start]):
+        for number in self.said:
+            if number.start not in self.stands and any(self._is_implied(r) for r in self.readings[number.start]):
                 self.stands[number.start] = number
                 self.derived.add(number.start)
         for number in self.said:
@@ -119,13 +120,20 @@ class Sentence:
                 or any(start <= number.start < end for start, end in open_parts)
                 or self.ground.names_it(self.text, number)
                 or self._is_of_formula(number)
-                or _is_of_width(self.text, number)
+                or _is_of_width(f"{self.before} {self.text}", number)
                 or (_OF_DEVICES.match(self.text, number.start) is not None and number.high in self.ground.device_counts)
             )
             if number.start not in self.sums and not free and (why := self._objection(number)):
                 yield number.words.strip(), why
         self.earlier += [replace(r, start=-1 - _KEPT + i) for i, r in enumerate(self.stands.values())]
         del self.earlier[:-_KEPT]
+
+    def _is_implied(self, number: Said) -> bool:
+        """Whether it follows from one record that is not said, or from two of one metric."""
+        if of_one(number, self.text, self.context, self.ground):
+            return True
+        said = [*self.earlier[-4:], *self.stands.values()]
+        return apart(number, said, self.text, f"{self.context} {self.before}", self.ground)
 
     def _before_and_after(self) -> Iterator[tuple[str, str]]:
         """ "From 6.9 to 8.4": the first is of what was before."""
@@ -139,7 +147,13 @@ class Sentence:
             if len(pair) == 2:
                 words = self.text[match.start() :].split(",")[0]
                 first, second = (records_of(n, self.text, self.context, self.ground) for n in pair)
-                if first and second and all(f.labels & AFTER for f in first) and all(f.labels & BEFORE for f in second):
+                after = all(f.labels & AFTER or "end" in f.words for f in first)
+                if (
+                    first
+                    and second
+                    and after
+                    and all(f.labels & BEFORE or f.words & {"lowest", "early"} for f in second)
+                ):
                     yield words, "the change goes the other way"
                 yield from turned_round(self.text, pair)
 
@@ -161,7 +175,6 @@ class Sentence:
             known += [operand(n) for n in self.said if n.ratio and n.spelled and _WOULD.search(self.text)]
             known += device_memories(self.ground) if _ROOM.search(self.text) and not self.derived else []
             known += batches(self.ground) if _OF_BATCHES.search(self.text) else []
-            known += self._estimates() if _OF_ESTIMATE.search(self.text) else []
             named = f"{self.text} | {self.context}" if self.cell else self.text
             if concludes(self.text) or self.cell or "|" in self.context:
                 known += [replace(operand(r), start=-1 - i) for i, r in enumerate(self.earlier)]
@@ -217,16 +230,6 @@ class Sentence:
             for a, b in itertools.permutations(said, 2)
         )
 
-    def _estimates(self) -> list[Operand]:
-        """The values of the records whose ends the sentence says: "19 % above the estimate"."""
-        said = {
-            (f.source, f.group)
-            for f in self.ground.facts
-            if f.end and any(close(n.high, f.value, n.step) for n in self.said)
-        }
-        values = [f for f in self.ground.facts if f.kind == "record" and not f.end and (f.source, f.group) in said]
-        return [operand(Said(f.value, f.value, f.unit, 0.0, "", ELSEWHERE - 600 - i)) for i, f in enumerate(values)]
-
     def _is_of_formula(self, number: Said) -> bool:
         """A number of a formula with powers of variables, as a tool said it."""
         inside = any(m.start() <= number.start < m.end() for m in _FORMULA.finditer(self.text))
@@ -266,12 +269,10 @@ class Sentence:
 
 _COMPARED = re.compile(r"\s*(?:points? )?(?:more|less|fewer|higher|lower|better|worse|apart)\b", re.IGNORECASE)
 _WOULD = re.compile(r"\b(?:would|could|might)\b|\w'd\b|\bif you\b", re.IGNORECASE)
-_ROOM = re.compile(r"\b(?:spare|left|lea(?:ve|ves|ving)|free|headroom|room|remain\w*)\b", re.IGNORECASE)
 _FORMULA = re.compile(r"[A-Za-z]\w* ?[=≈] ?[^,;:=]*?[A-Z]\^[\d.]+(?: ?[-+*/·×] ?[\w.^]+)*")
 
 
 _OF_BATCHES = re.compile(r"\b(?:batch(?:es)?|steps?|updates?)\b", re.IGNORECASE)
-_OF_ESTIMATE = re.compile(r"\b(?:above|below|over|under|beyond|than) the (?:estimate|prediction|predicted|expected|central|point)\b", re.IGNORECASE)  # fmt: skip
 
 
 def batches(ground: Ground) -> list[Operand]:
@@ -286,11 +287,12 @@ def device_memories(ground: Ground) -> list[Operand]:
     return [operand(Said(f.value, f.value, "byte", 0.0, "", ELSEWHERE - 500 - i)) for i, f in enumerate(memory)]
 
 
+_ROOM = re.compile(r"\b(?:spare|left|lea(?:ve|ves|ving)|free|headroom|room|remain\w*)\b", re.IGNORECASE)
 _FLEET = -200
 """Where the price of all devices "stands": it is computed with for sums of money alone."""
 
 
-_HALF_AS_WIDE = re.compile(r"\b(?:fp8|int8|(?:8|eight)[- ]bits?)\b.*\b(?:cache|weights)\b", re.IGNORECASE)
+_HALF_AS_WIDE = re.compile(r"\b(?:fp8|int8|(?:8|eight)[- ]bits?)\b.*\b(?:cache|weights|peak)\b", re.IGNORECASE)
 
 
 def _is_of_width(text: str, number: Said) -> bool:

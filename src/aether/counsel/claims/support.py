@@ -214,7 +214,7 @@ def _says_otherwise(number: Said, fact: Fact, around: Around) -> bool:
         return True
     if around.total and fact.unit == "byte" and "device" in fact.words:
         return True
-    if around.bits and number.low == number.high and not _has_bits(fact, around.bits):
+    if around.bits and number.low == number.high and number.unit != "parameter" and not _has_bits(fact, around.bits):
         return True
     one_device = "per_device" in fact.source or "per device" in fact.source
     if number.unit == "token/s" and around.each != one_device and fact.kind in ("record", "tool"):

@@ -19,13 +19,14 @@ _SIGNIFICANT = re.compile(
     r"\bsignifican\w+ at (?:the |a )?(?:level (?:of )?)?(?P<level>\d+(?:\.\d+)?) ?(?:%|per ?cent)(?: (?:significance )?level)?",
     re.IGNORECASE,
 )
+_EVERY = re.compile(r"\b(?:all|every|each|both)\b(?: \w+){0,3}? (?:options?|layouts?)\b[^.;]{0,12}$", re.IGNORECASE)
 _MISSES = re.compile(r"miss|fail|br[eo]|violat", re.IGNORECASE)
 _NO_LOSS = re.compile(
     r"\b(?:no|zero|without(?: any)?) (?:known |predicted )?(?:quality|accuracy) loss\b|\b(?:quality|accuracy) loss (?:is|of|at) (?:zero|0 ?%?)(?![\w.])",
     re.IGNORECASE,
 )
 _SUPERLATIVE = re.compile(
-    r"\b(?:the )?(?P<word>lowest|smallest|(?<!at )least|cheapest|fastest|quickest|shortest|highest|largest|biggest|slowest|greatest|most expensive|second[- ](?:lowest|cheapest|fastest|smallest))\b(?P<what>[^.,;:]{0,40})",
+    r"\b(?:the )?(?P<word>lowest|smallest|(?<!at )least|cheapest|fastest|quickest|shortest|longest|highest|largest|biggest|slowest|greatest|most expensive|second[- ](?:lowest|cheapest|fastest|smallest))\b(?P<what>[^.,;:]{0,40})",
     re.IGNORECASE,
 )
 _LEAST = frozenset({"lowest", "smallest", "least", "cheapest", "fastest", "quickest", "shortest"})
@@ -44,6 +45,8 @@ def verdict_stands(text: str, ground: Ground) -> bool | None:
     match = _VERDICT.search(text) or _PASSIVE.search(text)
     if match is None or is_denied(text) or not ground.verdicts:
         return None
+    if _EVERY.search(text[: match.start()]):
+        return set(ground.verdicts.values()) == {"missed" if _MISSES.match(match["verb"]) else "met"}
     numbered = frozenset(f"option{m[1]}" for m in re.finditer(r"\b(?:option|row) (\d+)\b", text, re.IGNORECASE))
     if numbered:
         found = {verdict for traits, verdict in ground.verdicts.items() if numbered & traits}

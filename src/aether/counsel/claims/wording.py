@@ -27,7 +27,7 @@ _OUR_RUNS = re.compile(
 _CLAIMS = (
     re.compile(r"\b(?:state[- ]of[- ]the[- ]art|sota)\b", re.I),
     re.compile(
-        r"\b(?:outperform|surpass|beat|exceed|outclass|outscore|best|rival)(?:s|es|ed|ing)?\b(?=[^.]{0,60}\b(?:gpt|claude|gemini|llama|qwen|mistral|deepseek|gemma|model|models|baseline|human|humans|peers?|benchmark|everything|all (?:other|known)|every (?:other|model|engine|system)))",
+        r"\b(?:outperform|surpass|beat|exceed|outclass|outscore|best(?! (?:checkpoint|model (?:for|at)|of))|rival)(?:s|es|ed|ing)?\b(?=[^.]{0,60}\b(?:gpt|claude|gemini|llama|qwen|mistral|deepseek|gemma|model|models|baseline|human|humans|peers?|benchmark|everything|all (?:other|known)|every (?:other|model|engine|system)))",
         re.I,
     ),
     re.compile(
@@ -100,6 +100,9 @@ _IN_PASSING = (
     re.compile(
         r"\b(?:it|this|the plan|the (?:\w+ )?(?:option|model|student|teacher|build|variant|layout|setup|server|version|engine|candidate)|(?:option|row|layout|variant) \w+|we|everything|that layout) (?:\w+ )?(?:meets?|met|satisf\w+|keeps?|hits?) (?:the|your|every|all|both)\b[^.;]{0,20}\b(?:bounds?|targets?|slos?|limits?|requirements?)\b",
         re.I,
+    ),
+    re.compile(
+        r"\b(?:quality|accuracy)\b[^.;]{0,24}\b(?:is|are|stays?) (?:identical|the same|equal|unchanged)\b", re.I
     ),
     re.compile(
         r"\bhas (?:long )?been (?:running|serving|live|deployed|used|in (?:use|production|service))\b|\bin (?:use|production|service) (?:at|by|since)\b",
@@ -176,7 +179,8 @@ def results_without_numbers(text: str, heard: str = "", *, seen: bool = False) -
     asks = text.rstrip().endswith("?")
     borne_out = _RAN if seen else ()
     if not asks and not HEDGED.search(text):
-        yield from (match[0] for pattern in _CLAIMS if pattern not in borne_out for match in pattern.finditer(text))
+        claims = (match for pattern in _CLAIMS if pattern not in borne_out for match in pattern.finditer(text))
+        yield from (match[0] for match in claims if not _NEGATED.search(text[: match.start()]))
     for pattern in (p for p in _IN_PASSING if p not in borne_out):
         for match in pattern.finditer(text):
             rest = text[: match.start()] + " " + text[match.end() :]
@@ -190,6 +194,8 @@ def results_without_numbers(text: str, heard: str = "", *, seen: bool = False) -
                 yield match[0]
 
 
+_NEGATED = re.compile(r"(?:\bnot|n't|\bnever|\bhardly)\s+(?:\w+\s+)?$", re.IGNORECASE)
+"""Before a claim: it is denied."""
 _ASKED = re.compile(
     r"^\s*(?:so,? |and |then |but )?(?:could|can|should|would|shall|do|does|is|are|what|which|how|may|might|or)\b[^?]*\?\s*$",
     re.IGNORECASE,
@@ -235,7 +241,7 @@ _OPEN = re.compile(
 """Sentences of what is not known or not done yet."""
 _YOURS = re.compile(r"\byour?\b", re.IGNORECASE)
 _IMPERATIVE = re.compile(
-    r"\s*(?:[-*+]\s*|\d+[.)]\s*)?(?:(?:then|next|first|please|finally|so)[,:]? )?(?:set|add|allow|give|put|cap|limit|leave|reserve|retry|choose|pick|rerun|re-run|re-?test|re-?measure|repeat|evaluate|collect|send|warm(?!-up)|start with|begin with|schedule|plan|hold out|keep|wait|sample|label|try|sweep|"
+    r"\s*(?:[-*+]\s*|\d+[.)]\s*)?(?:(?:then|next|first|please|finally|so)[,:]? )?(?:go back|restart|resume|set|add|allow|give|put|cap|limit|leave|reserve|retry|choose|pick|rerun|re-run|re-?test|re-?measure|repeat|evaluate|collect|send|warm(?!-up)|start with|begin with|schedule|plan|hold out|keep|wait|sample|label|try|sweep|"
     r"i(?:'d| would) (?:also )?(?:measure|test|run|try|send|start|check|sweep|repeat|collect|evaluate)|let's|you (?:could|should|might)(?: also)? (?:measure|test|run|try|send|start|check|sweep|repeat|collect|evaluate|set|add))\b",
     re.IGNORECASE,
 )
