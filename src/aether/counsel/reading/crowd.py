@@ -36,11 +36,14 @@ _ONCE = Lazy(rf"\b(?P<times>once|twice)(?:{EACH.pattern})")
 _OF_EACH = Lazy(
     rf"[\s,]*(?:each(?! with)|apiece|every one|(?:per|by|from each|for each|for every|/)\s*{WHO})\b|\s*/\s*{WHO}\b"
 )
+_AT_ONCE = r"(?:\s+(?:(?:in|at) (?:the )?same time|at once|concurrently|simultaneously|in parallel))?"
 _BETWEEN = Lazy(
-    r"[\s,.(]*(?:who |that |of whom |and |where |with )*(?:each|every one(?: of them)?)\b[^;\n\d]{0,40}|\s*[x*]\s*"
+    rf"{_AT_ONCE}[\s,.(]*(?:who |that |of whom |and |where |with )*(?:each|every one(?: of them)?)\b[^;\n\d]{{0,40}}|\s*[x*]\s*"
 )
 """From the many to the rate of one."""
-_EACH_OF_THEM = Lazy(r"[\s,.(]*(?:who |that |of whom |and |where )*(?:each|every one(?: of them)?)\b[^;\n]{0,60}")
+_EACH_OF_THEM = Lazy(
+    rf"{_AT_ONCE}[\s,.(]*(?:who |that |of whom |and |where )*(?:each|every one(?: of them)?)\b[^;\n]{{0,60}}"
+)
 """The same before a rate that can only be of one."""
 _PLAIN = Lazy(r"[^;\n\d.]{0,45}")
 _OUT_OF = Lazy(r"\b(?:each of|per|from each of|every one of)\s+(?:our|the|my|these|those|about|some)?\s*$")

@@ -204,6 +204,22 @@ def _signs(text: Text, said: _Named, rest: list[Quantity], traffic: bool, opens:
     )
 
 
+_CORRECTS = Lazy(
+    r"\b(?:sorry|correction|scratch that|make (?:that|it)|i mean|i meant|or rather|no wait|wait no|no,? actually)\b[^.;\d]{0,20}$",
+    "sorry|correction|scratch|make|mean|rather|wait|actually",
+)
+
+
+def _as_corrected(text: Text, fields: list[Field]) -> list[Field]:
+    """ "2T tokens, sorry, make that 1.5T": what is taken back counts no more."""
+    kept: list[Field] = []
+    for one in sorted(fields, key=lambda field: field.span.start):
+        if _CORRECTS.search(text.plain, max(0, one.span.start - 40), one.span.start):
+            kept = [other for other in kept if other.field != one.field]
+        kept.append(one)
+    return kept
+
+
 def find(original: str, before: Any = None, today: datetime | None = None) -> Findings:
     """Read a text. `before`: the intent of an earlier request that this one may go on from. `today`: when it is said."""
     text = Text.of(original)
@@ -240,7 +256,7 @@ def find(original: str, before: Any = None, today: datetime | None = None) -> Fi
     fields, rest = find_traffic(text, rest, training)
     if intent == "serve":  # "3M tokens in a day" are no corpus
         fields = [one for one in fields if one.field != "model.tokens"]
-    fields = [*crowd, *corpus, *fields]
+    fields = _as_corrected(text, [*crowd, *corpus, *fields])
     volume, rest = ([], rest) if training else find_volume(rest, fields)
     fields += volume
     here = any(m.name == "this-machine" for m in machines) or intent == "build"

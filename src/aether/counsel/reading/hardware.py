@@ -68,6 +68,8 @@ class Found:
     name: str
     count: int | None
     span: Span
+    each: int = 1
+    """Devices of one, where a whole machine was named ("p5.48xlarge")."""
 
 
 @functools.cache
@@ -136,7 +138,7 @@ def _named_machines(text: Text) -> list[Found]:
             span = Span(start, end)
             text.take(span)
             if not negated(text, span.start) or name == "this-machine":
-                found.append(Found(name, None if name == "this-machine" else count * times, span))
+                found.append(Found(name, None if name == "this-machine" else count * times, span, max(1, count)))
     return found
 
 
@@ -229,7 +231,7 @@ def _count_around(text: Text, start: int, end: int, name: str) -> tuple[int, int
     count, said = None, start
     if before := _BEFORE.search(text.plain, 0, start):
         count, start = _counted(before["count"]), before.start()
-        if count and (outer := re.search(r"(?<![\w.])(\d+)\s*x\s*$", text.plain[:start])):
+        if count and (outer := re.search(r"(?<![\w.])(\d+)\s*x\s*\(?\s*$", text.plain[:start])):
             count, start = count * int(outer[1]), outer.start()  # "2x8 H100"
         elif nodes := _NODES.search(text.plain, 0, start):
             many, each = _counted(nodes["count"]) or 1, device(name).devices_per_node or 8

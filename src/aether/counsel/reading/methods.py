@@ -4,6 +4,7 @@ import functools
 import re
 from dataclasses import dataclass
 
+from aether.counsel.reading.patterns import Lazy
 from aether.counsel.reading.text import Span, Text, negated
 from aether.knowledge.tables import table
 from aether.spec.base import Noun
@@ -47,6 +48,10 @@ def _patterns() -> tuple[tuple[str, Method], ...]:
     return tuple(sorted(pairs, key=lambda p: -len(p[0])))
 
 
+_OFF = Lazy(r"\s*[:=]\s*(?:false|no|none|off|0)\b")
+"""After a method in a list of settings: "lora: false"."""
+
+
 def is_technique(word: str) -> bool:
     """Whether a word is a technique's own name, and so no model's."""
     return any(word == words for words, _ in _patterns())
@@ -68,7 +73,9 @@ def find_methods(text: Text) -> list[Named]:
             span = Span(*match.span())
             if text.is_free(span) and not any(span.overlaps(other) for other in spans):
                 spans.append(span)
-                found.append(Named(method, span, not negated(text, span.start)))
+                found.append(
+                    Named(method, span, not negated(text, span.start) and not _OFF.match(text.plain, span.end))
+                )
     for method in methods().values():
         if (
             method.turn

@@ -73,11 +73,23 @@ def find_models(text: Text) -> ModelNames:
     for match in text.search(one_of(names, _TUNING)) if names else ():
         span = _whole(text, match)
         text.take(span)
-        if not negated(text, span.start):
+        if not negated(text, span.start) and not _set_aside(text, span):
             found.append((_spellings()[which(match, names)], span))
     found += _reversed(text)
     found += _misspelt(text)
     return ModelNames(tuple(sorted(found, key=lambda f: f[1].start)), tuple(_unknown(text)))
+
+
+_CONSIDERED = Lazy(
+    r"\b(?:thought (?:about|of)|considered|looked at|wanted|tried|started with|evaluated)\s+(?:using\s+|taking\s+)?$",
+    "thought|considered|looked|wanted|tried|started|evaluated",
+)
+_TOO_MUCH = Lazy(r"[^.;]{0,40}\bbut\b[^.;]{0,40}\b(?:too|cannot|can't|won't|doesn't|didn't|not)\b", "but")
+
+
+def _set_aside(text: Text, span: Span) -> bool:
+    """ "We thought about DeepSeek R1 but it's too big": not what is wanted."""
+    return bool(_CONSIDERED.search(text.plain, 0, span.start) and _TOO_MUCH.match(text.plain, span.end))
 
 
 def _whole(text: Text, match: re.Match[str]) -> Span:

@@ -49,7 +49,7 @@ WORDS = "|".join(sorted([*_ONES, *_TENS, *_SCALES, *_GROUPS, *_PARTS], key=len, 
 _SCALE_WORDS = "|".join(k for k in _SCALES if k != "k")
 _NUMERAL = Lazy(
     rf"(?<![\w.])(?P<sign>[-+](?=[\d.]))?(?P<digits>{_DIGITS})(?P<exp>e[-+]?\d+)?"
-    rf"(?:(?P<suffix>bn|[kmbtg])(?![a-hj-z0-9]|i(?!sh))|\s*(?P<scale>{_SCALE_WORDS})\b)?(?:\+(?![\w.+])|-?ish\b)?"
+    rf"(?:(?P<suffix>bn|[kmbtg])(?![a-hj-z0-9]|i(?!sh))|\s*(?P<scale>{_SCALE_WORDS})(?P<many>s(?:\s+of(?=\s+tok))?)?\b)?(?:\+(?![\w.+])|-?ish\b)?"
 )
 _SPELLED = Lazy(
     rf"(?<![\w-])(?:(?:a|an)\s+)?(?:{WORDS})\b(?:(?:\s+and\s+(?:a\s+)?|[\s-]+(?:a\s+|of\s+(?:a\s+)?)?)(?:{WORDS})\b)*(?:-?ish\b)?"

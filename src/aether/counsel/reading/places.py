@@ -6,7 +6,7 @@ from aether.counsel.reading.patterns import Lazy, Pattern
 from aether.counsel.reading.text import Span, Text, negated
 
 _PLACE = Lazy(
-    r"(?<![\w@$€£])(?:(?:https?|s3|gs|hf)://[^\s,;\"')]+|hf:[\w./-]+|python:(?:stdlib|package/[\w.]+)|(?:~|\.{0,2})/[\w.*@{}/-]+|[\w*-]+(?:/[\w.*-]+)+/?|[\w*-]+\.(?:jsonl|json|parquet|csv|txt|log|out|err|toml|yaml|yml|py|sh|gz|zst|arrow|md|ipynb))(?![\w])"
+    r"(?<![\w@$€£])(?:(?:https?|s3|gs|hf)://[^\s,;\"')]+|hf:[\w./-]+|python:(?:stdlib|package/[\w.]+)|(?:~|\.{0,2})/[\w.*@{}/-]+|[\w*-]+(?:/[\w.*-]+)+/?|(?<=folder )[\w-]+/|[\w*-]+(?:\.(?!jsonl?|txt)[\w*-]+)*\.(?:jsonl|json|parquet|csv|txt|log|out|err|toml|yaml|yml|py|sh|gz|zst|arrow|md|ipynb|xlsx|pdf|docx))(?![\w])"
 )
 _FILE = Lazy(r"(?<!/config)(?<!^config)\.(?:jsonl|json|parquet|csv|txt|log|out|err|toml|yaml|yml|py|sh|md|ipynb)$")
 _LOGS = Lazy(r"\.(?:log|out|err)$|trainer_state\.json$|metrics\.jsonl$|^(?:\./)?runs/")
@@ -21,6 +21,8 @@ _OF_A_MODEL = Lazy(
 _CODE = Lazy(
     r"\.(?:py|sh|ya?ml|toml|ipynb)$|requirements[\w-]*\.txt$|dockerfile|(?:config|conf|args|arguments|settings|params)\.json$|(?:^|/)(?:ds|deepspeed|zero|accelerate|fsdp|trainer(?!_state)|training|hparams|launch)[\w-]*\.json$"
 )
+_ON_THE_HUB = Lazy(r"\s*\(?\s*(?:(?:from|on|at|via|frm)\s+(?:the\s+)?)?(?:hf|hugging\s?face|hub)\b", "hf|hugging|hub")
+"""After "owner/name" it makes it a data set there."""
 _USES = Lazy(
     r"\b(?:for|as|to (?:power|run|be)|build|make|create|want|need|serve|of)\s+(?P<use>(?:an?|our|the|my|some)?\s*(?:(?!to\b|run\b|and\b)[\w-]+\s+){0,4}?(?:chatbot|chat bot|assistant|copilot|co-pilot|autocomplete|autocompletion|code completion|completion model|summari[sz]ation|summari[sz]er|translation|translator|classification|classifier|customer support|customer service|help ?desk|support bot|search engine|question answering|q&a|rag(?: pipeline| system)?|tutor|agent|transcription|extraction|moderation))\b"
 )
@@ -54,6 +56,9 @@ def find_places(text: Text, kind: Pattern | None = None) -> tuple[list[tuple[str
             r"(?:runs?|data|datasets?|corpus|logs?|src|configs?|scripts?|models?|checkpoints?|ckpts?|out|outputs?|results?|exp|experiments?|merged|adapters?|weights|fts?|tunes?|finetunes?|loras?|evals?|\.)/(?!out|in\b|output)",
             words,
         ):
+            if _ON_THE_HUB.match(text.plain, span.end):
+                sources.append((f"hf:{words}", span))
+                text.take(span)
             continue  # "and/or", "input/output", "Qwen/Qwen3"
         if re.fullmatch(r"[\d.,]+k?(?:/[\d.,]+k?)+", words.lower()):
             continue  # "8k/0.5k"

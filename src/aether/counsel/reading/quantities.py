@@ -40,7 +40,7 @@ _KIND_OF_TIME = r"(?:(?:working|business|office|wall[\s-]?clock|full|whole|calen
 _PERIOD = _by_word({"seconds second secs sec s": 1.0, "minutes minute mins min m": 60.0, "hours hour hrs hr h": 3600.0, "days day d": 86400.0, "weeks week wks wk": 7 * 86400.0, "months month mos mo": 30 * 86400.0})  # fmt: skip
 _OFTEN = {"hourly": 3600.0, "daily": 86400.0, "weekly": 7 * 86400.0, "monthly": 30 * 86400.0}
 EACH = Lazy(
-    r"\s*(?:/|\b(?:per|an?|each|every|in an?|in one|within an?|over an?)\b)\s*"
+    r"\s*(?:/|\b(?:per|by|an?|each|every|in an?|in one|within an?|over an?)\b)\s*"
     rf"(?:(?P<many>\d+(?:\.\d+)?|an?\s+few|{WORDS})\s*)?(?P<unit>{'|'.join(_PERIOD)})\b(?!\s*(?:old|long|ago)\b)"
     rf"|\s*\b(?P<often>{'|'.join(_OFTEN)})\b"
 )
@@ -207,7 +207,7 @@ def _money(text: Text, number: Number) -> Quantity | None:
     if per := _after(text, end, rf"{_PER_S}\s*(?:1\s*)?(?:k|1,?000|thousand)\s*{_TOKEN}\b"):
         return _made(number, "money per M tokens", start, per.end(), factor * 1e3)
     hour = r"(?:(?:gpu|device|card|accelerator|chip|instance|node)(?:\s+and\b)?)?[\s-]*(?:hours?|hrs?|h)\b"
-    each = r"(?:\s*(?:/|per|a|for each|each)\s*(?:gpu|device|card|accelerator|chip)\b)?"
+    each = r"(?:\s*(?:/|per|a|for each|each)\s*(?:gpu|device|card|accelerator|chip)\b|\s*(?:each|apiece)(?=\s*(?:/|per\b|an\b)))?"
     if per := _after(text, end, rf"{each}(?:{_PER_S}\s*{hour}|\s+hourly\b){each}"):
         return _made(
             number,
@@ -322,7 +322,7 @@ def _plain_unit(text: Text, number: Number) -> Quantity | None:
     if found := _after(text, end, r"\s*-?\s*(?:parameters?|params?|weights)\b"):
         return _made(number, "parameters", start, found.end())
     if found := _after(
-        text, end, rf"\s*{'(?:an?|of an?)?' if number.high < 1 else ''}\s*(?:%|per ?cent(?:age points?)?\b|pct\b)"
+        text, end, rf"\s*{'(?:an?|of an?)?' if number.high < 1 else ''}\s*(?:%|per ?cent(?:s|age points?)?\b|pct\b)"
     ):
         return _made(number, "share", start, found.end(), 0.01)
     if found := _after(text, end, r"\s*(?:concurrent|simultaneous|parallel|active|daily)?\s*(?:users?|sessions?|clients?|streams?|conversations?|customers?|people)\b|\s*(?:concurrent|simultaneous|parallel|in-flight)\s*(?:requests?|chats?|queries)"):  # fmt: skip

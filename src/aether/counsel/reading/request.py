@@ -20,6 +20,7 @@ from aether.counsel.reading.pricing import prices_apart
 from aether.counsel.reading.targets import AT_MOST, Bounded
 from aether.counsel.reading.text import Span, Text
 from aether.counsel.reading.topics import find_topics
+from aether.counsel.reading.traffic import Field
 from aether.knowledge.topics import heads
 from aether.spec.answer import Intent, Read, Request
 from aether.spec.brief import Brief, Data, Hardware, Load, ModelChoice, Target
@@ -190,9 +191,22 @@ def _hardware(reader: _Reader, found: Findings) -> Hardware | None:
         for name, price in own.items():
             reader.read(f"brief.hardware.prices_usd_per_hour.{name}", price.said, price.span)
     elif prices:
-        given["price_usd_per_hour"] = prices[0].value
-        reader.read("brief.hardware.price_usd_per_hour", prices[0].said, prices[0].span)
+        price, said = _of_a_device(found, prices[0])
+        given["price_usd_per_hour"] = price
+        reader.read("brief.hardware.price_usd_per_hour", said, prices[0].span)
     return Hardware(**given)
+
+
+_DEVICE = Lazy(r"\b(?:gpu|device|card|accelerator|chip|each|apiece)\b")
+
+
+def _of_a_device(found: Findings, price: Field) -> tuple[float, str]:
+    """The price of one device in an hour: what is said of a whole machine ("a p5.48xlarge at $98.32/h") is that of its devices together."""
+    each = found.machines[0].each
+    clause = found.text.plain[price.span.start : price.span.end + 16]
+    if each == 1 or _DEVICE.search(clause):
+        return price.value, price.said
+    return price.value / each, f"{price.said} / {each} = {price.value / each:.6g} USD/h a device"
 
 
 def _counted_apart(machines: list[Machine]) -> bool:

@@ -92,6 +92,13 @@ _NOT_MORE = Lazy(
 """Before a time: "should not wait more than"."""
 
 
+_OF_THE_TIME = Lazy(
+    r"[^,;.\d]{0,12},\s*(?:for\s+|in\s+)?\d\d(?:\.\d)?\s*(?:%|percent|per cent)\s+of\s+(?:the\s+)?(?:time|requests|cases|answers|calls)\b",
+    "of",
+)
+"""After a time: "4 seconds in total, 95 percent of the time"."""
+
+
 def find_latencies(
     text: Text, found: list[Quantity], goals: Set[Quantity] = frozenset()
 ) -> tuple[list[Bounded], list[str], list[Quantity]]:
@@ -131,7 +138,9 @@ def _latency(text: Text, quantity: Quantity, times: list[Quantity], state: _Stat
     after = _until_comma(text, quantity.span.end, after)
     right = [m for m in _METRIC.finditer(plain, quantity.span.end, after) if _free(m, state)]
     shares = [m for m in _SHARE.finditer(plain, before, quantity.span.start) if _free(m, state)]
-    later = [m for m in _SHARE.finditer(plain, quantity.span.end, after) if _free(m, state)]
+    beyond = _OF_THE_TIME.match(plain, quantity.span.end)
+    until = max(after, beyond.end()) if beyond else after
+    later = [m for m in _SHARE.finditer(plain, quantity.span.end, until) if _free(m, state)]
     if _IS_NOW.search(text.plain, max(before, text.plain.rfind(",", 0, quantity.span.start)), quantity.span.start):
         state.metric = left[-1].lastgroup if left else state.metric
         return None
@@ -302,6 +311,8 @@ def _memory(quantity: Quantity, near: str, here: bool) -> Bounded | None:
     if _SHRINK.search(near.split("|")[0]):
         return Bounded("serving_memory" if here else "device_memory", quantity.high, quantity.span)
     left, right = near.split("|")[:2]
+    if not here and re.match(r"\s*(?:of )?(?:system |host |cpu )?ram\b", right) and not AT_MOST.search(left[-20:]):
+        return None  # of the computer around the card
     if re.match(
         r"\s*(?:(?:of )?(?:v?ram|memory|gpu|card)\s+)?(?:be |is )?(?:enough|sufficient|ok(?:ay)?|too (?:little|small))\b",
         right,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from aether.counsel.reading.languages import in_english
+from aether.counsel.reading.misspelt import spelt
 from aether.counsel.reading.patterns import Pattern
 from aether.counsel.reading.seams import apart
 
@@ -62,7 +63,7 @@ class Text:
         joined = "".join(plain)
         if _KEYED.search(joined):
             joined = _QUOTES.sub(" ", joined)
-        return cls(original, *in_english(*apart(joined, origin)))
+        return cls(original, *in_english(*spelt(*apart(joined, origin))))
 
     def words(self, span: Span) -> str:
         """The person's own words at a span."""

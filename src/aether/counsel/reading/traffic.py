@@ -54,10 +54,12 @@ _OF_THINGS = Lazy(
 )
 """Before a number of tokens: "notes of", "tickets, each"."""
 _LABEL = Lazy(r"\b(?:tokens?|toks?|corpus|data|dataset)\s*(?:[:=]|of|is)\s*$")
-_OF_A_STEP = Lazy(r"\b(?:batch(?:es)?(?:\s*size)?|gbs|bsz?)\s*(?:of|:|=|is|at)?\s*$", "batch|gbs|bs")
+_OF_A_STEP = Lazy(
+    r"\b(?:(?:global_)?batch(?:es)?(?:[\s_]*(?:size|tokens))?|gbs|bsz?)\s*(?:of|:|=|is|at)?\s*$", "batch|gbs|bs"
+)
 """Before a number of millions: "batch 4M"."""
 _SEQUENCE = Lazy(
-    r"sequence|seq\s?len|context (?:length|window|of)|ctx|seq_len|packed(?: to| at)?|max_length|block size"
+    r"sequence|seq\s?len|context (?:length|window|of)|ctx|seq_len|packed(?: to| at)?|max_length|max\s?len(?:gth)?|cutoff len|block size"
 )
 _NUMBERED = Lazy(
     r"\b(?:steps?|iter(?:ation)?s?|epochs?|updates?|lines?|layers?|rows?|ports?|seeds?|ids?|jobs?|pid|nodes?|ranks?|version|day|week|lr)\s*[#:=]?\s*$"
@@ -203,16 +205,16 @@ def _lengths(text: Text, quantity: Quantity, training: bool) -> Field | None:
     if quantity.dimension == "tokens" and value >= TRAINING_TOKENS and not reach:
         return Field("model.tokens", value, quantity.span, humanize(value, "token"))
     if training and (_SEQUENCE.search(left) or _SEQUENCE.match(right.lstrip(" -"))):
-        return Field("model.sequence_tokens", value, quantity.span, f"{value:,.0f} tokens")
+        return _sequence(text, quantity)
     if (
         training
         and quantity.dimension == "tokens"
         and re.search(r"\b(?:at|with)\s+$", left)
         and not re.match(r"\s*(?:of|in|from)\b", right)
     ):
-        return Field("model.sequence_tokens", value, quantity.span, f"{value:,.0f} tokens")  # "at 8192 tokens"
+        return _sequence(text, quantity)  # "at 8192 tokens"
     if training and re.search(r"\b(?:context|ctx|window|sequences?|seq)\b", text.plain[slice(*_ends(text, quantity))]):
-        return Field("model.sequence_tokens", value, quantity.span, f"{value:,.0f} tokens")
+        return _sequence(text, quantity)
     own = (
         {"input": "prompt", "prompt": "prompt", "context": "prompt"}.get(quantity.note, "output")
         if quantity.note
@@ -225,6 +227,18 @@ def _lengths(text: Text, quantity: Quantity, training: bool) -> Field | None:
     if which is None or (which == "output" and value > _LONGEST_ANSWER):
         return None
     return _length(which, value, quantity.span)
+
+
+_IN_K = Lazy(r"\d\s*k\b")
+
+
+def _sequence(text: Text, quantity: Quantity) -> Field:
+    """A context of "8k" is 8,192 tokens: such lengths are powers of two."""
+    value, words = quantity.high, text.plain[quantity.span.start : quantity.span.end + 2]
+    thousands = int(value // 1000)
+    if _IN_K.search(words) and value == thousands * 1000 and thousands & (thousands - 1) == 0:
+        value = thousands * 1024.0
+    return Field("model.sequence_tokens", value, quantity.span, f"{value:,.0f} tokens")
 
 
 def _of_clause(text: Text, quantity: Quantity) -> str | None:
